@@ -1,0 +1,25 @@
+"""Errors that name the value, the rule and the way out; every one of them is the user's to mend (exit code 2)."""
+
+
+class SaoError(Exception):
+    """Something is wrong with what was asked or given; its text is one line for a person."""
+
+
+class InfeasibleError(SaoError, ValueError):
+    """Sizes, degrees or densities that no mask can have; the text names the nearest that one can."""
+
+
+class FormatError(SaoError, ValueError):
+    """Input that is not what it should be: no matrix, a truncated one, indices out of range."""
+
+
+class FileError(SaoError, OSError):
+    """A file or stream that can't be read or written."""
+
+
+class MemoryLimitError(SaoError, MemoryError):
+    """A result that would not fit in memory; raised before anything is allocated."""
+
+
+class DeadlineError(SaoError):
+    """A process that did not converge within its stated number of steps."""

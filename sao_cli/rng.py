@@ -1,0 +1,21 @@
+"""Every random number comes from one seed: --seed -> numpy Generators, one child stream a layer."""
+
+from typing import TYPE_CHECKING
+
+from sao_cli.errors import SaoError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def generator(seed: int, *stream: int) -> "np.random.Generator":
+    """A numpy Generator (PCG64) for `seed` and the child stream that `stream` names, such as a layer's number.
+
+    The same arguments give the same numbers on every machine; different streams are independent
+    (numpy's SeedSequence with `stream` as the spawn key).
+    """
+    import numpy as np
+
+    if seed < 0:
+        raise SaoError(f"seed {seed} is negative; seeds are whole numbers from 0")
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
