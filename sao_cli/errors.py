@@ -23,3 +23,7 @@ class MemoryLimitError(SaoError, MemoryError):
 
 class DeadlineError(SaoError):
     """A process that did not converge within its stated number of steps."""
+
+
+class SaoWarning(UserWarning):
+    """Something was mended or is worth knowing, and the work went on; the command line says it on stderr."""
