@@ -231,7 +231,7 @@ class Mask:
         return _torch().from_numpy(self.to_dense())
 
 
-def index_dtype(*sizes: int) -> type[np.int32 | np.int64]:
+def index_dtype(*sizes: int) -> Any:
     """The narrower of int32 and int64 that can count to the largest of `sizes`."""
     return np.int32 if max(sizes) < 2**31 else np.int64
 

@@ -12,7 +12,7 @@ def generator(seed: int, *stream: int) -> "np.random.Generator":
     """A numpy Generator (PCG64) for `seed` and the child stream that `stream` names, such as a layer's number.
 
     The same arguments give the same numbers on every machine; different streams are independent
-    (numpy's SeedSequence with `stream` as the spawn key).
+    (numpy's SeedSequence with `stream` as the spawn key). Raises SaoError for a negative seed.
     """
     import numpy as np
 

@@ -1,0 +1,168 @@
+"""Which degrees each construction can have at given sizes, and the nearest to what was asked."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from sao_cli.errors import InfeasibleError, SaoError
+from sao_cli.results import Plan
+
+DEFAULT_DEGREE = 4  # the paper's d in all its fully-connected experiments (Tables 6 and 7)
+IRREGULAR = ("lrp", "xnet")  # their column degrees differ, so any row degree is feasible
+
+
+def feasible_degrees(m: int, n: int, method: str = "sao") -> list[int]:
+    """Every row degree d, ascending, that `method` can give an (m, n) mask.
+
+    `sao` and `ramanujan` need K = n/d to divide gcd(m, n) (SAO, section IV-A, in the form of K groups of
+    c = m/K rows and d = n/K columns), `ramanujan` also a connected graph, so min(c, d) >= 2 unless K = 1;
+    `biregular` needs n to divide m d; `radix` needs d = r n/g for a radix r that divides a common divisor g
+    of m and n (Kepner and Robinett 2019); `xnet` and `lrp` take any. O(sqrt(gcd)) arithmetic, times the
+    number of divisors for `radix`.
+
+    >>> feasible_degrees(512, 256)[:4]
+    [1, 2, 4, 8]
+    """
+    check_sizes(m, n)
+    common = math.gcd(m, n)
+    if method in IRREGULAR:
+        return list(range(1, n + 1))
+    if method == "biregular":
+        return list(range(n // common, n + 1, n // common))
+    if method == "radix":
+        return sorted({radix * (n // g) for g in divisors(common) for radix in divisors(g)})
+    degrees = [n // groups for groups in reversed(divisors(common))]
+    if method == "ramanujan":
+        return [d for d in degrees if d == n or min(d, m * d // n) >= 2]
+    return degrees
+
+
+def resolve_degree(
+    m: int, n: int, method: str = "sao", *, d: int | None = None, c: int | None = None, sparsity: float | None = None
+) -> int:
+    """The row degree that was asked for by `d`, by `c` or by `sparsity`; by none of them, the nearest to 4.
+
+    A degree is taken as it is or refused: InfeasibleError names the rule and the nearest feasible (c, d).
+    A sparsity is a target: the feasible degree with the nearest density is taken, the sparser on a tie.
+    """
+    check_sizes(m, n)
+    if sum(option is not None for option in (d, c, sparsity)) > 1:
+        raise SaoError("d, c and sparsity each fix the density; give one of them")
+    if sparsity is not None:
+        return nearest_degree(m, n, method, density_of(sparsity) * n)
+    if d is None and c is None:
+        return nearest_degree(m, n, method, DEFAULT_DEGREE)
+    if d is None:
+        assert c is not None
+        d = _row_degree(m, n, method, c)
+    if not 1 <= d <= n:
+        raise InfeasibleError(f"no mask of {m} x {n} has d = {d}: a row has {n} places, so d is from 1 to {n}")
+    if not is_feasible(m, n, method, d):
+        raise InfeasibleError(
+            f"no {method} mask of {m} x {n} with d = {d}: {_rule(m, n, method)}; {_nearest(m, n, method, d)}"
+        )
+    return d
+
+
+def nearest_degree(m: int, n: int, method: str, target: float) -> int:
+    """The feasible row degree nearest to `target`, the smaller on a tie; InfeasibleError where there is none."""
+    check_sizes(m, n)
+    if method in IRREGULAR:  # no list of n degrees for a wide layer
+        return min(max(math.ceil(target - 0.5), 1), n)
+    degrees = feasible_degrees(m, n, method)
+    if not degrees:
+        raise InfeasibleError(f"no {method} mask of {m} x {n}: {_rule(m, n, method)}")
+    return min(degrees, key=lambda d: (abs(d - target), d))
+
+
+def is_feasible(m: int, n: int, method: str, d: int) -> bool:
+    """Whether an (m, n) mask of `method` can have row degree `d`."""
+    if method in IRREGULAR:
+        return 1 <= d <= n
+    return d in feasible_degrees(m, n, method)
+
+
+def plan(
+    widths: Sequence[int],
+    *,
+    method: str = "sao",
+    d: int | None = None,
+    c: int | None = None,
+    sparsity: float | None = None,
+) -> list[Plan]:
+    """One Plan a layer of the network whose layer widths, inputs first, are `widths`.
+
+    With none of `d`, `c` and `sparsity` only the feasible degrees are told. Raises as resolve_degree does.
+    """
+    check_widths(widths)
+    target = {"d": d, "c": c, "sparsity": sparsity}
+    return [_plan_layer(layer, m, n, method, target) for layer, (n, m) in enumerate(itertools.pairwise(widths), 1)]
+
+
+def density_of(sparsity: float) -> float:
+    """1 - sparsity, checked: sparsity is a fraction from 0 up to, and without, 1."""
+    if not 0 <= sparsity < 1:
+        raise InfeasibleError(f"sparsity {sparsity} is outside 0 <= sparsity < 1; 0.99 keeps one weight in a hundred")
+    return 1.0 - sparsity
+
+
+def check_sizes(m: int, n: int) -> None:
+    """Raise InfeasibleError unless both sizes are positive and their product can be counted in 63 bits."""
+    for name, size in (("m", m), ("n", n)):
+        if size < 1:
+            raise InfeasibleError(f"{name} = {size}: a layer has at least one output (m) and one input (n)")
+    if m * n >= 2**62:
+        raise InfeasibleError(f"a mask of {m} x {n} has more places than 2**62; choose a smaller size")
+
+
+def check_widths(widths: Sequence[int]) -> None:
+    """Raise InfeasibleError unless `widths` describes at least one layer."""
+    if len(widths) < 2:
+        raise InfeasibleError(f"widths {list(widths)} describe no layer; give the input width and at least one more")
+    for n, m in itertools.pairwise(widths):
+        check_sizes(m, n)
+
+
+def divisors(number: int) -> list[int]:
+    """The divisors of `number`, ascending. O(sqrt(number))."""
+    small = [divisor for divisor in range(1, math.isqrt(number) + 1) if number % divisor == 0]
+    return sorted({*small, *(number // divisor for divisor in small)})
+
+
+def _plan_layer(layer: int, m: int, n: int, method: str, target: dict[str, float | int | None]) -> Plan:
+    degrees = tuple(feasible_degrees(m, n, method))
+    if all(value is None for value in target.values()):
+        return Plan(layer=layer, m=m, n=n, c=None, d=None, sparsity=None, parameters=None, feasible=degrees)
+    d = resolve_degree(m, n, method, **target)  # type: ignore[arg-type]
+    nnz = m * d
+    return Plan(layer=layer, m=m, n=n, c=nnz // n, d=d, sparsity=1 - d / n, parameters=nnz, feasible=degrees)
+
+
+def _row_degree(m: int, n: int, method: str, c: int) -> int:
+    if not 1 <= c <= m:
+        raise InfeasibleError(f"no mask of {m} x {n} has c = {c}: a column has {m} places, so c is from 1 to {m}")
+    d, rest = divmod(n * c, m)
+    if rest:
+        raise InfeasibleError(
+            f"no (c, d)-regular mask of {m} x {n} with c = {c}: {n}*{c} is not divisible by {m}; "
+            f"{_nearest(m, n, method, n * c / m)}"
+        )
+    return d
+
+
+def _nearest(m: int, n: int, method: str, target: float) -> str:
+    degrees = feasible_degrees(m, n, method)
+    if not degrees:
+        return "no degree is feasible at these sizes"
+    nearest = sorted(sorted(degrees, key=lambda d: abs(d - target))[:3])
+    return "nearest feasible (c, d): " + ", ".join(f"({m * d // n}, {d})" for d in nearest)
+
+
+def _rule(m: int, n: int, method: str) -> str:
+    common = math.gcd(m, n)
+    if method == "biregular":
+        return f"m*d must be divisible by n, so d is a multiple of {n // common}"
+    if method == "radix":
+        return f"d must be r*n/g with r a divisor of g and g a divisor of gcd({m}, {n}) = {common}"
+    connected = ", and a connected graph needs c >= 2 and d >= 2" if method == "ramanujan" else ""
+    return f"n/d must be a whole number that divides gcd({m}, {n}) = {common}{connected}"
