@@ -1,0 +1,114 @@
+"""The command group: commands load when they are called, and one boundary turns errors into exit codes."""
+
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from sao_cli import __version__
+from sao_cli.cli.talk import Talk
+from sao_cli.errors import SaoError
+
+COMMANDS = {
+    "mask": "build a mask, or a stack of them",
+    "plan": "tell which degrees are feasible",
+    "verify": "verify the eigenvalue conditions of a mask",
+    "reach": "compute who reaches whom through a stack",
+}
+USAGE, BUG, INTERRUPTED = 2, 70, 130
+
+
+class SaoGroup(click.Group):
+    """A click group whose commands are imported on demand and whose every failure leaves by one door."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"sao_cli.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):  # from the table above: help needs none of the commands loaded
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
+        with _boundary(Talk()):
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _boundary(ctx.ensure_object(Talk)):
+            code = super().invoke(ctx)
+            sys.stdout.flush()  # a closed pipe shows here, and not at the interpreter's end
+            raise click.exceptions.Exit(code or 0)
+
+
+@contextlib.contextmanager
+def _boundary(talk: Talk) -> Iterator[None]:
+    """Turn whatever is raised inside into click's Exit with the code that design.md names, and one line on stderr."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = talk.show_warning  # type: ignore[assignment]
+            warnings.simplefilter("always")
+            yield
+    except click.exceptions.Exit:
+        raise
+    except BrokenPipeError:
+        _discard_stdout()
+        code = 0
+    except Exception as error:
+        code = _report(error, talk)
+    except KeyboardInterrupt:
+        talk.error("interrupted")
+        code = INTERRUPTED
+    else:
+        return
+    raise click.exceptions.Exit(code)
+
+
+def _report(error: Exception, talk: Talk) -> int:
+    """Say what went wrong; gives back the exit code."""
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        talk.name = context.command_path if context else talk.name
+        talk.error(_one_line(error.format_message()))
+    elif isinstance(error, MemoryError):
+        talk.error(_one_line(str(error)) or "memory ran out; choose a smaller size")
+    elif isinstance(error, SaoError | OSError):
+        talk.error(_one_line(str(error)))
+    else:
+        traceback.print_exception(error)
+        talk.error("this is a bug in sao: please report it with the traceback above")
+        return BUG
+    return USAGE
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _discard_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter's own last flush finds an open file."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(cls=SaoGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sao")
+def main() -> None:
+    """Build, verify and measure the masks of sparse neural networks.
+
+    Masks travel between commands as Matrix Market text, reports leave as JSON lines (tables on a terminal).
+
+    Exit codes: 0 done, or the property holds; 1 it does not; 2 usage or bad input; 70 a bug; 130 interrupted.
+
+    Example: sao mask --m 256 --n 256 --d 4 | sao verify
+    """

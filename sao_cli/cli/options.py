@@ -1,0 +1,189 @@
+"""Options that several commands share, and the masks that they describe."""
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from sao_cli.cli.talk import Talk
+from sao_cli.errors import SaoError
+from sao_cli.mask import Mask
+
+F = TypeVar("F", bound=Callable[..., Any] | click.Command)
+DEFAULT_WIDTH = 256  # the paper's fully-connected layers
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def common_options(command: F) -> F:
+    """--seed, --json/--table, -o/--output and -q/--quiet."""
+    options = [
+        click.option(
+            "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random number."
+        ),
+        click.option(
+            "--json/--table",
+            "as_json",
+            default=None,
+            help="Force JSON lines, or a table. [default: a table on a terminal]",
+        ),
+        click.option("-o", "--output", metavar="FILE", help="Write the result to FILE instead of stdout."),
+        click.option(
+            "-q", "--quiet", is_flag=True, expose_value=False, callback=_hush, help="Say nothing on stderr but errors."
+        ),
+    ]
+    return _apply(command, options)
+
+
+def plot_option(command: F) -> F:
+    """--plot FILE, its suffix and folder checked before any work."""
+    option = click.option(
+        "--plot", metavar="FILE", callback=_check_picture, help="Draw the picture to FILE (.png, .svg or .pdf)."
+    )
+    return option(command)
+
+
+def degree_options(command: Any) -> Any:
+    """--d, --c and --sparsity, of which one may be given."""
+    options = [
+        click.option("--d", type=int, help="Ones in each row: inputs read by one output."),
+        click.option("--c", type=int, help="Ones in each column: outputs fed by one input."),
+        click.option("--sparsity", type=float, help="Target sparsity; the nearest feasible degree is taken."),
+    ]
+    return _exclusive(_apply(command, options), ["d", "c"], ["d", "sparsity"], ["c", "sparsity"])
+
+
+def sizes_options(command: Any) -> Any:
+    """--m, --n and --layers, or --widths."""
+    options = [
+        click.option("--m", type=int, help=f"Outputs of the layer.  [default: {DEFAULT_WIDTH}]"),
+        click.option("--n", type=int, help=f"Inputs of the layer.  [default: {DEFAULT_WIDTH}]"),
+        click.option("--layers", type=int, help="Layers in the stack.  [default: 1]"),
+        click.option("--widths", metavar="W0,W1,...", help="Layer widths, inputs first; 256x49 repeats a width."),
+    ]
+    return _apply(
+        _exclusive(_exclusive(_exclusive(command, "widths", "m"), "widths", "n"), "widths", "layers"), options
+    )
+
+
+def mask_options(command: Any) -> Any:
+    """All that describes a mask or a stack: sizes, degree, method and arrangement."""
+    options = [
+        click.option(
+            "--method", default="sao", show_default=True, help="sao, ramanujan, biregular, xnet, radix or lrp."
+        ),
+        click.option(
+            "--arrangement", default="random", show_default=True, help="Groups of SAO layers: random or minimal."
+        ),
+    ]
+    return sizes_options(degree_options(_apply(command, options)))
+
+
+def input_argument(command: F) -> F:
+    """FILE and --tensor: where the masks are read from."""
+    options = [
+        click.argument("file", metavar="[FILE]", required=False),
+        click.option("--tensor", metavar="NAME", help="The tensor to read from a file that holds several."),
+    ]
+    return _apply(command, options)
+
+
+def widths_of(m: int | None, n: int | None, layers: int | None, widths: str | None) -> list[int]:
+    """Layer widths, inputs first, from --widths or from --m, --n and --layers."""
+    from sao_cli.memory import require_memory
+
+    if widths is not None:
+        return _parse_widths(widths)
+    m, n, layers = (
+        default if size is None else size for size, default in ((m, DEFAULT_WIDTH), (n, DEFAULT_WIDTH), (layers, 1))
+    )
+    if layers < 1:
+        raise SaoError(f"--layers {layers}: a stack has at least one layer")
+    if layers > 1 and m != n:
+        raise SaoError(
+            f"--layers {layers} of {m} x {n} do not chain: layer 2 would read {n} inputs from {m} outputs; "
+            f"make m and n equal, or name every width, as in --widths {n},{m},{m}"
+        )
+    require_memory(100 * layers, f"a stack of {layers} layers", "choose fewer layers")
+    return [n] + [m] * layers
+
+
+def build_masks(seed: int, talk: Talk, **described: Any) -> list[Mask]:
+    """The masks that the options describe; what was achieved is said where a target was given."""
+    from sao_cli.masks.stack import mask_stack
+
+    widths = widths_of(*(described.pop(name) for name in ("m", "n", "layers", "widths")))
+    masks = mask_stack(widths, seed=seed, progress=talk, **described)
+    if described.get("sparsity") is not None:
+        _say_achieved(masks, described["sparsity"], talk)
+    return masks
+
+
+def read_input(file: str | None, tensor: str | None, talk: Talk) -> list[Mask]:
+    """The masks in FILE, or on stdin where no file is named and stdin is not a terminal."""
+    from sao_cli.io import read_masks
+
+    if file is None and sys.stdin.isatty():
+        raise SaoError("no input: name a file, or pipe a mask in, as in `sao mask --d 4 | sao verify`")
+    return read_masks("-" if file is None else file, tensor=tensor)
+
+
+def options_given(ctx: click.Context, *names: str) -> list[str]:
+    """Those of the options that the command line names, as --name."""
+    given = click.core.ParameterSource.COMMANDLINE
+    return [f"--{name}" for name in names if ctx.get_parameter_source(name) == given]
+
+
+def _parse_widths(text: str) -> list[int]:
+    widths: list[int] = []
+    for item in text.split(","):
+        width, _, times = item.partition("x")
+        if not width.strip().isdecimal() or (times and not times.strip().isdecimal()) or len(widths) > 10**6:
+            raise SaoError(f"--widths {text!r}: {item!r} is no width; write whole numbers, as in 784,512,256x49,10")
+        widths += [int(width)] * min(int(times or 1), 10**6)
+    return widths
+
+
+def _say_achieved(masks: list[Mask], target: float, talk: Talk) -> None:
+    for layer, mask in enumerate(masks, 1):
+        d, c = mask.nnz / mask.m, mask.nnz / mask.n
+        talk.say(f"layer {layer}: sparsity {mask.sparsity:.6g} (asked for {target:.6g}), d = {d:.6g}, c = {c:.6g}")
+        if layer == 5 and len(masks) > 6:
+            talk.say(f"... and {len(masks) - 5} more layers")
+            return
+
+
+def _apply(command: F, options: Sequence[Callable[[F], F]]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _exclusive(command: Any, *pairs: Sequence[str]) -> Any:
+    @functools.wraps(command)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for pair in pairs:
+            if all(kwargs.get(name) is not None for name in pair):
+                raise click.UsageError(f"--{pair[0]} and --{pair[1]} exclude each other; give one of them")
+        return command(*args, **kwargs)
+
+    return checked
+
+
+def _hush(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    talk = ctx.ensure_object(Talk)
+    talk.name, talk.quiet = ctx.command_path, value
+
+
+def _check_picture(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    from pathlib import Path
+
+    if value is None:
+        return None
+    path = Path(value)
+    if path.suffix.lower() not in PICTURES:
+        raise click.BadParameter(f"{value!r} ends in none of {', '.join(PICTURES)}, so its format is not known")
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"{value!r}: there is no folder {str(path.parent)!r}; make it first")
+    return value

@@ -1,0 +1,92 @@
+"""`sao reach`: who reaches whom."""
+
+from typing import Any
+
+import click
+
+from sao_cli.cli.options import (
+    build_masks,
+    common_options,
+    input_argument,
+    mask_options,
+    options_given,
+    plot_option,
+    read_input,
+)
+from sao_cli.cli.render import Row, emit
+from sao_cli.cli.talk import Talk
+from sao_cli.mask import Mask
+
+DESCRIBING = ("m", "n", "widths", "layers", "method", "arrangement", "d", "c", "sparsity")
+COLUMNS = (
+    "layer",
+    "inputs",
+    "outputs",
+    "reachable",
+    "odd_paths",
+    "rank_f2",
+    "unreached_outputs",
+    "lost_inputs",
+    "full",
+)
+
+
+@click.command()
+@input_argument
+@mask_options
+@click.option("--rank", is_flag=True, help="Also compute the rank over F2 at every depth; it costs n^3/64 each.")
+@click.option(
+    "--over",
+    type=click.Choice(["boolean", "f2"]),
+    default="boolean",
+    show_default=True,
+    help="The matrix that -o keeps and --plot draws.",
+)
+@plot_option
+@common_options
+@click.pass_obj
+def reach(
+    talk: Talk,
+    /,
+    file: str | None,
+    tensor: str | None,
+    rank: bool,
+    over: str,
+    plot: str | None,
+    seed: int,
+    as_json: bool | None,
+    output: str | None,
+    **described: Any,
+) -> None:
+    """Compute which inputs reach which outputs, depth by depth through a stack.
+
+    Reads a stack, or builds the one that the options describe. `reachable` is the fraction of input-output pairs that
+    a path joins; `odd_paths` the fraction that an odd number of paths joins (F2: even numbers cancel). The last line
+    tells the first depth at which everything reaches everything, and the least that the degrees allow. With -o FILE
+    the last depth's matrix, inputs as rows, is kept in the format of FILE's suffix; the report still goes to stdout.
+
+    Example: sao mask --layers 4 --arrangement minimal | sao reach --plot reach.png
+    """
+    from sao_cli.measure.reachability import reachability
+
+    masks = _stack(talk, file, tensor, seed, described)
+    keep = "all" if plot is not None else "last" if output is not None else None
+    found = reachability(masks, rank=rank, keep=keep, progress=talk)
+    rows: list[Row] = [*(depth.to_dict() for depth in found.depths), found.summary.to_dict()]
+    emit("reach", seed, rows, as_json=as_json, output=None, columns=COLUMNS)
+    matrices = found.boolean if over == "boolean" else found.odd
+    if output is not None:
+        from sao_cli.io import write_masks
+
+        write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)
+    if plot is not None:
+        from sao_cli.plots import reachability_figure, save_figure
+
+        save_figure(reachability_figure(matrices, found.depths, over), plot)
+
+
+def _stack(talk: Talk, file: str | None, tensor: str | None, seed: int, described: dict[str, Any]) -> list[Mask]:
+    given = options_given(click.get_current_context(), *DESCRIBING)
+    if file is not None and given:
+        raise click.UsageError(f"{file!r} and {' '.join(given)} both describe the stack; give one of them")
+    return build_masks(seed, talk, **described) if given else read_input(file, tensor, talk)

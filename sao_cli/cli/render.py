@@ -1,0 +1,102 @@
+"""A report's two faces: JSON lines for programs, a table for people."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sao_cli import __version__
+from sao_cli.results import plain
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Row = dict[str, Any]
+
+
+def emit(
+    command: str,
+    seed: int,
+    rows: Iterable[Row],
+    *,
+    as_json: bool | None,
+    output: str | None,
+    columns: Sequence[str] = (),
+) -> None:
+    """Write the rows as JSON lines, one as soon as it is there, or all of them as one table.
+
+    `as_json` None chooses a table on a terminal. `columns` are those that a table of several rows shows; a single
+    row is shown whole, a line a field. With `output` the report goes to that file, whole or not at all.
+    """
+    head = {"command": command, "version": __version__, "seed": seed}
+    if as_json is None:
+        as_json = output is not None or not sys.stdout.isatty()
+    if output is not None:
+        from sao_cli.io import atomic_output
+
+        lines = [_json_line(head | row) for row in rows] if as_json else [_table(list(rows), columns, 120)]
+        with atomic_output(output) as file:
+            file.write("".join(lines).encode())
+    elif as_json:
+        for row in rows:
+            click.echo(_json_line(head | row), nl=False)
+            sys.stdout.flush()
+    else:
+        click.echo(_table(list(rows), columns, None), nl=False)
+
+
+def _json_line(row: Row) -> str:
+    return json.dumps(plain(row), allow_nan=False) + "\n"
+
+
+def _table(rows: list[Row], columns: Sequence[str], width: int | None) -> str:
+    from rich.console import Console
+
+    console = Console(width=width, file=sys.stdout, highlight=False)
+    body = [row for row in rows if "summary" not in row]
+    with console.capture() as capture:
+        console.print(_tall(body[0]) if len(body) == 1 else _wide(body, columns))
+        for row in rows:
+            if "summary" in row:
+                console.print(
+                    "  " + ", ".join(f"{key}: {_cell(value)}" for key, value in row.items() if key != "summary")
+                )
+    return capture.get()
+
+
+def _tall(row: Row) -> "Table":
+    """One row, a line a field."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table("", "", box=box.SIMPLE, show_header=False)
+    for key, value in row.items():
+        table.add_row(key, _cell(value))
+    return table
+
+
+def _wide(rows: list[Row], columns: Sequence[str]) -> "Table":
+    """A line a row, of the columns that are asked for and there."""
+    from rich import box
+    from rich.table import Table
+
+    shown = [key for key in columns or rows[0] if any(key in row for row in rows)]
+    table = Table(*shown, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(_cell(row.get(key, "")) for key in shown))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "[green]yes[/]" if value else "[red]no[/]"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        shown = [_cell(item) for item in value]
+        return ", ".join(shown if len(shown) <= 16 else [*shown[:8], "...", *shown[-4:]])
+    return str(value).replace("[", r"\[")

@@ -1,0 +1,92 @@
+"""`sao verify`: eigenvalue conditions of a mask."""
+
+from collections.abc import Iterator
+
+import click
+
+from sao_cli.cli.options import common_options, input_argument, plot_option, read_input
+from sao_cli.cli.render import Row, emit
+from sao_cli.cli.talk import Talk
+from sao_cli.mask import Mask
+from sao_cli.results import Expansion
+
+FAILS, CANNOT_TELL = 1, 2
+COLUMNS = ("layer", "m", "n", "sparsity", "c", "d", "components", "lambda_1", "lambda_2", "lambda_2_distinct", "bound")
+VERDICTS = ("ramanujan", "ramanujan_paper", "holds")
+
+
+@click.command()
+@input_argument
+@click.option(
+    "--criterion",
+    type=click.Choice(["paper", "standard"]),
+    default="paper",
+    show_default=True,
+    help="The condition that decides the exit code.",
+)
+@plot_option
+@common_options
+@click.pass_obj
+def verify(
+    talk: Talk,
+    /,
+    file: str | None,
+    tensor: str | None,
+    criterion: str,
+    plot: str | None,
+    seed: int,
+    as_json: bool | None,
+    output: str | None,
+) -> int:
+    """Verify the eigenvalue conditions of a mask, or of each mask of a stack.
+
+    The standard condition: the graph is connected and lambda_2, counted with multiplicity, is at most
+    sqrt(c-1) + sqrt(d-1). The paper's looks at distinct eigenvalues only, which every SAO mask satisfies. Both are
+    reported; --criterion decides the exit code: 0 it holds for every layer, 1 it fails for one, 2 it can't be told.
+
+    Example: sao mask --m 256 --n 256 --d 4 --method ramanujan | sao verify --criterion standard
+    """
+    masks = read_input(file, tensor, talk)
+    found: list[Expansion] = []
+    emit(
+        "verify",
+        seed,
+        _rows(masks, criterion, seed, talk, found),
+        as_json=as_json,
+        output=output,
+        columns=COLUMNS + VERDICTS,
+    )
+    if plot is not None:
+        from sao_cli.measure.expansion import mask_singular_values
+        from sao_cli.plots import eigenvalue_figure, save_figure
+
+        save_figure(eigenvalue_figure(found, [mask_singular_values(mask) for mask in masks]), plot)
+    return _exit_code(found)
+
+
+def _rows(masks: list[Mask], criterion: str, seed: int, talk: Talk, found: list[Expansion]) -> Iterator[Row]:
+    from sao_cli.measure.expansion import expansion
+
+    for layer, mask in enumerate(masks, 1):
+        result = expansion(mask, criterion=criterion, seed=seed, progress=talk)
+        found.append(result)
+        yield {"layer": layer} | result.to_dict()
+        _explain(layer, result, talk)
+
+
+def _explain(layer: int, result: Expansion, talk: Talk) -> None:
+    if result.holds is None:
+        talk.warn(f"layer {layer}: can't tell whether the condition holds: {result.reason}")
+    elif result.ramanujan_paper and not result.ramanujan:
+        talk.warn(
+            f"layer {layer}: the paper's condition holds (lambda_2_distinct = {result.lambda_2_distinct:.6g} <= "
+            f"{result.bound:.6g}) and the standard one does not: the graph has {result.components} components, so "
+            f"lambda_2 = lambda_1 = {result.lambda_1:.6g}; `sao mask --method ramanujan` satisfies both"
+        )
+
+
+def _exit_code(found: list[Expansion]) -> int:
+    verdicts = [result.holds for result in found]
+    if False in verdicts:
+        return FAILS
+    return CANNOT_TELL if None in verdicts else 0

@@ -1,0 +1,137 @@
+"""Pictures: each function returns a matplotlib Figure, and `save_figure` writes it whole or not at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from sao_cli.results import Depth, Expansion
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a journal page
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"  # of Okabe and Ito's colour-blind safe palette
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "sao",  # the same figure gives the same bytes
+    "pdf.fonttype": 42,
+}
+MAX_PANELS = 20
+PIXELS = 512  # a larger matrix is averaged to this many blocks a side
+
+
+class Picturable(Protocol):
+    """A matrix that can draw itself small: measure.reachability's."""
+
+    def image(self, size: int) -> NDArray[np.float64]: ...
+
+
+def save_figure(figure: Figure, path: str) -> None:
+    """Write the figure to `path` in the format of its suffix, aside and then renamed; 300 dots an inch in PNG."""
+    from sao_cli.io import atomic_output
+
+    kind = Path(path).suffix.lower().lstrip(".")
+    dateless: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    with mpl.rc_context(STYLE), atomic_output(path) as file:
+        figure.savefig(file, format=kind, dpi=300, metadata=dateless)
+
+
+def eigenvalue_figure(found: Sequence[Expansion], singular_values: Sequence[NDArray[np.float64]]) -> Figure:
+    """The distribution of the adjacency's eigenvalues, a panel a layer (SAO, Fig. 7).
+
+    `singular_values` holds min(m, n) values a layer: the eigenvalues are they, their negatives, and |m - n| zeros.
+    Dashed lines stand at plus and minus the Ramanujan bound; grey marks at plus and minus lambda_1.
+    """
+    layers = list(zip(found, singular_values, strict=True))[:MAX_PANELS]
+    with mpl.rc_context(STYLE):
+        figure, panels = _grid(len(layers), per_row=2, size=(3.3, 2.3), single=(COLUMN, 2.6))
+        for number, (panel, (result, values)) in enumerate(zip(panels, layers, strict=True), 1):
+            _eigenvalue_panel(panel, result, values)
+            panel.set_title(f"layer {number}: {result.m} × {result.n}, d = {result.d:.4g}")
+        panels[0].legend(frameon=False, fontsize=7, loc="upper right")
+        figure.supxlabel("eigenvalue of the adjacency matrix", fontsize=8)
+        figure.supylabel("fraction of eigenvalues", fontsize=8)
+    return figure
+
+
+def reachability_figure(matrices: Sequence[Picturable], depths: Sequence[Depth], over: str) -> Figure:
+    """The reachability matrix, a panel a depth, inputs as rows and outputs as columns (SAO, Fig. 8).
+
+    Dark where a path exists (`over` "boolean"), or where their number is odd ("f2"). Of more than 20 depths the first,
+    the last and evenly spaced ones between are drawn. A matrix wider than 512 is shown by block averages.
+    """
+    chosen = np.unique(np.linspace(0, len(depths) - 1, min(len(depths), MAX_PANELS)).round().astype(int))
+    with mpl.rc_context(STYLE):
+        figure, panels = _grid(len(chosen), per_row=5, size=(1.42, 1.75), single=(COLUMN, 3.4))
+        for panel, at in zip(panels, chosen, strict=True):
+            depth = depths[at]
+            fraction = depth.reachable if over == "boolean" else depth.odd_paths
+            extent = (0, depth.outputs, depth.inputs, 0)
+            panel.imshow(
+                matrices[at].image(PIXELS),
+                cmap="Blues",
+                vmin=0,
+                vmax=1,
+                aspect="auto",
+                interpolation="nearest",
+                extent=extent,
+            )
+            panel.set_title(f"N = {depth.layer} ({_percent(fraction)})")
+            panel.set_xticks([0, depth.outputs])
+            panel.set_yticks([0, depth.inputs])
+            for spine in panel.spines.values():
+                spine.set_visible(True)
+        figure.supxlabel("output", fontsize=8)
+        figure.supylabel("input", fontsize=8)
+        told = "a path exists" if over == "boolean" else "the number of paths is odd"
+        figure.suptitle(f"Input-output pairs for which {told}", fontsize=9)
+    return figure
+
+
+def _eigenvalue_panel(panel: Axes, result: Expansion, values: NDArray[np.float64]) -> None:
+    eigenvalues = np.concatenate([values, -values, np.zeros(abs(result.m - result.n))])
+    edge = max(result.lambda_1, result.bound or 0.0) * 1.08 or 1.0
+    bins = np.linspace(-edge, edge, 82).tolist()
+    weights = np.full(eigenvalues.size, 1 / eigenvalues.size)
+    panel.hist(eigenvalues, bins=bins, weights=weights, color=BLUE)
+    panel.set_yscale("log")
+    panel.set_ylim(0.5 / eigenvalues.size, 1.5)
+    if result.bound is not None:
+        for at, label in ((result.bound, "± Ramanujan bound"), (-result.bound, None)):
+            panel.axvline(at, color=ORANGE, linestyle="--", linewidth=1, label=label)
+    marks = [-result.lambda_1, result.lambda_1]
+    panel.plot(marks, [1.2, 1.2], "v", color=GREY, markersize=4, label="± largest eigenvalue", clip_on=False)
+
+
+def _grid(
+    count: int, per_row: int, size: tuple[float, float], single: tuple[float, float]
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows, the unused ones removed; one panel alone fills a journal column."""
+    if count == 1:
+        figure = Figure(figsize=single, layout="constrained")
+        return figure, [figure.subplots()]
+    rows, columns = math.ceil(count / per_row), min(count, per_row)
+    figure = Figure(figsize=(max(columns * size[0], COLUMN), rows * size[1] + 0.4), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for spare in panels[count:]:
+        spare.remove()
+    return figure, panels[:count]
+
+
+def _percent(fraction: float) -> str:
+    """Never 100 % before everything is reached, and never 0 % where something is."""
+    text = f"{100 * fraction:.1f}"
+    if text == "100.0":
+        return "100 %" if fraction == 1 else ">99.9 %"
+    return "<0.1 %" if text == "0.0" and fraction else f"{text} %"
