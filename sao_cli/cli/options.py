@@ -62,9 +62,7 @@ def sizes_options(command: Any) -> Any:
         click.option("--layers", type=int, help="Layers in the stack.  [default: 1]"),
         click.option("--widths", metavar="W0,W1,...", help="Layer widths, inputs first; 256x49 repeats a width."),
     ]
-    return _apply(
-        _exclusive(_exclusive(_exclusive(command, "widths", "m"), "widths", "n"), "widths", "layers"), options
-    )
+    return _exclusive(_apply(command, options), ["widths", "m"], ["widths", "n"], ["widths", "layers"])
 
 
 def mask_options(command: Any) -> Any:

@@ -1,34 +1,35 @@
 """Which degrees each construction can have at given sizes, and the nearest to what was asked."""
 
+import bisect
 import itertools
 import math
 from collections.abc import Sequence
 
 from sao_cli.errors import InfeasibleError, SaoError
+from sao_cli.memory import require_memory
 from sao_cli.results import Plan
 
 DEFAULT_DEGREE = 4  # the paper's d in all its fully-connected experiments (Tables 6 and 7)
-IRREGULAR = ("lrp", "xnet")  # their column degrees differ, so any row degree is feasible
 
 
-def feasible_degrees(m: int, n: int, method: str = "sao") -> list[int]:
+def feasible_degrees(m: int, n: int, method: str = "sao") -> Sequence[int]:
     """Every row degree d, ascending, that `method` can give an (m, n) mask.
 
     `sao` and `ramanujan` need K = n/d to divide gcd(m, n) (SAO, section IV-A, in the form of K groups of
     c = m/K rows and d = n/K columns), `ramanujan` also a connected graph, so min(c, d) >= 2 unless K = 1;
     `biregular` needs n to divide m d; `radix` needs d = r n/g for a radix r that divides a common divisor g
-    of m and n (Kepner and Robinett 2019); `xnet` and `lrp` take any. O(sqrt(gcd)) arithmetic, times the
-    number of divisors for `radix`.
+    of m and n (Kepner and Robinett 2019); `xnet` and `lrp`, whose column degrees differ, take any. A range where
+    the degrees are evenly spaced. O(sqrt(gcd)) arithmetic, times the number of divisors for `radix`.
 
     >>> feasible_degrees(512, 256)[:4]
     [1, 2, 4, 8]
     """
     check_sizes(m, n)
     common = math.gcd(m, n)
-    if method in IRREGULAR:
-        return list(range(1, n + 1))
+    if method in ("xnet", "lrp"):
+        return range(1, n + 1)
     if method == "biregular":
-        return list(range(n // common, n + 1, n // common))
+        return range(n // common, n + 1, n // common)
     if method == "radix":
         return sorted({radix * (n // g) for g in divisors(common) for radix in divisors(g)})
     degrees = [n // groups for groups in reversed(divisors(common))]
@@ -57,7 +58,7 @@ def resolve_degree(
         d = _row_degree(m, n, method, c)
     if not 1 <= d <= n:
         raise InfeasibleError(f"no mask of {m} x {n} has d = {d}: a row has {n} places, so d is from 1 to {n}")
-    if not is_feasible(m, n, method, d):
+    if d not in feasible_degrees(m, n, method):
         raise InfeasibleError(
             f"no {method} mask of {m} x {n} with d = {d}: {_rule(m, n, method)}; {_nearest(m, n, method, d)}"
         )
@@ -67,19 +68,10 @@ def resolve_degree(
 def nearest_degree(m: int, n: int, method: str, target: float) -> int:
     """The feasible row degree nearest to `target`, the smaller on a tie; InfeasibleError where there is none."""
     check_sizes(m, n)
-    if method in IRREGULAR:  # no list of n degrees for a wide layer
-        return min(max(math.ceil(target - 0.5), 1), n)
     degrees = feasible_degrees(m, n, method)
     if not degrees:
         raise InfeasibleError(f"no {method} mask of {m} x {n}: {_rule(m, n, method)}")
-    return min(degrees, key=lambda d: (abs(d - target), d))
-
-
-def is_feasible(m: int, n: int, method: str, d: int) -> bool:
-    """Whether an (m, n) mask of `method` can have row degree `d`."""
-    if method in IRREGULAR:
-        return 1 <= d <= n
-    return d in feasible_degrees(m, n, method)
+    return min(_around(degrees, target), key=lambda d: (abs(d - target), d))
 
 
 def plan(
@@ -130,7 +122,9 @@ def divisors(number: int) -> list[int]:
 
 
 def _plan_layer(layer: int, m: int, n: int, method: str, target: dict[str, float | int | None]) -> Plan:
-    degrees = tuple(feasible_degrees(m, n, method))
+    feasible = feasible_degrees(m, n, method)
+    require_memory(100 * len(feasible), f"the list of {len(feasible)} feasible degrees")
+    degrees = tuple(feasible)
     if all(value is None for value in target.values()):
         return Plan(layer=layer, m=m, n=n, c=None, d=None, sparsity=None, parameters=None, feasible=degrees)
     d = resolve_degree(m, n, method, **target)  # type: ignore[arg-type]
@@ -151,11 +145,16 @@ def _row_degree(m: int, n: int, method: str, c: int) -> int:
 
 
 def _nearest(m: int, n: int, method: str, target: float) -> str:
-    degrees = feasible_degrees(m, n, method)
-    if not degrees:
+    near = sorted(_around(feasible_degrees(m, n, method), target), key=lambda d: abs(d - target))[:3]
+    if not near:
         return "no degree is feasible at these sizes"
-    nearest = sorted(sorted(degrees, key=lambda d: abs(d - target))[:3])
-    return "nearest feasible (c, d): " + ", ".join(f"({m * d // n}, {d})" for d in nearest)
+    return "nearest feasible (c, d): " + ", ".join(f"({m * d // n}, {d})" for d in sorted(near))
+
+
+def _around(degrees: Sequence[int], target: float) -> Sequence[int]:
+    """The three degrees on each side of `target`, by bisection, since a wide layer may have a billion."""
+    at = bisect.bisect(degrees, target)
+    return degrees[max(at - 3, 0) : at + 3]
 
 
 def _rule(m: int, n: int, method: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sao_cli.errors import SaoError
 from sao_cli.mask import Mask
 from sao_cli.masks.degrees import check_sizes, check_widths, density_of, resolve_degree
+from sao_cli.memory import require_memory
 from sao_cli.progress import Progress, silent
 
 METHODS = ("sao", "ramanujan", "biregular", "xnet", "radix", "lrp")
@@ -39,11 +40,13 @@ def mask_stack(
     shapes = list(zip(widths[1:], widths, strict=False))
     if method == "lrp":
         counts = [_kept(m, n, d, c, sparsity) for m, n in shapes]
+        _require_stack_memory([(m, n, nnz) for (m, n), nnz in zip(shapes, counts, strict=True)])
         return [
             _layer(method, m, n, nnz, seed, layer)
             for layer, ((m, n), nnz) in enumerate(zip(shapes, counts, strict=True), 1)
         ]
     degrees = [resolve_degree(m, n, method, d=d, c=c, sparsity=sparsity) for m, n in shapes]
+    _require_stack_memory([(m, n, m * degree) for (m, n), degree in zip(shapes, degrees, strict=True)])
     if method == "radix":
         from sao_cli.masks.radix import radix_stack
 
@@ -60,6 +63,12 @@ def check_method(method: str) -> None:
         near = difflib.get_close_matches(method, METHODS, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise SaoError(f"unknown method {method!r}; {hint}there are: {', '.join(METHODS)}")
+
+
+def _require_stack_memory(layers: list[tuple[int, int, int]]) -> None:
+    # 8 bytes a one and a row are what finished layers keep; each construction asks for its own working memory.
+    total = sum(8 * (nnz + m) for m, _, nnz in layers)
+    require_memory(total, f"a stack of {len(layers)} masks", "choose smaller sizes or degrees, or fewer layers")
 
 
 def _kept(m: int, n: int, d: int | None, c: int | None, sparsity: float | None) -> int:

@@ -1,0 +1,82 @@
+"""The rooms and their doors: who may import whom, and what must not be loaded before it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sao_cli
+
+ROOT = Path(sao_cli.__file__).parent
+FOUNDATIONS = {"errors", "memory", "progress", "results", "rng", "mask"}
+MAY_IMPORT = {  # room: the rooms that it may know, besides itself
+    "errors": set(),
+    "progress": set(),
+    "results": set(),
+    "memory": {"errors"},
+    "rng": {"errors"},
+    "mask": {"errors", "memory"},
+    "measure": FOUNDATIONS,
+    "io": FOUNDATIONS,
+    "masks": FOUNDATIONS | {"measure"},
+    "plots": FOUNDATIONS | {"io"},
+    "cli": FOUNDATIONS | {"measure", "io", "masks", "plots"},
+}
+HEAVY = ("torch", "matplotlib", "networkx", "scipy", "rich", "safetensors", "numba")
+ONLY_ROOM = {"matplotlib": "plots"}
+
+
+def imports(path, top_only=False):
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def room(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+MODULES = [path for path in sorted(ROOT.rglob("*.py")) if room(path) not in ("__init__", "__main__")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_arrows(path):
+    known = {name.split(".")[1] for name in imports(path) if name.startswith("sao_cli.")}
+    assert known <= MAY_IMPORT[room(path)] | {room(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_modules_are_not_imported_at_the_top(path):
+    top = {name.split(".")[0] for name in imports(path, top_only=True)}
+    allowed = {name for name, home in ONLY_ROOM.items() if home == room(path)}
+    assert not top & (set(HEAVY) - allowed)
+
+
+def test_public_names_load_and_are_documented():
+    for name in sao_cli.__all__:
+        thing = getattr(sao_cli, name)
+        assert name == "__version__" or thing.__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        sao_cli.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import sao_cli", ("numpy", "click", *HEAVY)),
+        ("from sao_cli.cli import main; main(['mask', '-o', '/dev/null'])", HEAVY),
+        ("import sao_cli; sao_cli.expansion(sao_cli.sao_mask(8, 8, 2))", HEAVY),
+        ("import sao_cli; sao_cli.reachability([sao_cli.sao_mask(8, 8, 2)])", HEAVY),
+        ("import sao_cli.plots, sys; assert 'matplotlib.pyplot' not in sys.modules", ("torch", "networkx", "scipy")),
+    ],
+)
+def test_a_fresh_process_loads_no_more_than_it_needs(code, absent):
+    told = f"import sys\ntry:\n    exec({code!r})\nexcept SystemExit: pass\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & set(absent)
