@@ -1,0 +1,65 @@
+"""Real processes: one fixture runs a command line, another a bash pipe, both with stdout and stderr apart."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self):
+        return [json.loads(line, parse_constant=_refuse) for line in self.out.splitlines()]
+
+
+def _refuse(constant):
+    raise ValueError(f"{constant} is not strict JSON")
+
+
+def _run(arguments, stdin, cwd):
+    # NO_COLOR and a plain terminal type, so that a developer's own settings change nothing.
+    env = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1", "TERM": "dumb"}
+    feed = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+    done = subprocess.run(arguments, capture_output=True, env=env, cwd=cwd, timeout=120, check=False, **feed)
+    return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+@pytest.fixture
+def sao(tmp_path):
+    """sao("mask", "--d", 4, stdin=b"...") in an empty folder; stdin is empty unless given."""
+    return lambda *arguments, stdin=b"": _run(["sao", *map(str, arguments)], stdin, tmp_path)
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    """pipe("sao mask | sao verify") by bash, with pipefail, in an empty folder."""
+    return lambda line: _run(["bash", "-o", "pipefail", "-c", line], subprocess.DEVNULL, tmp_path)
+
+
+@pytest.fixture
+def fails(sao, tmp_path):
+    """Assert that a command leaves exit code 2, one line on stderr that says all of `said`, and no file behind."""
+
+    def check(*arguments, said, stdin=b""):
+        before = sorted(tmp_path.rglob("*"))
+        done = sao(*arguments, stdin=stdin)
+        assert done.code == 2, done
+        assert done.out == ""
+        assert done.err.count("\n") == 1, done.err
+        assert done.err.startswith("sao")
+        for text in [said] if isinstance(said, str) else said:
+            assert text in done.err, done.err
+        assert sorted(tmp_path.rglob("*")) == before
+
+    return check

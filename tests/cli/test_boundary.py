@@ -1,0 +1,129 @@
+"""The one error boundary: exit codes, closed pipes, full disks, interrupts, bugs, and silence where it is asked."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sao_cli.cli import main
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize("command", ["sao mask --m 4096 --n 4096", "sao reach --layers 50", "sao plan --widths 4x2000"])
+def test_a_closed_pipe_is_no_error(pipe, command):
+    done = pipe(f"{command} | head -1")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(pipe, tmp_path):
+    done = pipe("ulimit -f 8; sao mask --m 4096 --n 4096 -o big.mtx")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "big.mtx" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_device_on_stdout_is_one_line(pipe):
+    for command in ("sao mask", "sao plan"):
+        done = pipe(f"{command} > /dev/full")
+        assert done.code == 2
+        assert done.err.count("\n") == 1
+        assert "No space left" in done.err
+
+
+def test_help_and_version(sao):
+    assert sao("--version").out.startswith("sao, version ")
+    for command in ("mask", "plan", "verify", "reach"):
+        done = sao(command, "--help")
+        assert done.code == 0
+        assert "Example: sao " in done.out
+    assert sao().code == 2
+
+
+def test_an_unknown_command_is_usage(fails):
+    fails("vreify", said="vreify")
+    fails("--nothing", said="--nothing")
+
+
+def test_module_and_console_script_are_the_same():
+    run = [sys.executable, "-m", "sao_cli", "plan"]
+    assert b'"feasible"' in subprocess.run(run, capture_output=True, check=True).stdout
+
+
+def test_a_bug_is_seventy_with_a_traceback(monkeypatch):
+    monkeypatch.setattr("sao_cli.masks.degrees.plan", lambda *_, **__: 1 / 0)
+    done = CliRunner().invoke(main, ["plan"])
+    assert done.exit_code == 70
+    assert "ZeroDivisionError" in done.stderr
+    assert "this is a bug" in done.stderr
+
+
+def test_memory_that_runs_out_is_one_line(monkeypatch):
+    def exhaust(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("sao_cli.masks.degrees.plan", exhaust)
+    done = CliRunner().invoke(main, ["plan"])
+    assert (done.exit_code, done.stderr) == (2, "sao plan: memory ran out; choose a smaller size\n")
+
+
+def test_ctrl_c_in_a_long_verification(tmp_path):
+    """A 2e5-node mask keeps Lanczos busy for seconds; SIGINT must end it with 130, one line, and no report file."""
+    subprocess.run(
+        [BIN / "sao", "mask", "--m", "200000", "--n", "200000", "--method", "xnet", "-o", tmp_path / "a.npz"],
+        check=True,
+    )
+    command = [BIN / "sao", "verify", tmp_path / "a.npz", "-o", tmp_path / "report.jsonl"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(2.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.strip() == "sao verify: interrupted"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def in_a_terminal(*arguments, seconds=20):
+    """What `sao` writes when stdin, stdout and stderr are one terminal."""
+    leader, follower = pty.openpty()
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen([BIN / "sao", *arguments], stdin=follower, stdout=follower, stderr=follower, env=env)
+    os.close(follower)
+    shown = b""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            chunk = os.read(leader, 65536)
+        except OSError:  # the other side is gone
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(leader)
+    return process.wait(timeout=seconds), shown.decode()
+
+
+def test_a_terminal_shows_a_summary_and_a_table():
+    code, shown = in_a_terminal("mask", "--m", "64", "--n", "64")
+    assert code == 0
+    assert "MatrixMarket" not in shown
+    assert "-o layer.mtx" in shown
+    code, shown = in_a_terminal("reach", "--layers", "2")
+    assert code == 0
+    assert "minimum_possible" in shown
+    assert '{"' not in shown
+
+
+def test_a_terminal_without_input_is_told_how():
+    code, shown = in_a_terminal("verify")
+    assert code == 2
+    assert "pipe a mask in" in shown

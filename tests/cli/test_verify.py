@@ -1,0 +1,177 @@
+"""`sao verify`: keys, verdicts, exit codes, and input of every kind."""
+
+import io
+import math
+
+import matplotlib.image
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+import sao_cli
+
+KEYS = {
+    *("layer", "m", "n", "nnz", "density", "sparsity", "biregular", "c", "d", "row_degree", "column_degree"),
+    *("components", "connected", "dead_inputs", "dead_outputs", "lambda_1", "lambda_2", "lambda_2_distinct"),
+    *("bound", "spectral_gap", "ramanujan", "ramanujan_paper", "criterion", "holds", "error"),
+}
+
+
+def stream(*matrices, **options):
+    """What scipy.io.mmwrite makes of the matrices, one after another."""
+    file = io.BytesIO()
+    for matrix in matrices:
+        scipy.io.mmwrite(file, matrix, **options)
+    return file.getvalue()
+
+
+def test_the_card(pipe):
+    done = pipe("sao mask --m 256 --n 256 --d 4 | sao verify")
+    (row,) = done.rows
+    assert done.code == 0
+    assert set(row) >= KEYS
+    assert row["command"] == "verify"
+    assert (row["components"], row["connected"], row["biregular"]) == (64, False, True)
+    assert (row["lambda_1"], row["lambda_2"], row["lambda_2_distinct"]) == (4, 4, 0)
+    assert row["bound"] == pytest.approx(2 * math.sqrt(3))
+    assert (row["ramanujan"], row["ramanujan_paper"], row["criterion"], row["holds"]) == (False, True, "paper", True)
+    assert "64 components" in done.err
+    assert "--method ramanujan" in done.err
+    assert pipe("sao mask | sao verify -q").err == ""
+
+
+def test_the_standard_criterion(pipe):
+    assert pipe("sao mask --m 256 --n 256 --d 4 | sao verify --criterion standard").code == 1
+    for criterion in ("paper", "standard"):
+        done = pipe(f"sao mask --d 4 --method ramanujan | sao verify --criterion {criterion}")
+        assert (done.code, done.err) == (0, "")
+        assert done.rows[0]["ramanujan"] is done.rows[0]["ramanujan_paper"] is True
+
+
+def test_the_issues_second_example(pipe):
+    done = pipe(
+        "sao mask --m 512 --n 256 --c 8 --method ramanujan -o layer.npz && sao verify layer.npz --criterion standard"
+    )
+    assert done.code == 0
+    assert (done.rows[0]["c"], done.rows[0]["d"]) == (8, 4)
+
+
+@pytest.mark.parametrize("field", ["pattern", "real", "integer"])
+@pytest.mark.parametrize("symmetry", ["general", "symmetric"])
+def test_masks_made_by_others(sao, field, symmetry):
+    petersen = nx.to_scipy_sparse_array(nx.petersen_graph(), dtype=int)  # the biadjacency of its double cover
+    row = sao("verify", stdin=stream(petersen, field=field, symmetry=symmetry)).rows[0]
+    assert (row["c"], row["d"], row["components"]) == (3, 3, 1)
+    assert row["lambda_2"] == pytest.approx(2)
+    assert row["ramanujan"] is True
+
+
+def test_a_dense_array_and_a_weight_are_their_patterns(sao):
+    weight = np.random.default_rng(0).normal(size=(6, 4)) * (np.arange(4) < 3)
+    row = sao("verify", stdin=stream(weight)).rows[0]
+    assert (row["nnz"], row["dead_inputs"], row["components"], row["biregular"]) == (18, 1, 2, False)
+
+
+def test_a_stack_is_a_row_a_layer_and_one_verdict(pipe):
+    done = pipe("(sao mask --method ramanujan; sao mask) | sao verify --criterion standard")
+    assert [row["holds"] for row in done.rows] == [True, False]
+    assert [row["layer"] for row in done.rows] == [1, 2]
+    assert done.code == 1
+
+
+def test_explicit_zeros_and_duplicates_are_said(sao):
+    text = b"%%MatrixMarket matrix coordinate real general\n2 2 4\n1 1 1\n1 1 2\n2 2 1\n2 1 0\n"
+    done = sao("verify", stdin=text)
+    assert done.rows[0]["nnz"] == 2
+    assert "warning" in done.err
+    assert "zero" in done.err
+    assert "duplicate" in done.err
+
+
+def test_a_report_file_and_a_table(sao, pipe, tmp_path):
+    pipe("sao mask | sao verify -q -o report.jsonl")
+    assert '"command": "verify"' in (tmp_path / "report.jsonl").read_text()
+    table = pipe("sao mask --layers 2 | sao verify --table -q").out
+    assert "lambda_2_distinct" in table
+    assert "yes" in table
+    single = pipe("sao mask | sao verify --table -q").out
+    assert "spectral_gap" in single
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_picture(pipe, tmp_path, suffix):
+    done = pipe(f"sao mask --layers 2 --m 64 --n 64 | sao verify -q --plot fig7.{suffix}")
+    assert done.code == 0
+    data = (tmp_path / f"fig7.{suffix}").read_bytes()
+    assert data[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
+    if suffix == "png":
+        assert matplotlib.image.imread(tmp_path / "fig7.png").std() > 0.01
+    again = pipe(f"sao mask --layers 2 --m 64 --n 64 | sao verify -q --plot again.{suffix}")
+    assert again.code == 0
+    assert (tmp_path / f"again.{suffix}").read_bytes() == data
+
+
+def test_hypercube_from_networkx_fails_the_standard_condition(sao):
+    """Q_8: lambda_2 = 6 and 2 sqrt(7) = 5.29."""
+    cube = nx.hypercube_graph(8)
+    sides = nx.bipartite.sets(cube)
+    matrix = nx.bipartite.biadjacency_matrix(cube, sorted(sides[0]))
+    done = sao("verify", stdin=stream(sp.coo_array(matrix)))
+    assert done.code == 1
+    assert done.rows[0]["lambda_2"] == pytest.approx(6)
+    assert done.rows[0]["ramanujan"] is False
+
+
+HEADER = b"%%MatrixMarket matrix coordinate pattern general\n"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "said"),
+    [
+        (b"", "empty"),
+        (b"hello\n", "Matrix Market"),
+        (b"\x00\x01\x02\x03" * 100, "known"),
+        (HEADER + b"2 2 2\n1 1\n", ["truncated", "2"]),
+        (HEADER + b"2 2 1\n1 1\n" + HEADER + b"2 2 2\n1 1\n", "truncated"),
+        (HEADER + b"2 2 1\n1 1\n2 2\n", "more"),
+        (HEADER + b"2 2 1\n3 1\n", "3"),
+        (HEADER + b"2 2 1\n0 1\n", "0"),
+        (HEADER + b"0 2 0\n", "0 x 2"),
+        (HEADER + b"1000000000000 1000000000000 1000000000000000\n1 1\n", ""),
+        (HEADER.replace(b"pattern", b"real") + b"2 2 1\n1 1 nan\n", "nan"),
+        (HEADER.replace(b"pattern", b"complex") + b"2 2 1\n1 1 1 1\n", "complex"),
+        (HEADER + b"2 x 1\n1 1\n", "size"),
+    ],
+)
+def test_bad_streams(fails, stdin, said):
+    fails("verify", stdin=stdin, said=said)
+
+
+def test_bad_files(fails, sao, tmp_path):
+    (tmp_path / "folder").mkdir()
+    np.savez(tmp_path / "two.npz", first=np.eye(2), second=np.eye(3))
+    fails("verify", "nowhere.mtx", said="nowhere.mtx")
+    fails("verify", "folder", said="folder")
+    fails("verify", "/dev/null", said="empty")
+    fails("verify", "two.npz", said=["first", "second", "--tensor"])
+    fails("verify", "two.npz", "--tensor", "frist", said="first")
+    assert sao("verify", "two.npz", "--tensor", "second", "-q").rows[0]["n"] == 3
+    fails("verify", "two.npz", "--plot", "picture.jpg", said=".png, .svg, .pdf")
+    fails("verify", "two.npz", "--plot", "nowhere/a.png", said="nowhere")
+
+
+def test_all_zero_mask(sao):
+    done = sao("verify", stdin=HEADER + b"2 3 0\n")
+    (row,) = done.rows
+    assert done.code == 1
+    assert (row["components"], row["dead_inputs"], row["dead_outputs"], row["lambda_1"]) == (5, 3, 2, 0)
+    assert row["bound"] is None
+
+
+def test_python_gives_the_same(pipe, tmp_path):
+    row = pipe("sao mask --method ramanujan --m 60 --n 40 --d 4 -o a.mtx && sao verify a.mtx").rows[0]
+    (mask,) = sao_cli.read_masks(tmp_path / "a.mtx")
+    told = sao_cli.expansion(mask).to_dict()
+    assert told == {key: row[key] for key in told}
