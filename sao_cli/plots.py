@@ -73,7 +73,7 @@ def reachability_figure(matrices: Sequence[Picturable], depths: Sequence[Depth],
     """
     chosen = np.unique(np.linspace(0, len(depths) - 1, min(len(depths), MAX_PANELS)).round().astype(int))
     with mpl.rc_context(STYLE):
-        figure, panels = _grid(len(chosen), per_row=5, size=(1.42, 1.75), single=(COLUMN, 3.4))
+        figure, panels = _grid(len(chosen), per_row=5, size=(1.42, 1.55), single=(COLUMN, 3.4))
         for panel, at in zip(panels, chosen, strict=True):
             depth = depths[at]
             fraction = depth.reachable if over == "boolean" else depth.odd_paths
@@ -87,6 +87,7 @@ def reachability_figure(matrices: Sequence[Picturable], depths: Sequence[Depth],
                 interpolation="nearest",
                 extent=extent,
             )
+            panel.set_box_aspect(min(max(depth.inputs / depth.outputs, 0.5), 2.0))
             panel.set_title(f"N = {depth.layer} ({_percent(fraction)})")
             panel.set_xticks([0, depth.outputs])
             panel.set_yticks([0, depth.inputs])

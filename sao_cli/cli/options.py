@@ -1,6 +1,7 @@
 """Options that several commands share, and the masks that they describe."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -28,7 +29,9 @@ def common_options(command: F) -> F:
             default=None,
             help="Force JSON lines, or a table. [default: a table on a terminal]",
         ),
-        click.option("-o", "--output", metavar="FILE", help="Write the result to FILE instead of stdout."),
+        click.option(
+            "-o", "--output", metavar="FILE", callback=_check_folder, help="Write the result to FILE instead of stdout."
+        ),
         click.option(
             "-q", "--quiet", is_flag=True, expose_value=False, callback=_hush, help="Say nothing on stderr but errors."
         ),
@@ -175,13 +178,15 @@ def _hush(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def _check_picture(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    from pathlib import Path
-
-    if value is None:
-        return None
-    path = Path(value)
-    if path.suffix.lower() not in PICTURES:
+    if value is not None and not value.lower().endswith(PICTURES):
         raise click.BadParameter(f"{value!r} ends in none of {', '.join(PICTURES)}, so its format is not known")
-    if not path.parent.is_dir():
-        raise click.BadParameter(f"{value!r}: there is no folder {str(path.parent)!r}; make it first")
+    return _check_folder(_, __, value)
+
+
+def _check_folder(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Refuse before any work what could not be written after it."""
+    if value is not None and os.path.isdir(value):
+        raise click.BadParameter(f"{value!r} is a folder; name a file in it")
+    if value is not None and not os.path.isdir(os.path.dirname(value) or "."):
+        raise click.BadParameter(f"{value!r}: there is no folder {os.path.dirname(value)!r}; make it first")
     return value

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Row = dict[str, Any]
+PAGE = 200  # characters of a table that no terminal bounds
 
 
 def emit(
@@ -36,7 +37,7 @@ def emit(
     if output is not None:
         from sao_cli.io import atomic_output
 
-        lines = [_json_line(head | row) for row in rows] if as_json else [_table(list(rows), columns, 120)]
+        lines = [_json_line(head | row) for row in rows] if as_json else [_table(list(rows), columns, PAGE)]
         with atomic_output(output) as file:
             file.write("".join(lines).encode())
     elif as_json:
@@ -44,7 +45,7 @@ def emit(
             click.echo(_json_line(head | row), nl=False)
             sys.stdout.flush()
     else:
-        click.echo(_table(list(rows), columns, None), nl=False)
+        click.echo(_table(list(rows), columns, None if sys.stdout.isatty() else PAGE), nl=False)
 
 
 def _json_line(row: Row) -> str:
