@@ -67,7 +67,7 @@ def check_method(method: str) -> None:
 
 def _require_stack_memory(layers: list[tuple[int, int, int]]) -> None:
     # 8 bytes a one and a row are what finished layers keep; each construction asks for its own working memory.
-    total = sum(8 * (nnz + m) for m, _, nnz in layers)
+    total = sum(8 * (nnz + m) for m, _, nnz in layers) if len(layers) > 1 else 0
     require_memory(total, f"a stack of {len(layers)} masks", "choose smaller sizes or degrees, or fewer layers")
 
 

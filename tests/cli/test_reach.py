@@ -77,7 +77,7 @@ def test_pictures_of_shallow_and_deep_stacks(sao, tmp_path, layers):
 
 def test_bad_input(fails, sao):
     fails("reach", said="empty")
-    first, second = (sao("mask", "--m", m, "--n", n, "--d", 2).out for m, n in ((8, 4), (4, 6)))
+    first, second = (sao("mask", "--m", m, "--n", n, "--d", d).out for m, n, d in ((8, 4, 2), (4, 6, 3)))
     fails("reach", stdin=(first + second).encode(), said=["layer 2", "6", "8"])
     fails("reach", "a.mtx", "--layers", 2, said="both describe the stack")
     fails("reach", "--layers", 2, "--d", 5, said="nearest feasible")
