@@ -4,10 +4,13 @@ import bisect
 import itertools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sao_cli.errors import InfeasibleError, SaoError
 from sao_cli.memory import require_memory
-from sao_cli.results import Plan
+
+if TYPE_CHECKING:
+    from sao_cli.results import Plan
 
 DEFAULT_DEGREE = 4  # the paper's d in all its fully-connected experiments (Tables 6 and 7)
 
@@ -81,7 +84,7 @@ def plan(
     d: int | None = None,
     c: int | None = None,
     sparsity: float | None = None,
-) -> list[Plan]:
+) -> "list[Plan]":
     """One Plan a layer of the network whose layer widths, inputs first, are `widths`.
 
     With none of `d`, `c` and `sparsity` only the feasible degrees are told. Raises as resolve_degree does.
@@ -121,7 +124,9 @@ def divisors(number: int) -> list[int]:
     return sorted({*small, *(number // divisor for divisor in small)})
 
 
-def _plan_layer(layer: int, m: int, n: int, method: str, target: dict[str, float | int | None]) -> Plan:
+def _plan_layer(layer: int, m: int, n: int, method: str, target: dict[str, float | int | None]) -> "Plan":
+    from sao_cli.results import Plan  # building masks needs no reports
+
     feasible = feasible_degrees(m, n, method)
     require_memory(100 * len(feasible), f"the list of {len(feasible)} feasible degrees")
     degrees = tuple(feasible)

@@ -61,3 +61,9 @@ def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     mean_x, mean_y = statistics.fmean(x), statistics.fmean(y)
     slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
     return slope / sum((a - mean_x) ** 2 for a in x)
+
+
+def interleaved(calls: Sequence[Callable[[], object]], repeats: int = 11) -> list[float]:
+    """The median wall time of each call, taken in turns, so that a busy moment of the machine burdens all alike."""
+    rounds = [[seconds(call) for call in calls] for _ in range(repeats + 1)]
+    return [statistics.median(times) for times in zip(*rounds[1:], strict=True)]
