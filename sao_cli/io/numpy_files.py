@@ -1,0 +1,178 @@
+"""numpy's .npy and .npz files, scipy's sparse .npz among them; read without ever unpickling."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from sao_cli.errors import FormatError, SaoError
+from sao_cli.io.matrix import Matrix
+from sao_cli.io.provenance import parsed_provenance, provenance_json
+from sao_cli.io.source import Source
+from sao_cli.io.tensors import choose_tensors, no_names
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_PROVENANCE = "sao"
+
+
+def read_npy(source: Source, tensor: str | None) -> list[Matrix]:
+    """The matrix in a .npy stream, of any real dtype. Raises FormatError for objects (pickles) and other damage."""
+    no_names(tensor, source.name)
+    array = _read_array(source)
+    if source.peek(1):
+        raise source.fail("there is more after the array; a .npy holds one only")
+    return [Matrix.from_dense(array, where=source.name)]
+
+
+def read_npz(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[Matrix]:
+    """The matrices in a .npz: scipy's sparse layout, or plain arrays of which `tensor` may choose one."""
+    members = {member.removesuffix(".npy"): member for member in archive.namelist() if member.endswith(".npy")}
+    if "format" in members and "data" in members:
+        no_names(tensor, name)
+        return [_sparse(archive, members, name)]
+    with _decoding(name):
+        shapes = {key: _peek_shape(archive, member, name) for key, member in members.items()}
+    chosen = choose_tensors(shapes, tensor, name)
+    return [
+        Matrix.from_dense(_member(archive, members[key], name), where=name if len(chosen) == 1 else f"{name}: {key}")
+        for key in chosen
+    ]
+
+
+def write_npy(matrix: Matrix, file: IO[bytes]) -> None:
+    """Write the dense matrix: bool for a mask, float64 for values. Raises MemoryLimitError where it would not fit."""
+    npy.write_array(file, matrix.to_dense(), allow_pickle=False)
+
+
+def write_npz(matrix: Matrix, file: IO[bytes]) -> None:
+    """Write what scipy.sparse.load_npz reads as a csr_array, bool or float64; it ignores the array of provenance."""
+    mask = matrix.mask
+    arrays: dict[str, Any] = {
+        "indices": mask.indices,
+        "indptr": mask.indptr,
+        "format": np.array(b"csr"),
+        "shape": np.array(mask.shape),
+        "data": np.ones(mask.nnz, bool) if matrix.values is None else matrix.values,
+        "_is_array": np.array(True),
+    }
+    if mask.provenance:
+        arrays[_PROVENANCE] = np.array(provenance_json(mask.provenance).encode())
+    np.savez_compressed(file, **arrays)
+
+
+def _sparse(archive: zipfile.ZipFile, members: dict[str, str], name: str) -> Matrix:
+    def array(key: str) -> NDArray[Any]:
+        if key not in members:
+            raise FormatError(f"{name}: a sparse matrix in scipy's layout, and its array {key!r} is missing")
+        return _member(archive, members[key], name)
+
+    provenance = None
+    with _decoding(name):
+        kind = array("format").item()
+        kind = kind.decode("ascii") if isinstance(kind, bytes) else str(kind)
+        shape = tuple(int(size) for size in array("shape"))
+        if _PROVENANCE in members:
+            provenance = parsed_provenance(array(_PROVENANCE).item())
+        if kind in ("csr", "csc"):
+            major, minor = _uncompressed(array, shape[0 if kind == "csr" else 1])
+            rows, columns = (major, minor) if kind == "csr" else (minor, major)
+            data = array("data")
+        elif kind == "coo":
+            rows, columns = tuple(array("coords")) if "coords" in members else (array("row"), array("col"))
+            data = array("data")
+        else:
+            rows, columns, data = _by_scipy(kind, array, shape)
+        return _from_triples(rows, columns, data, shape, provenance, name)
+
+
+def _uncompressed(array: Any, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    indptr, indices = array("indptr"), array("indices")
+    if indptr.shape != (size + 1,) or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+        raise ValueError("its indptr does not ascend from 0 to the number of entries")
+    return np.repeat(np.arange(size), np.diff(indptr)), indices
+
+
+def _by_scipy(kind: str, array: Any, shape: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    from scipy.sparse import bsr_array, dia_array
+
+    if kind == "bsr":
+        blocks = bsr_array((array("data"), array("indices"), array("indptr")), shape=shape)
+        blocks.check_format(full_check=True)
+        found = blocks.tocoo()
+    elif kind == "dia":
+        found = dia_array((array("data"), array("offsets")), shape=shape).tocoo()
+    else:
+        raise ValueError(f"its sparse format is {kind!r}; expected csr, csc, coo, bsr or dia")
+    return found.row, found.col, found.data
+
+
+def _from_triples(
+    rows: NDArray[Any],
+    columns: NDArray[Any],
+    data: NDArray[Any],
+    shape: tuple[int, ...],
+    provenance: dict[str, Any] | None,
+    name: str,
+) -> Matrix:
+    if not rows.shape == columns.shape == data.shape == (len(data),) or len(shape) != 2:
+        raise ValueError(f"it has {rows.shape} rows, {columns.shape} columns and {data.shape} values")
+    if data.dtype.kind not in "biuf" or rows.dtype.kind not in "iu" or columns.dtype.kind not in "iu":
+        raise ValueError(f"its values are of type {data.dtype}, its positions of {rows.dtype}, {columns.dtype}")
+    kept = data if data.dtype.kind == "b" else None
+    if kept is not None and kept.all():
+        return Matrix.from_entries(rows, columns, None, (shape[0], shape[1]), provenance, name)
+    found = Matrix.from_entries(rows, columns, data.astype(np.float64), (shape[0], shape[1]), provenance, name)
+    return found if kept is None else Matrix(found.mask)
+
+
+def _member(archive: zipfile.ZipFile, member: str, name: str) -> NDArray[Any]:
+    with _decoding(name), archive.open(member) as raw:
+        return _read_array(Source(raw, f"{name}: {member}", failures=_DAMAGED))
+
+
+def _peek_shape(archive: zipfile.ZipFile, member: str, name: str) -> tuple[int, ...]:
+    with archive.open(member) as raw:
+        return _read_header(Source(raw, f"{name}: {member}", failures=_DAMAGED))[0]
+
+
+def _read_array(source: Source) -> NDArray[Any]:
+    shape, fortran_order, dtype = _read_header(source)
+    if dtype.hasobject:
+        raise source.fail("it holds Python objects, which only unpickling could read; save plain numbers")
+    count = math.prod(shape)
+    data = source.read_exactly(count * dtype.itemsize, f"an array of {'x'.join(map(str, shape)) or 'one number'}")
+    if dtype.itemsize == 0:
+        raise source.fail(f"its numbers are of type {dtype}, which holds nothing")
+    return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran_order else "C")
+
+
+def _read_header(source: Source) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    with _decoding(source.name):
+        version = npy.read_magic(source)
+        if version not in _HEADERS:
+            raise ValueError(f"version {version} of the format is not known")
+        shape, fortran_order, dtype = _HEADERS[version](source)
+        if min(shape, default=1) < 0:
+            raise ValueError(f"its shape {shape} is negative")
+        return shape, fortran_order, dtype
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Whatever numpy, zipfile and scipy raise over damaged content is a FormatError here."""
+    try:
+        yield
+    except (SaoError, MemoryError):
+        raise
+    except Exception as error:
+        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        raise FormatError(f"{name}: the arrays in it can't be read: {detail}") from error

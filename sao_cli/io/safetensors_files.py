@@ -1,0 +1,128 @@
+"""safetensors files (https://huggingface.co/docs/safetensors): a JSON header, then the bytes of each tensor.
+
+Read and written here, not by the safetensors package: it reads no pipes, knows no bfloat16 without torch, and sorts
+layer.10 before layer.2; this way one tensor at a time is in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sao_cli.io.matrix import Matrix
+from sao_cli.io.provenance import parsed_provenance, provenance_json
+from sao_cli.io.source import Source
+from sao_cli.io.tensors import choose_tensors, layer_names
+from sao_cli.memory import require_memory
+
+_DTYPES = {
+    "BOOL": "u1", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
+    "I64": "<i8", "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8",
+}  # fmt: skip
+_PROVENANCE = "sao"
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def read_safetensors(source: Source, tensor: str | None) -> list[Matrix]:
+    """The matrices in a safetensors stream: `tensor`, the only one with two axes, or the stack that we wrote.
+
+    Reads no more than the chosen tensors from a file. Raises FormatError for a header whose offsets do not fit
+    the shapes or the file, and for dtypes without a numpy counterpart.
+    """
+    length = int.from_bytes(source.read_exactly(8, "the length of the header"), "little")
+    tensors, metadata = _header(bytes(source.read_exactly(length, "the header")), source)
+    total = max((tensor.end for tensor in tensors.values()), default=0)
+    if source.size is not None and source.size != 8 + length + total:
+        raise source.fail(f"its header tells of {8 + length + total} bytes, and the file has {source.size}")
+    chosen = choose_tensors({name: tensor.shape for name, tensor in tensors.items()}, tensor, source.name)
+    provenance = parsed_provenance(metadata.get(_PROVENANCE, "")) or {}
+    found = {}
+    place = 0
+    for name in sorted(chosen, key=lambda name: tensors[name].start):
+        source.skip(tensors[name].start - place, "the tensors")
+        place = tensors[name].end
+        own = provenance.get(name)
+        where = source.name if len(chosen) == 1 else f"{source.name}: {name}"
+        dense = _array(tensors[name], source, name)
+        found[name] = Matrix.from_dense(dense, own if isinstance(own, dict) else None, where)
+    source.skip(total - place, "the tensors")
+    if source.peek(1):
+        raise source.fail("there is more after the last tensor than its header tells of")
+    return [found[name] for name in chosen]
+
+
+def write_safetensors(matrices: Sequence[Matrix], file: IO[bytes]) -> None:
+    """Write a stack as dense tensors "layer.1", "layer.2" ..., BOOL for masks and F64 for values.
+
+    Provenance goes as JSON, by tensor name, into the metadata under "sao". O(m n) a layer, one in memory at a time.
+    """
+    header: dict[str, Any] = {}
+    provenance = {}
+    end = 0
+    for name, matrix in zip(layer_names(len(matrices)), matrices, strict=True):
+        dtype, width = ("BOOL", 1) if matrix.values is None else ("F64", 8)
+        start, end = end, end + matrix.mask.m * matrix.mask.n * width
+        header[name] = {"dtype": dtype, "shape": list(matrix.mask.shape), "data_offsets": [start, end]}
+        if matrix.mask.provenance:
+            provenance[name] = dict(matrix.mask.provenance)
+    if provenance:
+        header = {"__metadata__": {_PROVENANCE: provenance_json(provenance)}, **header}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned, as the format asks
+    file.write(len(text).to_bytes(8, "little") + text)
+    for matrix in matrices:
+        file.write(matrix.to_dense().data)
+
+
+def _header(text: bytes, source: Source) -> tuple[dict[str, _Tensor], dict[str, Any]]:
+    try:
+        entries = json.loads(text)
+        metadata = entries.pop("__metadata__", None) or {}
+        tensors = {name: _tensor(entry) for name, entry in entries.items()}
+        if not isinstance(metadata, dict):
+            raise TypeError("its metadata is no mapping")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        detail = " ".join(str(error).split())[:100]
+        raise source.fail(f"the safetensors header can't be read: {detail}") from error
+    ends = 0
+    for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.end)):
+        if tensor.start != ends:
+            raise source.fail("the safetensors header has tensors that overlap or leave gaps")
+        ends = tensor.end
+    return tensors, metadata
+
+
+def _tensor(entry: dict[str, Any]) -> _Tensor:
+    dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    if not all(type(number) is int and number >= 0 for number in (*shape, start, end)) or not isinstance(dtype, str):
+        raise ValueError(f"a tensor is described as {entry}")
+    width = np.dtype(_DTYPES[dtype]).itemsize if dtype in _DTYPES else None
+    if end < start or (width is not None and end - start != math.prod(shape) * width):
+        raise ValueError(f"a tensor of {dtype} and shape {shape} can't take bytes {start} to {end}")
+    return _Tensor(dtype, shape, start, end)
+
+
+def _array(tensor: _Tensor, source: Source, name: str) -> NDArray[Any]:
+    if tensor.dtype not in _DTYPES:
+        raise source.fail(f"tensor {name} is of type {tensor.dtype}; expected one of {', '.join(_DTYPES)}")
+    data = source.read_exactly(tensor.end - tensor.start, f"tensor {name}")
+    array: NDArray[Any] = np.frombuffer(data, _DTYPES[tensor.dtype]).reshape(tensor.shape)
+    if tensor.dtype == "BOOL":
+        array = array != 0
+    if tensor.dtype == "BF16":  # the upper half of a float32
+        require_memory(8 * array.size, f"{source.name}: tensor {name}")
+        array = (array.astype("<u4") << 16).view("<f4")
+    return array

@@ -1,0 +1,113 @@
+"""torch's .pt files of plain tensors; torch.load(weights_only=True) only, so that nothing else is ever unpickled."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
+
+import numpy as np
+
+from sao_cli.errors import FormatError, SaoError
+from sao_cli.io.matrix import Matrix
+from sao_cli.io.provenance import parsed_provenance, provenance_json
+from sao_cli.io.tensors import choose_tensors, layer_names
+from sao_cli.memory import require_memory
+
+LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began a file before version 1.6
+_PROVENANCE = "sao"
+
+
+def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Matrix]:
+    """The matrices in a .pt file: a tensor, or tensors in dicts and lists, whose names are joined by dots.
+
+    Raises FormatError for a file that needs more than weights_only=True allows.
+    """
+    loaded = _loaded(file, name)
+    tensors = dict(_tensors(loaded, ""))
+    chosen = choose_tensors({key: tuple(found.shape) for key, found in tensors.items()}, tensor, name)
+    metadata = getattr(loaded, "_metadata", None)
+    return [_matrix(tensors[key], _provenance(metadata, key), f"{name}: {key}" if key else name) for key in chosen]
+
+
+def write_torch(matrices: Sequence[Matrix], file: IO[bytes]) -> None:
+    """Write a dict of dense tensors "layer.1", "layer.2" ..., bool for masks and float64 for values.
+
+    Provenance goes where Module.state_dict() keeps its own: into the dict's attribute `_metadata`.
+    """
+    import torch
+
+    tensors: OrderedDict[str, Any] = OrderedDict()
+    metadata = {}
+    for name, matrix in zip(layer_names(len(matrices)), matrices, strict=True):
+        tensors[name] = torch.from_numpy(matrix.to_dense())
+        if matrix.mask.provenance:
+            metadata[name] = {_PROVENANCE: provenance_json(matrix.mask.provenance)}
+    if metadata:
+        tensors._metadata = metadata  # type: ignore[attr-defined]
+    torch.save(tensors, file)
+
+
+def _loaded(file: IO[bytes], name: str) -> Any:
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how the file was made, and nothing that its reader could mend
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except (SaoError, MemoryError):
+        raise
+    except Exception as error:
+        detail = " ".join(str(error).split())[:160] or type(error).__name__
+        raise FormatError(
+            f"{name} is no file of plain tensors ({detail}); save its state_dict, or safetensors"
+        ) from error
+
+
+def _tensors(value: Any, name: str, depth: int = 8) -> Iterator[tuple[str, Any]]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple) and depth:
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            yield from _tensors(item, f"{name}.{key}" if name else str(key), depth - 1)
+
+
+def _provenance(metadata: Any, key: str) -> dict[str, Any]:
+    own = metadata.get(key) if isinstance(metadata, Mapping) else None
+    return parsed_provenance(own.get(_PROVENANCE, "")) or {} if isinstance(own, Mapping) else {}
+
+
+def _matrix(tensor: Any, provenance: dict[str, Any], where: str) -> Matrix:
+    import torch
+
+    try:
+        tensor = tensor.detach()
+        if tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
+            raise TypeError(f"its type is {tensor.dtype}; a mask or weight matrix needs real numbers")
+        if tensor.layout is not torch.strided:
+            return _sparse(tensor, provenance, where)
+        require_memory(8 * tensor.numel(), f"{where}: a matrix of {tensor.shape[0]} x {tensor.shape[1]}")
+        dense = tensor if tensor.dtype is torch.bool else tensor.to(torch.float64)
+        return Matrix.from_dense(dense.numpy(), provenance, where)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, SaoError):
+            raise
+        raise FormatError(f"{where} can't be read: {' '.join(str(error).split())[:160]}") from error
+
+
+def _sparse(tensor: Any, provenance: dict[str, Any], where: str) -> Matrix:
+    import torch
+
+    entries = tensor if tensor.layout is torch.sparse_coo else tensor.to_sparse_coo()
+    rows, columns = entries._indices().numpy()
+    values = entries._values()
+    if values.dtype is torch.bool and values.all():
+        return Matrix.from_entries(rows, columns, None, tuple(tensor.shape), provenance, where)
+    found = Matrix.from_entries(
+        rows, columns, values.to(torch.float64).numpy().astype(np.float64), tuple(tensor.shape), provenance, where
+    )
+    return Matrix(found.mask) if values.dtype is torch.bool else found

@@ -1,0 +1,126 @@
+"""One writer for every format; on files the suffix decides, streams get Matrix Market text."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+import numpy as np
+
+from sao_cli.errors import FileError, FormatError
+from sao_cli.io.files import atomic_output, naming_output, shown
+from sao_cli.io.matrix import FINITE, Matrix
+from sao_cli.io.matrix_market import write_matrix_market
+from sao_cli.io.source import PathOrFile
+from sao_cli.mask import Mask
+
+SUFFIXES = (".mtx", ".mtx.gz", ".npz", ".npy", ".safetensors", ".pt")
+_SINGLE = (".npz", ".npy")
+
+
+def write_masks(masks: Mask | Sequence[Mask], destination: PathOrFile) -> None:
+    """Write a mask, or a stack of them, first layer first; see write_matrices.
+
+    >>> write_masks([Mask.from_dense([[1, 0], [0, 1]])], "identity.mtx")
+    """
+    stack = [masks] if isinstance(masks, Mask) else masks
+    write_matrices([Matrix(mask) for mask in stack], destination)
+
+
+def write_matrices(matrices: Matrix | Sequence[Matrix], destination: PathOrFile) -> None:
+    """Write a matrix, or a stack of them, so that read_matrices gives them back bit for bit.
+
+    `destination` is "-" (standard output) or a binary file object, which get Matrix Market text, or a path, whose
+    suffix decides: .mtx and .mtx.gz (text), .npz (scipy.sparse csr; one matrix), .npy (dense; one matrix),
+    .safetensors and .pt (dense tensors layer.1, layer.2 ...). Files appear whole or not at all (atomic_output). All
+    but .npy carry the provenance. The same matrices give the same bytes.
+
+    Raises FormatError for a stack where the format holds one matrix and for values that are 0 or not finite (no
+    reader could give them back), FileError for an unknown suffix and for what can't be written, MemoryLimitError
+    where a dense format would not fit, and BrokenPipeError where the reader of standard output has gone.
+    """
+    stack = [matrices] if isinstance(matrices, Matrix) else list(matrices)
+    _require_writable(stack)
+    if destination == "-":
+        with _standard_output() as file:
+            write_matrix_market(stack, file)
+    elif isinstance(destination, str | os.PathLike):
+        suffix = _suffix(destination)
+        _require_single(stack, suffix, destination)
+        with atomic_output(destination) as file:
+            _write(stack, suffix, file)
+    else:
+        with naming_output(str(getattr(destination, "name", "the output"))):
+            write_matrix_market(stack, destination)
+
+
+def _write(stack: list[Matrix], suffix: str, file: IO[bytes]) -> None:
+    if suffix == ".mtx":
+        write_matrix_market(stack, file)
+    elif suffix == ".mtx.gz":
+        import gzip
+
+        with gzip.GzipFile("", "wb", 6, file, mtime=0) as compressed:  # no name, no time: the same bytes each time
+            write_matrix_market(stack, compressed)  # type: ignore[arg-type]
+    elif suffix in _SINGLE:
+        from sao_cli.io import numpy_files
+
+        (numpy_files.write_npz if suffix == ".npz" else numpy_files.write_npy)(stack[0], file)
+    elif suffix == ".safetensors":
+        from sao_cli.io.safetensors_files import write_safetensors
+
+        write_safetensors(stack, file)
+    else:
+        from sao_cli.io.torch_files import write_torch
+
+        write_torch(stack, file)
+
+
+def _suffix(path: str | os.PathLike[str]) -> str:
+    name = os.path.basename(os.fsdecode(path)).lower()
+    for suffix in SUFFIXES:
+        if name.endswith(suffix) and name != suffix:
+            return suffix
+    if _is_stream(path):
+        return ".mtx"
+    raise FileError(f"can't tell a format from the name {shown(path)}; end it in one of {', '.join(SUFFIXES)}")
+
+
+def _is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether the path is there and is no file that a suffix could describe: a pipe, a device, a descriptor."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return os.fsdecode(path).startswith(("/dev/", "/proc/")) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _require_writable(stack: list[Matrix]) -> None:
+    if not stack:
+        raise FormatError("there is no matrix to write; give at least one")
+    for number, matrix in enumerate(stack, 1):
+        if matrix.values is None:
+            continue
+        wrong = matrix.values[~np.isfinite(matrix.values) | (matrix.values == 0)]
+        if len(wrong):
+            rule = "a mask's ones have other values" if wrong[0] == 0 else FINITE
+            raise FormatError(f"matrix {number} has the value {wrong[0]} on its mask; {rule}")
+
+
+def _require_single(stack: list[Matrix], suffix: str, path: str | os.PathLike[str]) -> None:
+    if suffix in _SINGLE and len(stack) > 1:
+        raise FormatError(
+            f"{shown(path)}: a {suffix} file holds one matrix, and there are {len(stack)}; use .mtx or .safetensors"
+        )
+
+
+@contextmanager
+def _standard_output() -> Iterator[IO[bytes]]:
+    with naming_output("standard output"):
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()

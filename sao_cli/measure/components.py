@@ -1,0 +1,151 @@
+"""Connected components of a mask's bipartite graph, in linear time, with numpy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sao_cli.mask import Indices, Mask
+
+_CHUNK_ENTRIES = 2**21  # float64 entries in one batch of dense components: 16 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """The live components of a mask (those with a one), numbered by their first rows.
+
+    `rows` (m,) and `columns` (n,) hold each node's component, -1 where the node is dead; `heights`, `widths`
+    and `ones` (count,) hold each component's rows, columns and ones.
+    """
+
+    mask: Mask
+    rows: Indices
+    columns: Indices
+
+    @cached_property
+    def heights(self) -> NDArray[np.int64]:
+        return np.bincount(self.rows[self.rows >= 0])
+
+    @cached_property
+    def widths(self) -> NDArray[np.int64]:
+        return np.bincount(self.columns[self.columns >= 0])
+
+    @cached_property
+    def ones(self) -> NDArray[np.int64]:
+        return self._sums(lambda degrees: degrees)
+
+    @cached_property
+    def squared_degrees(self) -> NDArray[np.int64]:
+        """(count,) sums of the squares of all degrees in each component, rows and columns."""
+        columns = self.columns >= 0
+        squares = np.square(self.mask.column_degrees[columns], dtype=np.float64)
+        of_columns = np.bincount(self.columns[columns], squares).astype(np.int64)
+        return self._sums(np.square) + of_columns
+
+    @property
+    def count(self) -> int:
+        """How many live components there are."""
+        return len(self.heights)
+
+    @property
+    def dead(self) -> int:
+        """How many nodes have no one; each of them is a component of its own."""
+        return int((self.rows < 0).sum() + (self.columns < 0).sum())
+
+    def _sums(self, function: Any) -> NDArray[np.int64]:
+        rows = self.rows >= 0
+        weights = function(self.mask.row_degrees[rows].astype(np.float64))
+        return np.bincount(self.rows[rows], weights).astype(np.int64)
+
+    def masks(self, chosen: NDArray[np.int64]) -> Iterator[Mask]:
+        """Each chosen component as a mask of its own, its rows and columns in the order that they have here."""
+        if self.count == 1 and not self.dead:
+            yield from [self.mask] * len(chosen)
+            return
+        rows, columns, ends = self._entries(chosen)
+        for component, start, end in zip(chosen, ends[:-1], ends[1:], strict=True):
+            shape = (int(self.heights[component]), int(self.widths[component]))
+            yield Mask.from_entries(rows[start:end], columns[start:end], shape)
+
+    def batches(self, chosen: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """The chosen components as dense (batch, height, width) arrays of 0 and 1, with the batch's components.
+
+        Components of one shape share a batch, so that LAPACK is called without a Python loop.
+        """
+        if not len(chosen):
+            return
+        chosen = chosen[np.lexsort((self.widths[chosen], self.heights[chosen]))]
+        rows, columns, ends = self._entries(chosen)
+        heights, widths = self.heights[chosen], self.widths[chosen]
+        changes = 1 + np.flatnonzero(np.diff(heights) | np.diff(widths))
+        for begin, stop in zip([0, *changes.tolist()], [*changes.tolist(), len(chosen)], strict=True):
+            shape = (int(heights[begin]), int(widths[begin]))
+            step = max(1, _CHUNK_ENTRIES // (shape[0] * shape[1]))
+            for first in range(begin, stop, step):
+                last = min(first + step, stop)
+                batch = np.zeros((last - first, *shape))
+                position = np.repeat(np.arange(last - first), np.diff(ends[first : last + 1]))
+                entries = slice(ends[first], ends[last])
+                batch[position, rows[entries], columns[entries]] = 1
+                yield chosen[first:last], batch
+
+    def _entries(self, chosen: NDArray[np.int64]) -> tuple[Indices, Indices, NDArray[np.int64]]:
+        """Local rows and columns of the chosen components' ones, component after component, and where each ends."""
+        rank = np.full(self.count, self.count)
+        rank[chosen] = np.arange(len(chosen))
+        ends = np.concatenate(([0], np.cumsum(self.ones[chosen])))
+        entry_rows = self.mask.entry_rows
+        order = np.argsort(rank[self.rows[entry_rows]], kind="stable")[: ends[-1]]
+        rows = _positions_in(self.rows)[entry_rows[order]]
+        return rows, _positions_in(self.columns)[self.mask.indices[order]], ends
+
+
+def find_components(mask: Mask) -> Components:
+    """The live connected components of `mask`.
+
+    Every root hooks onto its least neighbouring root, and pointers are then halved until the trees are flat
+    (Awerbuch and Shiloach, 1987, with minima in place of arbitrary writes): O(log n) rounds over the ones that
+    still join two trees. Faster than a depth-first search through scipy's csgraph from about 1e6 ones on, in
+    two thirds of its memory, and no import.
+    """
+    root = _roots(mask)
+    of_rows, of_columns = root[: mask.m], root[mask.m :]
+    is_first = (of_rows == np.arange(mask.m, dtype=root.dtype)) & (mask.row_degrees > 0)
+    label = np.where(is_first, np.cumsum(is_first, dtype=root.dtype) - 1, root.dtype.type(-1))
+    columns = np.where(of_columns < mask.m, label[np.minimum(of_columns, mask.m - 1)], root.dtype.type(-1))
+    return Components(mask, label[of_rows], columns)
+
+
+def _roots(mask: Mask) -> Indices:
+    """(m + n,) the least node (rows first, then columns) of each node's component."""
+    dtype = np.int32 if mask.m + mask.n < 2**31 else np.int64
+    root: Indices = np.arange(mask.m + mask.n, dtype=dtype)
+    low, high = mask.entry_rows.astype(dtype, copy=False), mask.indices + dtype(mask.m)
+    while len(low):
+        np.minimum.at(root, high, low)
+        root = _flattened(root)
+        low, high = root[low], root[high]
+        apart = low != high
+        low, high = low[apart], high[apart]
+        low, high = np.minimum(low, high), np.maximum(low, high)
+    return root
+
+
+def _flattened(root: Indices) -> Indices:
+    while not np.array_equal(above := root[root], root):
+        root = above
+    return root
+
+
+def _positions_in(labels: Indices) -> Indices:
+    """The position of each node among the nodes that share its label."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.concatenate(([0], np.cumsum(np.bincount(labels + 1))))
+    positions = np.empty(len(labels), dtype=labels.dtype)
+    positions[order] = np.arange(len(labels)) - starts[labels[order] + 1]
+    return positions

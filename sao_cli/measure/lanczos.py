@@ -1,0 +1,189 @@
+"""The three-term Lanczos process on the Gram operator of a mask, its Ritz values, and Perron's pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sao_cli.mask import Mask
+from sao_cli.progress import Progress
+
+Vector = NDArray[np.float64]
+
+UNIT_ROUNDOFF = 2.0**-53
+STEP_LIMIT = 10_000  # of one Lanczos process; random graphs need about 10 n^(1/3)
+_PROGRESS_STEPS = 20
+_CLUSTER = 1e-10  # Ritz values nearer than this, relatively, are copies of one that has converged
+_PERRON_RESIDUAL = 1e-10  # relative; the error that it leaves in lambda_2 is its square over the gap
+
+
+class Gram:
+    """x -> P A P x, with A = M M^T or M^T M, whichever is smaller, and P the projection off a trivial direction.
+
+    `uniform` removes the vector of ones, which is the trivial direction of a biregular mask; `direction` removes
+    any other unit vector. `size` is A's order and `dimension` that of the space which is left.
+    """
+
+    def __init__(self, mask: Mask) -> None:
+        from scipy.sparse import csr_array
+
+        matrix = mask.to_scipy()
+        transposed = matrix.T.tocsr()
+        # a row-wise copy of the transpose is a fifth faster than scattering, and its ones can be shared
+        transposed = csr_array((matrix.data, transposed.indices, transposed.indptr), shape=transposed.shape)
+        wide = mask.m <= mask.n
+        self.matrix, self.transposed = (matrix, transposed) if wide else (transposed, matrix)
+        self.size = min(mask.shape)
+        self.terms = int(mask.row_degrees.max()) + int(mask.column_degrees.max())
+        self.uniform = False
+        self.direction: Vector | None = None
+
+    @property
+    def dimension(self) -> int:
+        return self.size - (self.uniform or self.direction is not None)
+
+    def apply(self, x: Vector) -> Vector:
+        """A x, without the projection."""
+        product: Vector = self.matrix @ (self.transposed @ x)
+        return product
+
+    def project_(self, x: Vector) -> None:
+        """Remove the trivial direction from x, in place."""
+        if self.uniform:
+            x -= x.mean()
+        elif self.direction is not None:
+            x -= (self.direction @ x) * self.direction
+
+    def roundoff(self, norm: float) -> float:
+        """A bound on what one step's rounding adds along any direction, `norm` being that of A.
+
+        Each product sums `terms` numbers at most; under the usual model of independent rounding errors
+        (Higham and Mary, SIAM J. Sci. Comput. 41, 2019) they add like their root. The further factor of
+        1/sqrt(size), which a direction that is spread over all nodes would gain, is left as a reserve.
+        """
+        return UNIT_ROUNDOFF * norm * math.sqrt(self.terms + 6)
+
+
+class Lanczos:
+    """The process itself: `alphas` and `betas` are the diagonal and off-diagonal of T_k after k steps.
+
+    beta_k q_{k+1} = A q_k - alpha_k q_k - beta_{k-1} q_{k-1}. Nothing is orthogonalised again: rounding makes
+    copies of converged Ritz values and moves none (Paige, Linear Algebra Appl. 34, 1980), and the largest one is
+    all that is asked for. Three vectors are kept; `start`, of norm 1, becomes one of them and is overwritten.
+    """
+
+    def __init__(self, gram: Gram, start: Vector) -> None:
+        self._gram = gram
+        self.current = start
+        self._previous = np.zeros_like(start)
+        self.alphas: list[float] = []
+        self.betas: list[float] = []
+
+    @property
+    def steps(self) -> int:
+        return len(self.alphas)
+
+    def step(self) -> None:
+        """One more coefficient of each kind; `current` is zero after a step that used up the space."""
+        following = self._gram.apply(self.current)
+        self._previous *= self.betas[-1] if self.betas else 0.0
+        following -= self._previous
+        alpha = float(following @ self.current)
+        np.multiply(self.current, alpha, out=self._previous)
+        following -= self._previous
+        self._gram.project_(following)
+        beta = math.sqrt(following @ following)
+        if beta > 0:
+            following /= beta
+        self._previous, self.current = self.current, following
+        self.alphas.append(alpha)
+        self.betas.append(beta)
+
+
+class Ritz(NamedTuple):
+    """The largest Ritz value, the norm of its vector's residual, and an estimate of its error from below."""
+
+    value: float
+    residual: float
+    error: float
+    vector: Vector
+
+
+def largest_ritz(alphas: list[float], betas: list[float]) -> Ritz:
+    """The largest eigenvalue of T_k, with error = min(residual, residual^2 / gap) (Parlett, 1998, section 11.7).
+
+    `vector` (k,) is T_k's eigenvector. Copies of a converged value count as one: their residuals are added, and
+    the gap is to the first value that is no copy.
+    """
+    from scipy.linalg import eigh_tridiagonal
+
+    k = len(alphas)
+    values, vectors = eigh_tridiagonal(alphas, betas[: k - 1], select="i", select_range=(max(0, k - 4), k - 1))
+    top = float(values[-1])
+    copies = values >= top - _CLUSTER * abs(top)
+    residual = betas[-1] * float(np.linalg.norm(vectors[-1, copies]))
+    others = values[~copies]
+    error = min(residual, residual**2 / (top - float(others[-1]))) if len(others) else residual
+    return Ritz(top, residual, error, vectors[:, -1])
+
+
+def iterate(
+    lanczos: Lanczos, enough: Callable[[Ritz], bool], roundoff: float, progress: Progress, what: str
+) -> tuple[Ritz, bool]:
+    """Steps until `enough` says so of the largest Ritz pair, the space is used up, or STEP_LIMIT is reached.
+
+    Returns the last pair, and whether the space was used up (then it is as exact as rounding lets it be).
+    `enough` is asked every ten steps, and from a hundred steps on whenever there are a tenth more.
+    """
+    limit = min(STEP_LIMIT, 4 * lanczos.current.size + 100)
+    due = 1
+    while True:
+        lanczos.step()
+        used_up = lanczos.betas[-1] <= roundoff
+        if lanczos.steps % _PROGRESS_STEPS == 0:
+            progress(what, lanczos.steps, None)
+        if lanczos.steps >= min(due, limit) or used_up:
+            ritz = largest_ritz(lanczos.alphas, lanczos.betas)
+            if used_up or enough(ritz) or lanczos.steps >= limit:
+                return ritz, used_up
+            due = lanczos.steps + max(10, lanczos.steps // 10)
+
+
+def perron_pair(gram: Gram, progress: Progress) -> tuple[float, Vector, float]:
+    """The largest eigenvalue of A, its positive unit vector (size,), and the norm of their residual.
+
+    Starts at the vector of ones, on which Perron's vector always has a component. The recurrence is run twice,
+    the second time to sum the Ritz vector up, so that no basis is kept.
+    """
+    start = np.full(gram.size, 1 / math.sqrt(gram.size))
+    first = Lanczos(gram, start.copy())
+    roundoff = gram.roundoff(float(gram.apply(np.ones(gram.size)).max()))  # the largest row sum bounds the norm
+    ritz, _ = iterate(
+        first, lambda pair: pair.residual <= _PERRON_RESIDUAL * pair.value, roundoff, progress, "lambda_1"
+    )
+    vector = _ritz_vector(Lanczos(gram, start), ritz.vector)
+    image = gram.apply(vector)
+    value = float(vector @ image)
+    return value, vector, float(np.linalg.norm(image - value * vector))
+
+
+def _ritz_vector(lanczos: Lanczos, coefficients: NDArray[Any]) -> Vector:
+    vector = np.zeros_like(lanczos.current)
+    for coefficient in coefficients.tolist():
+        vector += coefficient * lanczos.current
+        lanczos.step()
+    vector /= np.linalg.norm(vector)
+    return vector if vector.sum() >= 0 else -vector
+
+
+def random_direction(gram: Gram, rng: np.random.Generator) -> Vector:
+    """A unit vector (size,) uniform on the sphere of the space that `gram` leaves."""
+    start = rng.standard_normal(gram.size)
+    gram.project_(start)
+    gram.project_(start)  # once more: the first leaves rounding of the size of what it removed
+    start /= np.linalg.norm(start)
+    return start

@@ -1,0 +1,40 @@
+"""What hypothesis draws for `st.from_type(Mask)` and `st.from_type(Matrix)` in the round trips."""
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sao_cli.io import Matrix
+from sao_cli.mask import Mask
+
+PROVENANCE = st.dictionaries(
+    st.text(max_size=6),
+    st.one_of(
+        st.integers(-(2**60), 2**60),
+        st.text(max_size=8),
+        st.booleans(),
+        st.none(),
+        st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    max_size=4,
+)
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
+# subnormal numbers and extreme exponents included, zeros not: they are no part of a mask
+VALUES = st.floats(allow_nan=False, allow_infinity=False).filter(lambda value: value != 0)
+
+
+@st.composite
+def masks(draw):
+    """A mask of up to 9 x 9, empty and full rows included."""
+    return Mask.from_dense(draw(hnp.arrays(bool, draw(SHAPES))), draw(PROVENANCE))
+
+
+@st.composite
+def matrices(draw):
+    """A mask with or without values."""
+    mask = draw(masks())
+    return Matrix(mask, draw(hnp.arrays(np.float64, mask.nnz, elements=VALUES)) if draw(st.booleans()) else None)
+
+
+st.register_type_strategy(Mask, masks())
+st.register_type_strategy(Matrix, matrices())
