@@ -59,7 +59,7 @@ def eigenvalue_figure(found: Sequence[Expansion], singular_values: Sequence[NDAr
         for number, (panel, (result, values)) in enumerate(zip(panels, layers, strict=True), 1):
             _eigenvalue_panel(panel, result, values)
             panel.set_title(f"layer {number}: {result.m} × {result.n}, d = {result.d:.4g}")
-        panels[0].legend(frameon=False, fontsize=7, loc="upper right")
+        figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=2, loc="outside upper center")
         figure.supxlabel("eigenvalue of the adjacency matrix", fontsize=8)
         figure.supylabel("fraction of eigenvalues", fontsize=8)
     return figure
@@ -102,8 +102,9 @@ def reachability_figure(matrices: Sequence[Picturable], depths: Sequence[Depth],
 
 def _eigenvalue_panel(panel: Axes, result: Expansion, values: NDArray[np.float64]) -> None:
     eigenvalues = np.concatenate([values, -values, np.zeros(abs(result.m - result.n))])
-    edge = max(result.lambda_1, result.bound or 0.0) * 1.08 or 1.0
-    bins = np.linspace(-edge, edge, 82).tolist()
+    width = (result.bound or result.lambda_1 or 1.0) / 30.5  # zero is a bin's middle, and the bound its edge
+    count = math.ceil(1.05 * result.lambda_1 / width)
+    bins = ((np.arange(-count - 1, count + 1) + 0.5) * width).tolist()
     weights = np.full(eigenvalues.size, 1 / eigenvalues.size)
     panel.hist(eigenvalues, bins=bins, weights=weights, color=BLUE)
     panel.set_yscale("log")

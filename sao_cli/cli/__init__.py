@@ -101,7 +101,7 @@ def _discard_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-@click.group(cls=SaoGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group("sao", cls=SaoGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sao")
 def main() -> None:
     """Build, verify and measure the masks of sparse neural networks.

@@ -34,7 +34,11 @@ COLUMNS = (
 @click.command()
 @input_argument
 @mask_options
-@click.option("--rank", is_flag=True, help="Also compute the rank over F2 at every depth; it costs about n^3/1024 word operations each.")
+@click.option(
+    "--rank",
+    is_flag=True,
+    help="Also compute the rank over F2 at every depth; it costs about n^3/1024 word operations each.",
+)
 @click.option(
     "--over",
     type=click.Choice(["boolean", "f2"]),

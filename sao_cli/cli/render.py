@@ -31,21 +31,22 @@ def emit(
     `as_json` None chooses a table on a terminal. `columns` are those that a table of several rows shows; a single
     row is shown whole, a line a field. With `output` the report goes to that file, whole or not at all.
     """
-    head = {"command": command, "version": __version__, "seed": seed}
-    if as_json is None:
-        as_json = output is not None or not sys.stdout.isatty()
-    if output is not None:
-        from sao_cli.io import atomic_output
+    from sao_cli.io.files import atomic_output, naming_output
 
-        lines = [_json_line(head | row) for row in rows] if as_json else [_table(list(rows), columns, PAGE)]
-        with atomic_output(output) as file:
-            file.write("".join(lines).encode())
-    elif as_json:
-        for row in rows:
-            click.echo(_json_line(head | row), nl=False)
-            sys.stdout.flush()
+    head = {"command": command, "version": __version__, "seed": seed}
+    on_terminal = output is None and sys.stdout.isatty()
+    if as_json or (as_json is None and not on_terminal):
+        lines = (_json_line(head | row) for row in rows)
     else:
-        click.echo(_table(list(rows), columns, None if sys.stdout.isatty() else PAGE), nl=False)
+        lines = (table for table in [_table(list(rows), columns, None if on_terminal else PAGE)])
+    if output is not None:
+        with atomic_output(output) as file:
+            file.writelines(line.encode() for line in lines)
+        return
+    for line in lines:
+        with naming_output("standard output"):
+            click.echo(line, nl=False)
+            sys.stdout.flush()
 
 
 def _json_line(row: Row) -> str:

@@ -36,7 +36,7 @@ def test_a_full_device_on_stdout_is_one_line(pipe):
         done = pipe(f"{command} > /dev/full")
         assert done.code == 2
         assert done.err.count("\n") == 1
-        assert "No space left" in done.err
+        assert "standard output: the disk is full" in done.err
 
 
 def test_help_and_version(sao):

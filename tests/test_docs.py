@@ -1,0 +1,82 @@
+"""The documents tell the truth: the reference is today's help, and what the README shows is what its commands print."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def shell(line, folder):
+    script = f"export PATH={shlex.quote(str(BIN))}:$PATH; set -o pipefail; {line}"
+    return subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_command_reference_is_todays_help():
+    spec = importlib.util.spec_from_file_location("cli_reference", ROOT / "tests" / "cli_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "cli.md").read_text() == module.reference()
+
+
+def test_the_first_command_prints_what_the_readme_shows(tmp_path):
+    main_job = blocks("sh")[0].split("&&")[-1].replace(".venv/bin/", "")
+    done = shell(main_job, tmp_path)
+    assert done.returncode == 0
+    assert [line.split() for line in done.stdout.split("\n") if line.strip()] == [
+        line.split() for line in blocks("text")[0].split("\n") if line.strip()
+    ]
+    assert "the standard one does not" in done.stderr
+
+
+def test_the_second_command_is_what_ci_runs():
+    assert blocks("sh")[1].strip() == ".venv/bin/pytest"
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(".venv/bin/pytest")
+
+
+def table_commands():
+    lines = [line for line in README.splitlines() if line.startswith("| ") and "`sao " in line]
+    return [line.split(" | `", 1)[1].rsplit("`", 1)[0].replace("\\|", "|") for line in lines]
+
+
+def test_the_tables_commands_run(tmp_path):
+    commands = table_commands()
+    assert len(commands) >= 7
+    shell("sao mask --method lrp --sparsity 0.98 -q -o pruned.npz", tmp_path)
+    for command in commands:
+        done = shell(command.replace("jq .lost_inputs", "cat"), tmp_path)
+        assert done.returncode == 0, (command, done.stderr)
+
+
+def test_the_loop_runs(tmp_path):
+    loop = blocks("sh")[2]
+    done = shell(re.sub(r"\| jq .*", "| wc -l", loop), tmp_path)
+    assert done.stdout.strip() == "4"
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks("python")[0], "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert shown.startswith("True ")
+    assert "minimum_possible" in shown
+    assert (tmp_path / "stack.safetensors").exists()
+
+
+@pytest.mark.parametrize("page", ["theory.md", "benchmarks.md", "changelog.md", "cli.md"])
+def test_pages_are_there_and_links_lead_somewhere(page):
+    text = (ROOT / "docs" / page).read_text()
+    assert f"docs/{page}" in README
+    for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert (ROOT / "docs" / target).exists()
