@@ -44,7 +44,7 @@ def read_matrices(source: PathOrFile, *, tensor: str | None = None) -> list[Matr
 def _read(source: Source, tensor: str | None, compressed: bool = False) -> list[Matrix]:
     start = source.peek(len(BANNER))
     if not start:
-        raise source.fail(f"the input is empty; {_EXPECTED}")
+        raise source.fail(f"it is empty; {_EXPECTED}")
     if start.startswith(_GZIP) and not compressed:
         return _read_gzip(source, tensor)
     if start.lower() == BANNER.lower():

@@ -30,7 +30,7 @@ print(json.dumps({"lambda_2": values.min(), "holds": bool(values.min() <= np.sqr
 
 
 def main() -> None:
-    scratch = Path(os.environ.get("TMPDIR", "/tmp")).joinpath  # noqa: S108 - only names two throw-away scripts
+    scratch = Path(os.environ.get("TMPDIR", "/tmp")).joinpath
     write, read = scratch("sao_bench_write.py"), scratch("sao_bench_read.py")
     write.write_text(WRITE)
     read.write_text(READ)

@@ -20,7 +20,7 @@ INTEGER = "%%MatrixMarket matrix coordinate integer general\n"
 ARRAY = "%%MatrixMarket matrix array real general\n"
 
 CASES = [
-    ("", "the input is empty; expected Matrix Market text"),
+    ("", "it is empty; expected Matrix Market text"),
     ("\n", "at its start; expected"),
     ("hello world\n", "found b'hello world\\\\n' at its start; expected Matrix Market"),
     ("%%MatrixMarke", "found b'%%MatrixMarke' at its start"),
@@ -163,11 +163,11 @@ class Folder(io.RawIOBase):
 def test_a_folder_and_nothing_on_standard_input(monkeypatch):
     with open("/dev/null", "rb") as nothing:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(nothing))
-        with pytest.raises(FormatError, match="standard input: the input is empty"):
+        with pytest.raises(FormatError, match="standard input: it is empty"):
             read_masks("-")
     with io.BufferedReader(Folder()) as folder, pytest.raises(FileError, match="can't read the input: it is a folder"):
         read_masks(folder)
-    with pytest.raises(FormatError, match="/dev/null: the input is empty"):
+    with pytest.raises(FormatError, match="/dev/null: it is empty"):
         read_masks("/dev/null")
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(FileError, match="standard input is closed"):

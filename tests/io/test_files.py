@@ -75,8 +75,8 @@ def test_file_size_limit(tmp_path):
     script = (
         "import resource, signal, sys; import numpy as np; from sao_cli.io import write_masks\n"
         "from sao_cli.mask import Mask; from sao_cli.errors import FileError\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "for side in (40, 400):\n"  # within the buffer, so that it shows at the flush; and past it
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "for side in (10, 400):\n"  # within the buffer, so that it shows at the flush; and past it
         "    try: write_masks(Mask.from_dense(np.ones((side, side))), sys.argv[1])\n"
         "    except FileError as error: print(error)\n"
     )
