@@ -190,6 +190,8 @@ def _coordinate_entries(header: _Header, lines: Lines) -> _Entries:
             _require_values(found.values, block, header.field, lines)
             values[part] = found.values
         done = part.stop
+        if block.unfinished and done == header.entries:
+            _warn_of_last_line(lines)
     return _Entries(rows, columns, values)
 
 
@@ -203,6 +205,8 @@ def _dense(header: _Header, lines: Lines) -> NDArray[np.float64]:
         part = slice(done, _end(done + len(found), header, lines))
         stored[part] = found
         done = part.stop
+        if block.unfinished and done == header.entries:
+            _warn_of_last_line(lines)
     m, n = header.shape
     if header.symmetry == "general":  # column after column
         return np.ascontiguousarray(stored.reshape(n, m).T)
@@ -220,26 +224,22 @@ def _next_block(lines: Lines, done: int, header: _Header) -> Block:
         found = lines.line()
         if found is None or _is_banner(found[0]):
             end = "the input ends" if found is None else "the next header comes"
-            raise lines.fail(f"{header.entries} entries are declared, and {end} after {done}: it is cut off")
-    if block.unfinished and block.text.strip() and not block.text.lstrip().startswith(b"%"):
-        _last_line_without_end(header, lines)
+            raise lines.fail(f"{header.entries} entries declared, and {end} after {done}: it is cut off")
+    if block.unfinished and header.provenance is not None and block.text.strip():  # our writer ends every line
+        problem = "the input ends inside the last line: it is cut off (if not, add the missing line end)"
+        raise lines.fail(problem, lines.number)
     return block
 
 
-def _last_line_without_end(header: _Header, lines: Lines) -> None:
+def _warn_of_last_line(lines: Lines) -> None:
     """Where the last line has no end, its last number may lack digits: 12 of 128 is a number too."""
-    if header.provenance is not None:  # our writer ends every line
-        problem = "the input ends inside the last line: it is cut off (if not, add the missing line end)"
-        raise lines.fail(problem, lines.number)
-    text = (
-        f"{lines.where}: line {lines.number}: the last line has no end; if the input was cut off, its number is wrong"
-    )
-    warnings.warn(text, SaoWarning, stacklevel=2)
+    problem = "the last line has no end; if the input was cut off, its number is wrong"
+    warnings.warn(f"{lines.where}: line {lines.number}: {problem}", SaoWarning, stacklevel=2)
 
 
 def _end(end: int, header: _Header, lines: Lines) -> int:
     if end > header.entries:
-        raise lines.fail(f"{header.entries} entries are declared, and there are at least {end}; {_MORE}")
+        raise lines.fail(f"{header.entries} entries declared, and there are at least {end}; {_MORE}")
     return end
 
 

@@ -133,7 +133,7 @@ HEADER = b"%%MatrixMarket matrix coordinate pattern general\n"
         (b"", "empty"),
         (b"hello\n", "Matrix Market"),
         (b"\x00\x01\x02\x03" * 100, "expected Matrix Market text"),
-        (HEADER + b"2 2 2\n1 1\n", ["2 entries are declared", "ends after 1"]),
+        (HEADER + b"2 2 2\n1 1\n", ["2 entries declared", "ends after 1"]),
         (HEADER + b"2 2 1\n1 1\n" + HEADER + b"2 2 2\n1 1\n", ["matrix 2", "cut off"]),
         (HEADER + b"2 2 1\n1 1\n2 2\n", "at least 2"),
         (HEADER + b"2 2 1\n3 1\n", ["3 1", "1 .. 2"]),
