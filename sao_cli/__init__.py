@@ -3,8 +3,7 @@
 The public names load on first use (PEP 562), so that a command pays only for what it needs.
 """
 
-import importlib
-from typing import Any
+from sao_cli.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -32,10 +31,7 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -10,9 +10,10 @@ import pytest
 import sao_cli
 
 ROOT = Path(sao_cli.__file__).parent
-FOUNDATIONS = {"errors", "memory", "progress", "results", "rng", "mask"}
+FOUNDATIONS = {"lazy", "errors", "memory", "progress", "results", "rng", "mask"}
 MAY_IMPORT = {  # room: the rooms that it may know, besides itself
     "errors": set(),
+    "lazy": set(),
     "progress": set(),
     "results": set(),
     "memory": {"errors"},

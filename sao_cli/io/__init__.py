@@ -1,8 +1,25 @@
 """Matrix streams and files: read by content, written by suffix, whole or not at all."""
 
-from sao_cli.io.files import atomic_output
-from sao_cli.io.matrix import Matrix
-from sao_cli.io.reading import read_masks, read_matrices
-from sao_cli.io.writing import write_masks, write_matrices
+from typing import TYPE_CHECKING
+
+from sao_cli.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from sao_cli.io.files import atomic_output
+    from sao_cli.io.matrix import Matrix
+    from sao_cli.io.reading import read_masks, read_matrices
+    from sao_cli.io.writing import write_masks, write_matrices
 
 __all__ = ["Matrix", "atomic_output", "read_masks", "read_matrices", "write_masks", "write_matrices"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Matrix": "sao_cli.io.matrix",
+        "atomic_output": "sao_cli.io.files",
+        "read_masks": "sao_cli.io.reading",
+        "read_matrices": "sao_cli.io.reading",
+        "write_masks": "sao_cli.io.writing",
+        "write_matrices": "sao_cli.io.writing",
+    },
+)

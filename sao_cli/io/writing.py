@@ -7,16 +7,18 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from sao_cli.errors import FileError, FormatError
 from sao_cli.io.files import atomic_output, naming_output, shown
 from sao_cli.io.matrix import FINITE, Matrix
-from sao_cli.io.matrix_market import write_matrix_market
-from sao_cli.io.source import PathOrFile
+from sao_cli.io.write_matrix_market import write_matrix_market
 from sao_cli.mask import Mask
+
+if TYPE_CHECKING:
+    from sao_cli.io.source import PathOrFile
 
 SUFFIXES = (".mtx", ".mtx.gz", ".npz", ".npy", ".safetensors", ".pt")
 _SINGLE = (".npz", ".npy")

@@ -36,7 +36,7 @@ def is_above(t: float, alphas: list[float], betas: list[float], delta: float, ro
     a component above 1, so p_k(sigma^2) <= 1/delta, and p_k increases beyond its roots: every t with
     p_k(t) > 1/delta is above (Hochstenbach 2013, theorem 3.1). One overlap serves all k, so any k will do.
     `roundoff` bounds what rounding adds to that component in one step; it is carried through the same recurrence,
-    so that the statement holds for the coefficients as computed. O(k).
+    so that the statement holds for the coefficients as computed, t itself being blurred as a Ritz value is. O(k).
     """
     component, before = delta, 0.0
     rounding, rounding_before = 0.0, 0.0

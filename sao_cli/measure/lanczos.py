@@ -113,21 +113,24 @@ class Ritz(NamedTuple):
     vector: Vector
 
 
-def largest_ritz(alphas: list[float], betas: list[float]) -> Ritz:
+def largest_ritz(alphas: list[float], betas: list[float], count: int = 4) -> Ritz:
     """The largest eigenvalue of T_k, with error = min(residual, residual^2 / gap) (Parlett, 1998, section 11.7).
 
-    `vector` (k,) is T_k's eigenvector. Copies of a converged value count as one: their residuals are added, and
-    the gap is to the first value that is no copy.
+    `vector` (k,) is T_k's eigenvector. Copies of a converged value count as one: their residuals are joined, and
+    the gap is to the first value that is no copy, for which `count` values are looked at, or more as needed.
     """
     from scipy.linalg import eigh_tridiagonal
 
     k = len(alphas)
-    values, vectors = eigh_tridiagonal(alphas, betas[: k - 1], select="i", select_range=(max(0, k - 4), k - 1))
+    values, vectors = eigh_tridiagonal(alphas, betas[: k - 1], select="i", select_range=(max(0, k - count), k - 1))
     top = float(values[-1])
     copies = values >= top - _CLUSTER * abs(top)
-    residual = betas[-1] * float(np.linalg.norm(vectors[-1, copies]))
+    if copies.all() and count < k:
+        return largest_ritz(alphas, betas, 4 * count)
+    residual = betas[-1] * abs(float(vectors[-1, -1]))
+    joint = betas[-1] * float(np.linalg.norm(vectors[-1, copies]))
     others = values[~copies]
-    error = min(residual, residual**2 / (top - float(others[-1]))) if len(others) else residual
+    error = min(residual, joint**2 / (top - float(others[-1]))) if len(others) else residual
     return Ritz(top, residual, error, vectors[:, -1])
 
 

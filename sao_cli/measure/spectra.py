@@ -88,7 +88,7 @@ def edge_of_components(components: Components, question: Question) -> Edge:
     kinds = Kinds.of(components)
     _closed_forms(components, kinds, edge)
     _dense(components, kinds.dense, edge)
-    _compare(edge, question.bound_squared, kinds)
+    _compare(edge, question.bound_squared)
     _lanczos(components, kinds.large, edge, question)
     if question.degrees is not None:
         edge.first, edge.first_error = roots(np.full(components.count, math.prod(question.degrees)))
@@ -132,15 +132,13 @@ def _dense(components: Components, chosen: Numbers, edge: Edge) -> None:
         edge.routes["dense svd"] = None
 
 
-def _compare(edge: Edge, bound_squared: float | None, kinds: Kinds) -> None:
+def _compare(edge: Edge, bound_squared: float | None) -> None:
     if bound_squared is None:
         return
     bound = math.sqrt(bound_squared)
     slack = edge.second_error + EPSILON * bound
     edge.verdict[edge.second + slack > bound] = UNDECIDED
     edge.verdict[edge.second - slack > bound] = FAILS
-    if bound >= 2:  # 2 cos(pi / k) < 2, however long the cycle is
-        edge.verdict[kinds.cycle] = HOLDS
 
 
 def _lanczos(components: Components, chosen: Numbers, edge: Edge, question: Question) -> None:

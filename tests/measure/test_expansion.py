@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sao_cli.errors import SaoError
 from sao_cli.mask import Mask
-from sao_cli.measure import large_component, spectra
+from sao_cli.measure import certificates, large_component, spectra
 from sao_cli.measure.expansion import expansion, is_ramanujan, mask_singular_values
 
 from . import known_graphs as known
@@ -143,6 +143,29 @@ def test_the_verdict_is_open_where_lambda_2_equals_the_bound(route):
     assert result.ramanujan is result.ramanujan_paper is result.holds is None
     assert "too near to tell" in result.reason
     assert is_ramanujan(mask) is None
+
+
+def test_lanczos_gives_up_soon_where_only_rounding_is_left(monkeypatch):
+    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    steps = []
+    expansion(known.lambda_2_at_the_bound(), progress=lambda what, done, total: steps.append(done))
+    assert max(steps) <= 20
+
+
+def test_one_factorisation_gives_the_verdict_and_a_certain_error(monkeypatch):
+    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    taus = []
+
+    def spy(gram, trivial, tau_squared, entries):
+        taus.append(tau_squared)
+        return certificates.cholesky_below(gram, trivial, tau_squared, entries)
+
+    monkeypatch.setattr(large_component, "cholesky_below", spy)
+    result = expansion(known.random_lift(4, 4, 60, 0))
+    assert result.certificate == "cholesky"
+    assert len(taus) == 1
+    assert result.lambda_2**2 < taus[0] < result.bound**2
+    assert taus[0] <= (result.lambda_2 + result.error) ** 2 < taus[0] + 1e-9
 
 
 def test_a_bridge_between_two_complete_graphs_is_no_expander(route):

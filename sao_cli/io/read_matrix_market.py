@@ -1,11 +1,11 @@
-"""Matrix Market text, as NIST defines it (https://math.nist.gov/MatrixMarket/formats.html), and stacks of it."""
+"""Read Matrix Market text, as NIST defines it (https://math.nist.gov/MatrixMarket/formats.html), and stacks of it."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import IO, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 from sao_cli.errors import SaoWarning
 from sao_cli.io.lines import POSITION, POSITION_AND_VALUE, VALUE, Block, Lines, entry_lines, numbers, quoted
 from sao_cli.io.matrix import FINITE, Matrix, Values
-from sao_cli.io.provenance import parsed_provenance, provenance_json
+from sao_cli.io.provenance import parsed_provenance
 from sao_cli.io.source import Source
+from sao_cli.io.write_matrix_market import BANNER, PROVENANCE
 from sao_cli.mask import index_dtype
 from sao_cli.memory import require_memory
 
-BANNER = b"%%MatrixMarket"
-_PROVENANCE = b"%sao "
 _FIELDS = ("pattern", "real", "integer", "double", "unsigned-integer")
 _SYMMETRIES = ("general", "symmetric", "skew-symmetric")
 _MORE = "check the number of entries in its line of sizes"
-_WRITTEN_AT_ONCE = 1 << 16  # entries; their digits stay in the cache
 
 
 class _Header(NamedTuple):
@@ -54,24 +52,6 @@ def read_matrix_market(source: Source) -> list[Matrix]:
     while (banner := _next_banner(lines)) is not None:
         matrices.append(_document(banner, lines))
     return matrices
-
-
-def write_matrix_market(matrices: Sequence[Matrix], file: IO[bytes]) -> None:
-    """Write each matrix as one coordinate document, row by row: pattern without values, else real.
-
-    A value is written as the shortest text that reads back as the same float64. Equal matrices with equal
-    provenance give equal bytes. O(nnz), in blocks of constant size.
-    """
-    for matrix in matrices:
-        file.write(_header_text(matrix))
-        mask = matrix.mask
-        rows, columns = mask.entry_rows, mask.indices
-        for start in range(0, mask.nnz, _WRITTEN_AT_ONCE):
-            part = slice(start, start + _WRITTEN_AT_ONCE)
-            if matrix.values is None:
-                file.write(_pattern_text(rows[part], columns[part], mask.shape))
-            else:
-                file.write(_real_text(rows[part], columns[part], matrix.values[part]))
 
 
 def _next_banner(lines: Lines) -> bytes | None:
@@ -126,7 +106,7 @@ def _sizes(lines: Lines) -> tuple[bytes, Mapping[str, Any] | None]:
     provenance = None
     while (found := lines.line()) is not None and not _is_banner(found[0]):
         line = found[0]
-        if line.startswith(_PROVENANCE) and provenance is None:
+        if line.startswith(PROVENANCE) and provenance is None:
             provenance = _provenance(line, lines)
         elif line.strip() and not line.lstrip().startswith(b"%"):
             return line, provenance
@@ -134,7 +114,7 @@ def _sizes(lines: Lines) -> tuple[bytes, Mapping[str, Any] | None]:
 
 
 def _provenance(line: bytes, lines: Lines) -> Mapping[str, Any]:
-    if (found := parsed_provenance(line[len(_PROVENANCE) :])) is not None:
+    if (found := parsed_provenance(line[len(PROVENANCE) :])) is not None:
         return found
     warnings.warn(f"{lines.where}: line {lines.number}: the %sao comment is no JSON object; passed over", SaoWarning, 2)
     return {}
@@ -273,39 +253,3 @@ def _expanded(entries: _Entries, header: _Header, lines: Lines) -> _Entries:
             raise lines.fail("a skew-symmetric matrix has zeros on its diagonal, and this one has others")
         mirrored = np.concatenate([values, sign * values[off]])
     return _Entries(np.concatenate([rows, columns[off]]), np.concatenate([columns, rows[off]]), mirrored)
-
-
-def _header_text(matrix: Matrix) -> bytes:
-    mask = matrix.mask
-    field = "pattern" if matrix.values is None else "real"
-    lines = [f"{BANNER.decode()} matrix coordinate {field} general"]
-    if mask.provenance:
-        lines.append(_PROVENANCE.decode() + provenance_json(mask.provenance))
-    lines.append(f"{mask.m} {mask.n} {mask.nnz}")
-    return "".join(line + "\n" for line in lines).encode()
-
-
-def _pattern_text(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> bytes:
-    widths = [len(str(size)) for size in shape]
-    text = np.empty((len(rows), sum(widths) + 2), np.uint8)
-    text[:, widths[0]] = ord(" ")
-    text[:, -1] = ord("\n")
-    _put_digits(text[:, : widths[0]], rows, shape[0])
-    _put_digits(text[:, widths[0] + 1 : -1], columns, shape[1])
-    return text.tobytes().translate(None, b"\0")
-
-
-def _put_digits(out: NDArray[np.uint8], positions: NDArray[Any], size: int) -> None:
-    """The decimal digits of positions + 1, one position a row, with null bytes for leading zeros."""
-    left: NDArray[Any] = positions.astype(np.uint32 if size < 2**32 else np.uint64) + 1
-    for place in range(out.shape[1] - 1, -1, -1):
-        tens = left // 10
-        digit = (left - 10 * tens).astype(np.uint8) + np.uint8(ord("0"))
-        digit[left == 0] = 0
-        out[:, place] = digit
-        left = tens
-
-
-def _real_text(rows: NDArray[Any], columns: NDArray[Any], values: Values) -> bytes:
-    entries = zip((rows + 1).tolist(), (columns + 1).tolist(), values.tolist(), strict=True)
-    return "".join([f"{row} {column} {value!r}\n" for row, column, value in entries]).encode()

@@ -1,0 +1,19 @@
+"""Public names that load on first use (PEP 562), so that a process pays only for what it needs."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of `package`, for names whose modules `homes` tells.
+
+    >>> __getattr__ = lazy_names(__name__, {"Mask": "sao_cli.mask"})
+    """
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(homes[name]), name)
+
+    return load

@@ -1,0 +1,145 @@
+"""The Lanczos process against dense eigenvalues, far beyond the step at which orthogonality is lost."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sao_cli.measure import lanczos
+from sao_cli.measure.lanczos import Gram, Lanczos, iterate, largest_ritz, perron_pair, random_direction
+from sao_cli.progress import silent
+
+from . import known_graphs as known
+
+
+def deflated(mask):
+    gram = Gram(mask)
+    gram.uniform = True
+    return gram
+
+
+def run(gram, steps, seed=0):
+    process = Lanczos(gram, random_direction(gram, np.random.default_rng(seed)))
+    for _ in range(steps):
+        process.step()
+    return process
+
+
+@pytest.mark.parametrize("mask", [known.random_pattern(30, 50, 0.2, 0), known.random_pattern(50, 30, 0.2, 1)])
+def test_the_gram_operator_is_the_smaller_one(mask):
+    dense = mask.to_dense(float)
+    gram = Gram(mask)
+    expected = dense @ dense.T if mask.m <= mask.n else dense.T @ dense
+    assert gram.size == gram.dimension == 30
+    assert np.array_equal(gram.apply(np.eye(30)), expected)
+    gram.direction = np.full(30, math.sqrt(1 / 30))
+    x = np.arange(30.0)
+    gram.project_(x)
+    assert x == pytest.approx(np.arange(30) - 14.5)
+    assert gram.dimension == 29
+
+
+def test_the_first_steps_tridiagonalise():
+    mask = known.random_lift(3, 5, 20, 0)
+    gram = deflated(mask)
+    process = Lanczos(gram, start := random_direction(gram, np.random.default_rng(0)))
+    basis = [start.copy()]
+    for _ in range(8):
+        process.step()
+        basis.append(process.current.copy())
+    basis = np.array(basis[:-1])
+    dense = mask.to_dense(float)
+    tridiagonal = basis @ dense @ dense.T @ basis.T
+    off = np.array(process.betas[:-1])
+    assert np.allclose(basis @ basis.T, np.eye(8), atol=1e-10)
+    assert np.allclose(tridiagonal, np.diag(process.alphas) + np.diag(off, 1) + np.diag(off, -1), atol=1e-10)
+
+
+@pytest.mark.parametrize(("c", "d", "k"), [(4, 4, 30), (3, 7, 20), (16, 16, 8)])
+def test_without_reorthogonalisation_the_largest_ritz_value_stays_put(c, d, k):
+    """Eight times as many steps as dimensions: many copies, and none of them above the truth."""
+    mask = known.random_lift(c, d, k, 1)
+    gram = deflated(mask)
+    truth = np.linalg.svd(mask.to_dense(float), compute_uv=False)[1] ** 2
+    process = run(gram, 0)
+    for count in range(1, 8 * gram.size):
+        process.step()
+        if count % 20 == 0:
+            ritz = largest_ritz(process.alphas, process.betas)
+            assert ritz.value <= truth + gram.roundoff(c * d) * math.sqrt(count)
+            if count >= gram.size:
+                assert ritz.value == pytest.approx(truth, rel=1e-13)
+                assert ritz.error < 1e-10 * truth
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_residual_squared_over_gap_tells_the_error(seed):
+    mask = known.random_lift(4, 4, 100, seed)
+    gram = deflated(mask)
+    truth = np.linalg.svd(mask.to_dense(float), compute_uv=False)[1] ** 2
+    process = run(gram, 0, seed)
+    ritz, used_up = iterate(process, lambda pair: pair.error <= 1e-8 * pair.value, 1e-14, silent, "")
+    assert not used_up
+    assert -1e-12 < truth - ritz.value <= ritz.error + 1e-12
+
+
+def test_the_gap_is_to_the_next_ritz_value_that_is_no_copy():
+    alphas, betas = [3.0, 2.5, 2.0, 1.0, 0.5, 0.1], [0.3, 0.2, 0.1, 0.1, 0.2, 0.4]
+    off = np.array(betas[:-1])
+    values, vectors = np.linalg.eigh(np.diag(alphas) + np.diag(off, 1) + np.diag(off, -1))
+    ritz = largest_ritz(alphas, betas)
+    residual = 0.4 * abs(vectors[-1, -1])
+    assert ritz.value == pytest.approx(values[-1])
+    assert ritz.residual == pytest.approx(residual)
+    assert ritz.error == pytest.approx(residual**2 / (values[-1] - values[-2]))
+
+
+def test_an_invariant_space_uses_the_process_up():
+    """PG(2, q): the deflated operator is q times the identity, so that one step is all there is."""
+    gram = deflated(known.projective_plane(5))
+    process = run(gram, 0)
+    ritz, used_up = iterate(process, lambda pair: False, gram.roundoff(36), silent, "")
+    assert used_up
+    assert process.steps <= 2
+    assert ritz.value == pytest.approx(5, abs=1e-13)
+
+
+def test_a_zero_vector_ends_the_process():
+    process = Lanczos(Gram(known.complete(1, 1)), np.ones(1))
+    process.step()
+    process.step()
+    assert process.betas[0] == 0
+    assert not process.current.any()
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        known.random_pattern(60, 80, 0.15, 0),
+        known.random_pattern(80, 60, 0.15, 1),
+        known.two_complete_switched(8),
+        known.random_lift(3, 3, 20, 0),
+    ],
+)
+def test_perrons_pair(mask):
+    gram = Gram(mask)
+    value, vector, residual = perron_pair(gram, silent)
+    left, singular, right = np.linalg.svd(mask.to_dense(float))
+    expected = np.abs(left[:, 0] if mask.m <= mask.n else right[0])
+    assert value == pytest.approx(singular[0] ** 2, rel=1e-13)
+    assert vector == pytest.approx(expected, abs=1e-9)
+    assert residual <= 1e-8 * value
+
+
+def test_the_step_limit_ends_it(monkeypatch):
+    monkeypatch.setattr(lanczos, "STEP_LIMIT", 12)
+    process = run(deflated(known.random_lift(4, 4, 50, 0)), 0)
+    _, used_up = iterate(process, lambda pair: False, 1e-14, silent, "")
+    assert (process.steps, used_up) == (12, False)
+
+
+def test_the_start_is_a_unit_vector_off_the_trivial_direction():
+    gram = deflated(known.random_lift(4, 4, 50, 0))
+    start = random_direction(gram, np.random.default_rng(3))
+    assert start @ start == pytest.approx(1)
+    assert abs(start.sum()) < 1e-13
