@@ -35,7 +35,7 @@ def mask(talk: Talk, /, seed: int, as_json: bool | None, output: str | None, **d
     """
     from sao_cli.io import write_masks
 
-    masks = build_masks(seed, talk, **described)
+    masks = build_masks(seed, talk, output, **described)
     masks = [Mask(one.indptr, one.indices, one.shape, _with_command(one)) for one in masks]
     if output is not None:
         write_masks(masks, output)

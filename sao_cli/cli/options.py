@@ -110,11 +110,18 @@ def widths_of(m: int | None, n: int | None, layers: int | None, widths: str | No
     return [n] + [m] * layers
 
 
-def build_masks(seed: int, talk: Talk, **described: Any) -> list[Mask]:
-    """The masks that the options describe; what was achieved is said where a target was given."""
+def build_masks(seed: int, talk: Talk, output: str | None = None, **described: Any) -> list[Mask]:
+    """The masks that the options describe; what was achieved is said where a target was given.
+
+    Where they are meant for the file `output`, its format is checked before any is built.
+    """
     from sao_cli.masks.stack import mask_stack
 
     widths = widths_of(*(described.pop(name) for name in ("m", "n", "layers", "widths")))
+    if output is not None:
+        from sao_cli.io import suffix_for
+
+        suffix_for(output, len(widths) - 1)
     masks = mask_stack(widths, seed=seed, progress=talk, **described)
     if described.get("sparsity") is not None:
         _say_achieved(masks, described["sparsity"], talk)

@@ -71,8 +71,11 @@ def reach(
 
     Example: sao mask --layers 4 --arrangement minimal | sao reach --plot reach.png
     """
+    from sao_cli.io import suffix_for, write_masks
     from sao_cli.measure.reachability import reachability
 
+    if output is not None:
+        suffix_for(output, 1)
     masks = _stack(talk, file, tensor, seed, described)
     keep = "all" if plot is not None else "last" if output is not None else None
     found = reachability(masks, rank=rank, keep=keep, progress=talk)
@@ -80,8 +83,6 @@ def reach(
     emit("reach", seed, rows, as_json=as_json, output=None, columns=COLUMNS)
     matrices = found.boolean if over == "boolean" else found.odd
     if output is not None:
-        from sao_cli.io import write_masks
-
         write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)
     if plot is not None:
         from sao_cli.plots import reachability_figure, save_figure

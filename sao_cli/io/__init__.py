@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from sao_cli.io.files import atomic_output
     from sao_cli.io.matrix import Matrix
     from sao_cli.io.reading import read_masks, read_matrices
-    from sao_cli.io.writing import write_masks, write_matrices
+    from sao_cli.io.writing import suffix_for, write_masks, write_matrices
 
-__all__ = ["Matrix", "atomic_output", "read_masks", "read_matrices", "write_masks", "write_matrices"]
+__all__ = ["Matrix", "atomic_output", "read_masks", "read_matrices", "suffix_for", "write_masks", "write_matrices"]
 
 __getattr__ = lazy_names(
     __name__,
@@ -19,6 +19,7 @@ __getattr__ = lazy_names(
         "atomic_output": "sao_cli.io.files",
         "read_masks": "sao_cli.io.reading",
         "read_matrices": "sao_cli.io.reading",
+        "suffix_for": "sao_cli.io.writing",
         "write_masks": "sao_cli.io.writing",
         "write_matrices": "sao_cli.io.writing",
     },

@@ -51,8 +51,7 @@ def write_matrices(matrices: Matrix | Sequence[Matrix], destination: PathOrFile)
         with _standard_output() as file:
             write_matrix_market(stack, file)
     elif isinstance(destination, str | os.PathLike):
-        suffix = _suffix(destination)
-        _require_single(stack, suffix, destination)
+        suffix = suffix_for(destination, len(stack))
         with atomic_output(destination) as file:
             _write(stack, suffix, file)
     else:
@@ -82,14 +81,21 @@ def _write(stack: list[Matrix], suffix: str, file: IO[bytes]) -> None:
         write_torch(stack, file)
 
 
-def _suffix(path: str | os.PathLike[str]) -> str:
+def suffix_for(path: str | os.PathLike[str], count: int) -> str:
+    """The suffix that decides how `count` matrices are written to `path`; to be asked before long work.
+
+    Raises FileError for an unknown suffix, and FormatError for several matrices where the format holds one.
+    """
     name = os.path.basename(os.fsdecode(path)).lower()
-    for suffix in SUFFIXES:
-        if name.endswith(suffix) and name != suffix:
-            return suffix
-    if _is_stream(path):
-        return ".mtx"
-    raise FileError(f"can't tell a format from the name {shown(path)}; end it in one of {', '.join(SUFFIXES)}")
+    known = [suffix for suffix in SUFFIXES if name.endswith(suffix) and name != suffix]
+    if not known and not _is_stream(path):
+        raise FileError(f"can't tell a format from the name {shown(path)}; end it in one of {', '.join(SUFFIXES)}")
+    suffix = known[0] if known else ".mtx"
+    if suffix in _SINGLE and count > 1:
+        raise FormatError(
+            f"{shown(path)}: a {suffix} file holds one matrix, and there are {count}; use .mtx or .safetensors"
+        )
+    return suffix
 
 
 def _is_stream(path: str | os.PathLike[str]) -> bool:
@@ -111,13 +117,6 @@ def _require_writable(stack: list[Matrix]) -> None:
         if len(wrong):
             rule = "a mask's ones have other values" if wrong[0] == 0 else FINITE
             raise FormatError(f"matrix {number} has the value {wrong[0]} on its mask; {rule}")
-
-
-def _require_single(stack: list[Matrix], suffix: str, path: str | os.PathLike[str]) -> None:
-    if suffix in _SINGLE and len(stack) > 1:
-        raise FormatError(
-            f"{shown(path)}: a {suffix} file holds one matrix, and there are {len(stack)}; use .mtx or .safetensors"
-        )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sys
 
 import side_by_side as bench  # before numpy: it sets the number of BLAS threads
 
+# isort: split
 import numpy as np
 
 from sao_cli import Mask
