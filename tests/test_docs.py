@@ -1,6 +1,8 @@
 """The documents tell the truth: the reference is today's help, and what the README shows is what its commands print."""
 
+import doctest
 import importlib.util
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -8,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import sao_cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,11 +27,12 @@ def shell(line, folder):
     return subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_command_reference_is_todays_help():
-    spec = importlib.util.spec_from_file_location("cli_reference", ROOT / "tests" / "cli_reference.py")
+def test_the_generated_pages_are_what_the_code_says_today():
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "tests" / "reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "cli.md").read_text() == module.reference()
+    assert (ROOT / "docs" / "cli.md").read_text() == module.cli_page()
+    assert (ROOT / "docs" / "python.md").read_text() == module.python_page()
 
 
 def test_the_first_command_prints_what_the_readme_shows(tmp_path):
@@ -74,7 +79,18 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "stack.safetensors").exists()
 
 
-@pytest.mark.parametrize("page", ["theory.md", "benchmarks.md", "changelog.md", "cli.md"])
+MODULES = [name for _, name, _ in pkgutil.walk_packages(sao_cli.__path__, "sao_cli.") if "__main__" not in name]
+
+
+def test_docstring_examples_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sao_cli.write_masks(sao_cli.ramanujan_mask(512, 256, 8), "layer.npz")
+    counts = [doctest.testmod(importlib.import_module(name)) for name in MODULES]
+    assert sum(count.failed for count in counts) == 0
+    assert sum(count.attempted for count in counts) > 10
+
+
+@pytest.mark.parametrize("page", ["cli.md", "python.md", "theory.md", "benchmarks.md", "changelog.md"])
 def test_pages_are_there_and_links_lead_somewhere(page):
     text = (ROOT / "docs" / page).read_text()
     assert f"docs/{page}" in README

@@ -40,7 +40,7 @@ def atomic_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     passes, so that the reader of a pipe may stop early.
 
     >>> with atomic_output("mask.bin") as file:
-    ...     file.write(b"content")
+    ...     size = file.write(b"content")
     """
     name = shown(path)
     if "\0" in os.fsdecode(path):
