@@ -245,12 +245,11 @@ def regular_mask(columns: NDArray[Any], n: int, provenance: Mapping[str, Any] | 
 
 def _complete_bipartite_groups(mask: Mask) -> Groups | None:
     degrees = mask.row_degrees
+    if mask.nnz and degrees.min() == degrees.max():
+        return _regular_groups(mask)
     alive = degrees > 0
     first = mask.indices[mask.indptr[:-1][alive]]
-    if mask.nnz and degrees.min() == degrees.max():  # broadcasting: np.repeat would take as long as all the rest
-        columns, entry_first = mask.indices.reshape(mask.m, -1), first[:, None]
-    else:
-        columns, entry_first = mask.indices, np.repeat(first, degrees[alive])
+    columns, entry_first = mask.indices, np.repeat(first, degrees[alive])
     column_first = np.full(mask.n, -1, dtype=mask.indices.dtype)
     column_first[columns] = entry_first
     if not (column_first[columns] == entry_first).all():
@@ -262,6 +261,27 @@ def _complete_bipartite_groups(mask: Mask) -> Groups | None:
     rows = np.full(mask.m, -1, dtype=mask.indices.dtype)
     rows[alive] = label[first]
     return Groups(rows, np.where(column_first >= 0, label[column_first], rows.dtype.type(-1)), int(label[-1]) + 1)
+
+
+def _regular_groups(mask: Mask) -> Groups | None:
+    """The groups where all rows have as many ones: each row is compared with one leader, in half the passes."""
+    columns = mask.indices.reshape(mask.m, -1)
+    first = np.ascontiguousarray(columns[:, 0])
+    numbers = np.arange(mask.m, dtype=columns.dtype)
+    leader = np.empty(mask.n, dtype=columns.dtype)
+    leader[first] = numbers
+    leaders = leader[first]
+    if not (np.take(columns, leaders, axis=0) == columns).all():
+        return None
+    heads = columns[leaders == numbers]
+    starts = np.zeros(mask.n, dtype=bool)
+    starts[heads[:, 0]] = True
+    label = np.cumsum(starts, dtype=columns.dtype) - 1
+    of_columns = np.full(mask.n, -1, dtype=columns.dtype)
+    of_columns[heads] = label[heads[:, :1]]
+    if np.count_nonzero(of_columns >= 0) != heads.size:  # two groups share a column
+        return None
+    return Groups(label[first], of_columns, len(heads))
 
 
 def _checked_shape(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ def overlap(dimension: int, failure_probability: float) -> float:
 
     The density of <v, y> is proportional to (1 - x^2)^((dimension - 3) / 2), largest at 0 for dimension >= 3, so
     delta = failure_probability / (2 f(0)) is safe, and tight where the probability is small (Hochstenbach, J. Sci.
-    Comput. 57, 2013, equation 3.2, asks for the quantile of the same law).
+    Comput. 57, 2013, asks for the quantile of the same law).
     """
     if dimension == 1:
         return 1.0
@@ -34,7 +34,7 @@ def is_above(t: float, alphas: list[float], betas: list[float], delta: float, ro
     The Lanczos polynomials, beta_k p_{k+1}(t) = (t - alpha_k) p_k(t) - beta_{k-1} p_{k-1}(t), give the component of
     the k-th Lanczos vector along the eigenvector of sigma^2 as p_k(sigma^2) times the start's; no unit vector has
     a component above 1, so p_k(sigma^2) <= 1/delta, and p_k increases beyond its roots: every t with
-    p_k(t) > 1/delta is above (Hochstenbach 2013, theorem 3.1). One overlap serves all k, so any k will do.
+    p_k(t) > 1/delta is above (Hochstenbach 2013). One overlap serves all k, so any k will do.
     `roundoff` bounds what rounding adds to that component in one step; it is carried through the same recurrence,
     so that the statement holds for the coefficients as computed, t itself being blurred as a Ritz value is. O(k).
     """
@@ -75,7 +75,7 @@ def cholesky_below(gram: Gram, trivial: float, tau_squared: float, entries: NDAr
     tau^2 I - A + trivial y y^T is positive definite exactly when A - trivial y y^T is below tau^2, and then, by
     Weyl's inequality, so is A's second eigenvalue, whatever the unit vector y; for a biregular mask y is
     1/sqrt(m) and trivial is c d. Definite for certain: the factorisation must succeed with the diagonal lowered
-    by Rump's allowance for rounding (BIT 46, 2006, theorem 2.3), and by one for forming the matrix. `entries` is
+    by Rump's allowance for rounding (BIT 46, 2006), and by one for forming the matrix. `entries` is
     A as `gram_matrix` gives it. O(size^3 / 3), and one more matrix of that size.
     """
     from scipy.linalg import LinAlgError, cholesky

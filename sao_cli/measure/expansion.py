@@ -13,7 +13,7 @@ from sao_cli.errors import SaoError
 from sao_cli.mask import Groups, Indices, Mask
 from sao_cli.measure.components import Components, find_components
 from sao_cli.measure.large_component import FAILS, UNDECIDED, Question
-from sao_cli.measure.spectra import Edge, edge_of_components, edge_of_groups, singular_values_of_components
+from sao_cli.measure.spectra import Edge, edge_of_components, edge_of_groups, group_sizes, singular_values_of_components
 from sao_cli.progress import Progress, silent
 from sao_cli.results import Expansion
 
@@ -54,8 +54,9 @@ def expansion(
     components; O(nnz n^(1/3)) for random graphs, some ten n-vectors of memory.
 
     >>> from sao_cli.mask import Mask
-    >>> expansion(Mask.from_dense([[1, 1, 0], [0, 1, 1], [1, 0, 1]])).lambda_2  # a cycle of six
-    1.0
+    >>> report = expansion(Mask.from_dense([[1, 1, 0], [0, 1, 1], [1, 0, 1]]))  # a cycle of six nodes
+    >>> report.lambda_1, round(report.lambda_2, 12), report.bound, report.holds
+    (2.0, 1.0, 2.0, True)
     """
     _check(criterion, failure_probability)
     graph = _Graph(mask)
@@ -130,7 +131,8 @@ def mask_singular_values(mask: Mask) -> NDArray[np.float64]:
     array([2., 0.])
     """
     if mask.groups is not None:
-        parts = [edge_of_groups(mask.groups).first]
+        heights, widths = group_sizes(mask.groups)
+        parts = [np.sqrt((heights * widths).astype(np.float64))]
     else:
         parts = list(singular_values_of_components(find_components(mask)))
     values = np.zeros(min(mask.shape))
@@ -191,7 +193,7 @@ class _Graph:
     def edge(self, question: Question) -> Edge:
         """The two largest singular values of each component; the closed form where all are complete."""
         parts = self._parts
-        return edge_of_groups(parts) if isinstance(parts, Groups) else edge_of_components(parts, question)
+        return edge_of_groups(*self._sizes) if isinstance(parts, Groups) else edge_of_components(parts, question)
 
     @cached_property
     def _parts(self) -> Groups | Components:
@@ -201,9 +203,14 @@ class _Graph:
     def _column_range(self) -> tuple[int, int]:
         if not isinstance(self._parts, Groups) or self.mask.nnz == 0:
             return _range(self.mask.column_degrees)
-        rows = self._parts.rows
-        heights = np.bincount(rows[rows >= 0])  # a column's degree is its group's height: no pass over the ones
+        heights, _ = self._sizes  # a column's degree is its group's height: no pass over the ones
         return 0 if self.dead_inputs else int(heights.min()), int(heights.max())
+
+    @cached_property
+    def _sizes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        groups = self.mask.groups
+        assert groups is not None
+        return group_sizes(groups)
 
 
 def _check(criterion: str, failure_probability: float) -> None:

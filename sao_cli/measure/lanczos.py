@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,18 +59,28 @@ class Gram:
         elif self.direction is not None:
             x -= (self.direction @ x) * self.direction
 
-    def roundoff(self, norm: float) -> float:
-        """A bound on what one step's rounding adds along any direction, `norm` being that of A.
+    @cached_property
+    def row_sum(self) -> float:
+        """The largest row sum of A, which bounds its norm too."""
+        return float(self.apply(np.ones(self.size)).max())
 
-        Each product sums `terms` numbers at most; under the usual model of independent rounding errors
-        (Higham and Mary, SIAM J. Sci. Comput. 41, 2019) they add like their root. The further factor of
-        1/sqrt(size), which a direction that is spread over all nodes would gain, is left as a reserve.
+    def roundoff(self, norm: float, peak: float = 1.0) -> float:
+        """A bound on what one step's rounding adds to a Lanczos vector's component along any direction.
+
+        `norm` is that of A, and `peak` the largest entry of the Lanczos vectors so far. Each product sums `terms`
+        numbers at most, and under the usual model of independent rounding errors (Higham and Mary, SIAM J. Sci.
+        Comput. 41, 2019) they add like their root: by norm they are at most u norm sqrt(terms), u the unit
+        roundoff. Entry by entry they are at most u row_sum peak sqrt(terms), and so is, being a sum of independent
+        errors, their component along any one direction; three times that is five standard deviations. The second
+        is the smaller by far for the many large degrees where the first would drown a random start.
         """
-        return UNIT_ROUNDOFF * norm * math.sqrt(self.terms + 6)
+        return UNIT_ROUNDOFF * math.sqrt(self.terms + 6) * min(norm, 3 * self.row_sum * peak)
 
 
 class Lanczos:
     """The process itself: `alphas` and `betas` are the diagonal and off-diagonal of T_k after k steps.
+
+    `peak` is the largest absolute value of any entry of a Lanczos vector so far.
 
     beta_k q_{k+1} = A q_k - alpha_k q_k - beta_{k-1} q_{k-1}. Nothing is orthogonalised again: rounding makes
     copies of converged Ritz values and moves none (Paige, Linear Algebra Appl. 34, 1980), and the largest one is
@@ -82,6 +93,7 @@ class Lanczos:
         self._previous = np.zeros_like(start)
         self.alphas: list[float] = []
         self.betas: list[float] = []
+        self.peak = 0.0
 
     @property
     def steps(self) -> int:
@@ -89,6 +101,7 @@ class Lanczos:
 
     def step(self) -> None:
         """One more coefficient of each kind; `current` is zero after a step that used up the space."""
+        self.peak = max(self.peak, float(self.current.max()), -float(self.current.min()))
         following = self._gram.apply(self.current)
         self._previous *= self.betas[-1] if self.betas else 0.0
         following -= self._previous
@@ -164,7 +177,7 @@ def perron_pair(gram: Gram, progress: Progress) -> tuple[float, Vector, float]:
     """
     start = np.full(gram.size, 1 / math.sqrt(gram.size))
     first = Lanczos(gram, start.copy())
-    roundoff = gram.roundoff(float(gram.apply(np.ones(gram.size)).max()))  # the largest row sum bounds the norm
+    roundoff = gram.roundoff(gram.row_sum)
     ritz, _ = iterate(
         first, lambda pair: pair.residual <= _PERRON_RESIDUAL * pair.value, roundoff, progress, "lambda_1"
     )

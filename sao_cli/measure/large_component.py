@@ -103,9 +103,7 @@ class LargeComponent:
             return
         if ritz.value - self._uncertainty(ritz.value) > bound_squared:
             self.verdict = FAILS
-        elif is_above(
-            bound_squared - self._rounding, self._process.alphas, self._process.betas, self._delta, self._roundoff
-        ):
+        elif is_above(bound_squared - self._rounding, *self._recurrence):
             self.verdict = HOLDS
 
     def _is_accurate(self, ritz: Ritz) -> bool:
@@ -116,9 +114,12 @@ class LargeComponent:
         return min(ritz.error, max(self._top + self._residual - ritz.value, 0.0))
 
     def _upper_bound(self) -> float:
+        return upper_bound(self._value, self._top + self._residual, *self._recurrence)
+
+    @property
+    def _recurrence(self) -> tuple[list[float], list[float], float, float]:
         process = self._process
-        high = self._top + self._residual
-        return upper_bound(self._value, high, process.alphas, process.betas, self._delta, self._roundoff)
+        return process.alphas, process.betas, self._delta, self._gram.roundoff(self._top, process.peak)
 
     def _uncertainty(self, value: float) -> float:
         """By how much lambda_2^2 can lie below a Ritz value."""

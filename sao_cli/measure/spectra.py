@@ -72,11 +72,18 @@ class Kinds:
         return cls(*map(np.flatnonzero, (complete, cycle, path, other & small, other & ~small)))
 
 
-def edge_of_groups(groups: Groups) -> Edge:
-    """The edge of disjoint complete bipartite graphs K_{a,b}: sqrt(a b) and 0 each. O(m + n)."""
-    edge = Edge.of(groups.count)
-    heights = np.bincount(groups.rows[groups.rows >= 0], minlength=groups.count)
-    widths = np.bincount(groups.columns[groups.columns >= 0], minlength=groups.count)
+def group_sizes(groups: Groups) -> tuple[Numbers, Numbers]:
+    """(count,) heights and widths of the groups. O(m + n)."""
+    heights, widths = (
+        np.bincount(labels if labels.min() >= 0 else labels[labels >= 0], minlength=groups.count)
+        for labels in (groups.rows, groups.columns)
+    )
+    return heights, widths
+
+
+def edge_of_groups(heights: Numbers, widths: Numbers) -> Edge:
+    """The edge of disjoint complete bipartite graphs K_{a,b}: sqrt(a b) and 0 each."""
+    edge = Edge.of(len(heights))
     edge.first, edge.first_error = roots(heights * widths)
     edge.routes["closed form"] = None
     return edge

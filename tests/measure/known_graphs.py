@@ -1,5 +1,6 @@
 """Masks whose spectra are known on paper, and random ones, built with numpy alone."""
 
+import math
 from itertools import combinations, product
 
 import numpy as np
@@ -79,6 +80,28 @@ def affine_plane_less_a_class():
     for slope, offset, x in product(range(16), repeat=3):
         dense[16 * slope + offset, 16 * x + (times(slope, x) ^ offset)] = 1
     return Mask.from_dense(dense)
+
+
+def cayley(bits, degree, seed):
+    """A Cayley graph of Z_2^bits: eigenvalues are the Walsh transform of its generators, eigenvectors are signs.
+
+    Returns the mask, all its singular values in Walsh order, and the unit eigenvector of the largest but the first.
+    """
+    size = 2**bits
+    generators = np.random.default_rng(seed).choice(size, degree, replace=False)
+    mask = Mask.from_dense(np.isin(np.arange(size)[:, None] ^ np.arange(size), generators))
+    values = np.abs(walsh(np.isin(np.arange(size), generators)))
+    second = np.argmax(np.append(0, values[1:]))
+    return mask, values, walsh(np.arange(size) == second) / math.sqrt(size)
+
+
+def walsh(function):
+    """Its Walsh-Hadamard transform, exactly for whole numbers."""
+    result = np.asarray(function, dtype=float)
+    for width in 2 ** np.arange(len(result).bit_length() - 1):
+        pairs = result.reshape(-1, 2, width)
+        result = np.stack((pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]), axis=1).reshape(-1)
+    return result
 
 
 def lambda_2_at_the_bound():

@@ -107,6 +107,16 @@ def test_known_spectra(route, mask, lambda_1, lambda_2):
     assert is_ramanujan(mask) is result.ramanujan
 
 
+@pytest.mark.parametrize(("bits", "degree"), [(8, 7), (9, 40), (10, 64)])
+def test_cayley_graphs_have_their_walsh_spectrum(route, bits, degree):
+    mask, values, _ = known.cayley(bits, degree, 1)
+    result = expansion(mask)
+    second = np.sort(values)[-2]
+    assert result.lambda_1 == degree
+    assert abs(result.lambda_2 - second) <= result.error < 1e-6
+    assert result.ramanujan is bool(second < result.bound)
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 40])
 def test_complete_graphs_have_a_closed_form(n):
     result = expansion(known.complete(n, n))

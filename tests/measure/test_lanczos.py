@@ -32,6 +32,7 @@ def test_the_gram_operator_is_the_smaller_one(mask):
     expected = dense @ dense.T if mask.m <= mask.n else dense.T @ dense
     assert gram.size == gram.dimension == 30
     assert np.array_equal(gram.apply(np.eye(30)), expected)
+    assert gram.row_sum == expected.sum(1).max() > np.linalg.norm(expected, 2)
     gram.direction = np.full(30, math.sqrt(1 / 30))
     x = np.arange(30.0)
     gram.project_(x)
@@ -53,6 +54,26 @@ def test_the_first_steps_tridiagonalise():
     off = np.array(process.betas[:-1])
     assert np.allclose(basis @ basis.T, np.eye(8), atol=1e-10)
     assert np.allclose(tridiagonal, np.diag(process.alphas) + np.diag(off, 1) + np.diag(off, -1), atol=1e-10)
+
+
+@pytest.mark.parametrize(("bits", "degree"), [(9, 16), (10, 64), (11, 256)])
+def test_rounding_adds_no_more_along_an_eigenvector_than_is_allowed_for(bits, degree):
+    """The eigenvector is made of signs, so that the recurrence's components along it can be had exactly."""
+    mask, values, vector = known.cayley(bits, degree, 0)
+    eigenvalue, gram = np.sort(values)[-2] ** 2, deflated(mask)
+    process = run(gram, 0)
+    components, drifts = [0.0, math.fsum(vector * process.current)], []
+    beta = 0.0
+    for _ in range(40):
+        process.step()
+        components.append(math.fsum(vector * process.current))
+        before, here, after = components[-3:]
+        drifts.append(process.betas[-1] * after - (eigenvalue - process.alphas[-1]) * here + beta * before)
+        beta = process.betas[-1]
+    allowed = gram.roundoff(degree**2, process.peak)
+    assert 0 < max(map(abs, drifts)) < allowed / 5
+    assert allowed < gram.roundoff(degree**2)
+    assert process.peak < 6 / math.sqrt(gram.size)
 
 
 @pytest.mark.parametrize(("c", "d", "k"), [(4, 4, 30), (3, 7, 20), (16, 16, 8)])
