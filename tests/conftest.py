@@ -1,5 +1,10 @@
-"""What every test folder shares: hypothesis without deadlines on slow machines, and one tolerance helper."""
+"""What every test folder shares: one BLAS thread, hypothesis without deadlines, and one tolerance helper."""
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: small matrices only lose time to more threads
+
+# isort: split
 import numpy as np
 import pytest
 from hypothesis import settings
