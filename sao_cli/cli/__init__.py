@@ -1,6 +1,7 @@
 """The command group: commands load when they are called, and one boundary turns errors into exit codes."""
 
 import contextlib
+import difflib
 import importlib
 import os
 import sys
@@ -35,6 +36,15 @@ class SaoGroup(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"sao_cli.cli.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise click.UsageError(f"no command {args[0]!r}; {hint}there are: {', '.join(COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):  # from the table above: help needs none of the commands loaded

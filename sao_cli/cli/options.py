@@ -115,6 +115,7 @@ def build_masks(seed: int, talk: Talk, output: str | None = None, **described: A
 
     Where they are meant for the file `output`, its format is checked before any is built.
     """
+    from sao_cli.masks.degrees import DEFAULT_DEGREE
     from sao_cli.masks.stack import mask_stack
 
     widths = widths_of(*(described.pop(name) for name in ("m", "n", "layers", "widths")))
@@ -124,7 +125,10 @@ def build_masks(seed: int, talk: Talk, output: str | None = None, **described: A
         suffix_for(output, len(widths) - 1)
     masks = mask_stack(widths, seed=seed, progress=talk, **described)
     if described.get("sparsity") is not None:
-        _say_achieved(masks, described["sparsity"], talk)
+        _say_achieved(masks, f"asked for sparsity {described['sparsity']:.6g}", talk)
+    elif described.get("d") is described.get("c") is None:
+        if any(mask.nnz != DEFAULT_DEGREE * mask.m for mask in masks):
+            _say_achieved(masks, f"no degree was given, and these are nearest to d = {DEFAULT_DEGREE}", talk)
     return masks
 
 
@@ -153,10 +157,10 @@ def _parse_widths(text: str) -> list[int]:
     return widths
 
 
-def _say_achieved(masks: list[Mask], target: float, talk: Talk) -> None:
+def _say_achieved(masks: list[Mask], why: str, talk: Talk) -> None:
     for layer, mask in enumerate(masks, 1):
         d, c = mask.nnz / mask.m, mask.nnz / mask.n
-        talk.say(f"layer {layer}: sparsity {mask.sparsity:.6g} (asked for {target:.6g}), d = {d:.6g}, c = {c:.6g}")
+        talk.say(f"layer {layer}: sparsity {mask.sparsity:.6g}, d = {d:.6g}, c = {c:.6g} ({why})")
         if layer == 5 and len(masks) > 6:
             talk.say(f"... and {len(masks) - 5} more layers")
             return

@@ -5,8 +5,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from sao_cli import __version__
 from sao_cli.results import plain
 
@@ -31,7 +29,7 @@ def emit(
     `as_json` None chooses a table on a terminal. `columns` are those that a table of several rows shows; a single
     row is shown whole, a line a field. With `output` the report goes to that file, whole or not at all.
     """
-    from sao_cli.io.files import atomic_output, naming_output
+    from sao_cli.io.files import atomic_output, standard_output
 
     head = {"command": command, "version": __version__, "seed": seed}
     on_terminal = output is None and sys.stdout.isatty()
@@ -39,14 +37,10 @@ def emit(
         lines = (_json_line(head | row) for row in rows)
     else:
         lines = (table for table in [_table(list(rows), columns, None if on_terminal else PAGE)])
-    if output is not None:
-        with atomic_output(output) as file:
-            file.writelines(line.encode() for line in lines)
-        return
-    for line in lines:
-        with naming_output("standard output"):
-            click.echo(line, nl=False)
-            sys.stdout.flush()
+    with standard_output() if output is None else atomic_output(output) as file:
+        for line in lines:
+            file.write(line.encode())
+            file.flush()
 
 
 def _json_line(row: Row) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
@@ -56,6 +58,19 @@ def atomic_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             opened = _aside(target, old, name)
         with opened as file:
             yield file
+
+
+@contextmanager
+def standard_output() -> Iterator[IO[bytes]]:
+    """Standard output as a binary file whose writes are whole, flushed at the end; failures as in atomic_output."""
+    with naming_output("standard output"):
+        sys.stdout.flush()
+        if isinstance(sys.stdout.buffer, io.RawIOBase):  # PYTHONUNBUFFERED: on a full disk, raw writes stop half way
+            with _straight(os.dup(sys.stdout.fileno())) as file:
+                yield file
+        else:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
 
 
 @contextmanager

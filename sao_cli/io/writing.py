@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from sao_cli.errors import FileError, FormatError
-from sao_cli.io.files import atomic_output, naming_output, shown
+from sao_cli.io.files import atomic_output, naming_output, shown, standard_output
 from sao_cli.io.matrix import FINITE, Matrix
 from sao_cli.io.write_matrix_market import write_matrix_market
 from sao_cli.mask import Mask
@@ -48,7 +46,7 @@ def write_matrices(matrices: Matrix | Sequence[Matrix], destination: PathOrFile)
     stack = [matrices] if isinstance(matrices, Matrix) else list(matrices)
     _require_writable(stack)
     if destination == "-":
-        with _standard_output() as file:
+        with standard_output() as file:
             write_matrix_market(stack, file)
     elif isinstance(destination, str | os.PathLike):
         suffix = suffix_for(destination, len(stack))
@@ -117,11 +115,3 @@ def _require_writable(stack: list[Matrix]) -> None:
         if len(wrong):
             rule = "a mask's ones have other values" if wrong[0] == 0 else FINITE
             raise FormatError(f"matrix {number} has the value {wrong[0]} on its mask; {rule}")
-
-
-@contextmanager
-def _standard_output() -> Iterator[IO[bytes]]:
-    with naming_output("standard output"):
-        sys.stdout.flush()
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()

@@ -39,6 +39,14 @@ def test_a_full_device_on_stdout_is_one_line(pipe):
         assert "standard output: the disk is full" in done.err
 
 
+def test_a_disk_that_fills_half_way_is_no_success(pipe):
+    """Unbuffered, Python's raw writes may stop half way: what was written was cut off, and the exit code was 0."""
+    for unbuffered in ("", "1"):
+        done = pipe(f"export PYTHONUNBUFFERED={unbuffered}; ulimit -f 8; sao mask --m 4096 --n 4096 > half.mtx")
+        assert done.code == 2
+        assert "standard output: it grew past the file-size limit" in done.err
+
+
 def test_help_and_version(sao):
     assert sao("--version").out.startswith("sao, version ")
     for command in ("mask", "plan", "verify", "reach"):
@@ -49,7 +57,7 @@ def test_help_and_version(sao):
 
 
 def test_an_unknown_command_is_usage(fails):
-    fails("vreify", said="vreify")
+    fails("vreify", said=["no command 'vreify'", "did you mean 'verify'"])
     fails("--nothing", said="--nothing")
 
 

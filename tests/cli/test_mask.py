@@ -29,7 +29,7 @@ def test_every_method_by_its_name(sao, method):
     done = sao("mask", "--m", 48, "--n", 96, "--method", method, "--sparsity", 0.9)
     assert done.code == 0
     assert f'"method": "{method}"' in done.out.splitlines()[1]
-    assert "asked for 0.9" in done.err
+    assert "asked for sparsity 0.9" in done.err
     assert sao("mask", "--m", 48, "--n", 96, "--method", method, "--sparsity", 0.9, "-q").err == ""
 
 
