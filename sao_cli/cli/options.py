@@ -18,7 +18,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def common_options(command: F) -> F:
-    """--seed, --json/--table, -o/--output and -q/--quiet."""
+    """--seed, --json/--table, -o/--output, --threads and -q/--quiet."""
     options = [
         click.option(
             "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random number."
@@ -31,6 +31,13 @@ def common_options(command: F) -> F:
         ),
         click.option(
             "-o", "--output", metavar="FILE", callback=_check_folder, help="Write the result to FILE instead of stdout."
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            expose_value=False,
+            callback=_limit_threads,
+            help="Threads of the linear algebra (BLAS).  [default: all cores]",
         ),
         click.option(
             "-q", "--quiet", is_flag=True, expose_value=False, callback=_hush, help="Say nothing on stderr but errors."
@@ -124,11 +131,11 @@ def build_masks(seed: int, talk: Talk, output: str | None = None, **described: A
 
         suffix_for(output, len(widths) - 1)
     masks = mask_stack(widths, seed=seed, progress=talk, **described)
-    if described.get("sparsity") is not None:
+    exact = described["d"] is not None or described["c"] is not None
+    if described["sparsity"] is not None:
         _say_achieved(masks, f"asked for sparsity {described['sparsity']:.6g}", talk)
-    elif described.get("d") is described.get("c") is None:
-        if any(mask.nnz != DEFAULT_DEGREE * mask.m for mask in masks):
-            _say_achieved(masks, f"no degree was given, and these are nearest to d = {DEFAULT_DEGREE}", talk)
+    elif not exact and any(mask.nnz != DEFAULT_DEGREE * mask.m for mask in masks):
+        _say_achieved(masks, f"no degree was given, and these are nearest to d = {DEFAULT_DEGREE}", talk)
     return masks
 
 
@@ -186,6 +193,17 @@ def _exclusive(command: Any, *pairs: Sequence[str]) -> Any:
 def _hush(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     talk = ctx.ensure_object(Talk)
     talk.name, talk.quiet = ctx.command_path, value
+
+
+def _limit_threads(_: click.Context, __: click.Parameter, value: int | None) -> None:
+    """Limit the BLAS libraries that are loaded, and by their variables those that are not yet, such as scipy's own."""
+    if value is None:
+        return
+    from threadpoolctl import threadpool_limits
+
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(value)
+    threadpool_limits(value)
 
 
 def _check_picture(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

@@ -75,14 +75,26 @@ def _rows(masks: list[Mask], criterion: str, seed: int, talk: Talk, found: list[
 
 
 def _explain(layer: int, result: Expansion, talk: Talk) -> None:
+    """Say what can't be told, and why the two readings disagree where they do."""
     if result.holds is None:
         talk.warn(f"layer {layer}: can't tell whether the condition holds: {result.reason}")
-    elif result.ramanujan_paper and not result.ramanujan:
+    elif result.ramanujan_paper and result.ramanujan is False:
         talk.warn(
             f"layer {layer}: the paper's condition holds (lambda_2_distinct = {result.lambda_2_distinct:.6g} <= "
             f"{result.bound:.6g}) and the standard one does not: the graph has {result.components} components, so "
             f"lambda_2 = lambda_1 = {result.lambda_1:.6g}; `sao mask --method ramanujan` satisfies both"
         )
+    elif result.ramanujan and result.ramanujan_paper is False:
+        talk.warn(
+            f"layer {layer}: the standard condition holds, with the mean degrees c = {result.c:.6g} and "
+            f"d = {result.d:.6g}, and the paper's does not: the mask is not biregular, with {_span(result.row_degree)} "
+            f"ones a row and {_span(result.column_degree)} a column; `sao mask --method ramanujan` satisfies both"
+        )
+
+
+def _span(degrees: tuple[int, int]) -> str:
+    least, most = degrees
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _exit_code(found: list[Expansion]) -> int:

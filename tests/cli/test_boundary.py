@@ -47,6 +47,18 @@ def test_a_disk_that_fills_half_way_is_no_success(pipe):
         assert "standard output: it grew past the file-size limit" in done.err
 
 
+def test_threads_limit_every_blas():
+    code = (
+        "from click.testing import CliRunner; from sao_cli.cli import main; import threadpoolctl\n"
+        "CliRunner().invoke(main, ['plan', '--threads', '1'], catch_exceptions=False)\n"
+        "import scipy.linalg\n"
+        "print([pool['num_threads'] for pool in threadpoolctl.threadpool_info()])"
+    )
+    env = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    assert set(done.stdout.strip(" []\n").split(", ")) == {"1"}
+
+
 def test_help_and_version(sao):
     assert sao("--version").out.startswith("sao, version ")
     for command in ("mask", "plan", "verify", "reach"):
@@ -54,6 +66,10 @@ def test_help_and_version(sao):
         assert done.code == 0
         assert "Example: sao " in done.out
     assert sao().code == 2
+
+
+def test_no_threads_is_usage(fails):
+    fails("plan", "--threads", 0, said="0")
 
 
 def test_an_unknown_command_is_usage(fails):

@@ -90,6 +90,17 @@ def test_explicit_zeros_and_duplicates_are_said(sao):
     assert "1 entry at a position already given" in done.err
 
 
+def test_an_irregular_mask_may_hold_by_the_standard_alone(pipe):
+    line = "sao mask --method lrp --sparsity 0.8 --m 60 --n 60 -q | sao verify"
+    paper, standard = pipe(line), pipe(f"{line} --criterion standard")
+    assert (paper.code, standard.code) == (1, 0)
+    assert "the mask is not biregular" in paper.err
+    (row,) = standard.rows
+    assert row["c"] == row["d"] == 12
+    assert row["delta_s"] == pytest.approx(row["bound"] - row["lambda_2"])
+    assert row["regularity_gap"] > 0
+
+
 def test_a_report_file_and_a_table(sao, pipe, tmp_path):
     pipe("sao mask | sao verify -q -o report.jsonl")
     assert '"command": "verify"' in (tmp_path / "report.jsonl").read_text()
