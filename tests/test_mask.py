@@ -53,6 +53,19 @@ def test_groups_are_found_exactly_where_every_component_is_complete(pattern):
         np.testing.assert_array_equal(same, pattern)
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        [[1, 1, 0], [0, 1, 1]],  # two rows that differ and share a column
+        [[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0]],
+        [[1, 0, 1], [1, 1, 0]],
+        [[1, 1, 0], [1, 1, 0], [0, 1, 1]],
+    ],
+)
+def test_rows_of_one_degree_that_overlap_are_no_groups(pattern):
+    assert Mask.from_dense(pattern).groups is None
+
+
 def test_values_become_their_non_zero_pattern():
     weight = np.array([[0.5, 0.0], [-2.0, 0.0]])
     stored_zero = sp.csr_array((np.array([1.0, 0.0, -1.0]), np.array([0, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))

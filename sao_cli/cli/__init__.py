@@ -72,7 +72,6 @@ def _boundary(talk: Talk) -> Iterator[None]:
     except click.exceptions.Exit:
         raise
     except BrokenPipeError:
-        _discard_stdout()
         code = 0
     except Exception as error:
         code = _report(error, talk)
@@ -81,6 +80,7 @@ def _boundary(talk: Talk) -> Iterator[None]:
         code = INTERRUPTED
     else:
         return
+    _settle_stdout()
     raise click.exceptions.Exit(code)
 
 
@@ -105,10 +105,13 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _discard_stdout() -> None:
-    """Send what is still buffered nowhere, so that the interpreter's own last flush finds an open file."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _settle_stdout() -> None:
+    """Flush stdout; where that fails, send what it still holds nowhere, or the interpreter would exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group("sao", cls=SaoGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

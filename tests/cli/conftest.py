@@ -28,8 +28,9 @@ def _refuse(constant):
 
 
 def _run(arguments, stdin, cwd):
-    # NO_COLOR and a plain terminal type, so that a developer's own settings change nothing.
+    # So that a developer's own settings change nothing.
     env = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1", "TERM": "dumb"}
+    env.pop("PYTHONUNBUFFERED", None)
     feed = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
     done = subprocess.run(arguments, capture_output=True, env=env, cwd=cwd, timeout=120, check=False, **feed)
     return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))

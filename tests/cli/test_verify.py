@@ -135,6 +135,18 @@ def test_hypercube_from_networkx_fails_the_standard_condition(sao):
     assert done.rows[0]["ramanujan"] is False
 
 
+def test_a_tie_is_not_guessed(sao):
+    """C_6 x K_{3,3} (cartesian) is 5-regular and bipartite with lambda_2 = 1 + 3 = 4 = 2 sqrt(4), the bound itself."""
+    graph = nx.cartesian_product(nx.cycle_graph(6), nx.complete_bipartite_graph(3, 3))
+    matrix = nx.bipartite.biadjacency_matrix(graph, sorted(nx.bipartite.sets(graph)[0]))
+    done = sao("verify", "--criterion", "standard", stdin=stream(sp.coo_array(matrix)))
+    (row,) = done.rows
+    assert done.code == 2
+    assert row["ramanujan"] is row["ramanujan_paper"] is row["holds"] is None
+    assert "too near to tell" in row["reason"]
+    assert row["reason"] in done.err
+
+
 HEADER = b"%%MatrixMarket matrix coordinate pattern general\n"
 
 

@@ -20,6 +20,7 @@ from sao_cli.masks.ramanujan import ramanujan_mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.masks.stack import METHODS, mask_stack
 from sao_cli.masks.xnet import xnet_mask
+from sao_cli.measure.reachability import reachability
 
 
 @st.composite
@@ -45,6 +46,38 @@ def test_sao_is_k_disjoint_complete_bipartite_graphs(sizes, seed, arrangement):
     values = np.linalg.svd(mask.to_dense(float), compute_uv=False)
     np.testing.assert_allclose(values[:groups], math.sqrt(c * d), rtol=1e-12)
     np.testing.assert_allclose(values[groups:], 0, atol=1e-6)
+
+
+@given(sao_sizes())
+def test_sao_minimal_is_the_generalised_de_bruijn_arrangement(sizes):
+    """Row i is of group i // c and column j of group j mod K (design 4.5), position by position."""
+    m, n, d = sizes
+    c, groups = m * d // n, n // d
+    dense = sao_mask(m, n, d, arrangement="minimal").to_dense()
+    expected = [[i // c == j % groups for j in range(n)] for i in range(m)]
+    np.testing.assert_array_equal(dense, expected)
+
+
+@st.composite
+def feasible_stacks(draw):
+    """Shapes (m, n, d) of up to six layers that chain, widths and degrees unequal."""
+    n, shapes = draw(st.integers(1, 24)), []
+    for _ in range(draw(st.integers(1, 6))):
+        groups = draw(st.sampled_from([k for k in range(1, n + 1) if n % k == 0]))
+        m = groups * draw(st.integers(1, max(1, 40 // groups)))
+        shapes.append((m, n, n // groups))
+        n = m
+    return shapes
+
+
+@settings(max_examples=400)
+@given(feasible_stacks())
+def test_minimal_stacks_are_full_as_early_as_the_degrees_allow(shapes):
+    masks = [sao_mask(m, n, d, arrangement="minimal") for m, n, d in shapes]
+    reached = itertools.accumulate((m * d // n for m, n, d in shapes), lambda product, c: product * c)
+    first = next((depth for depth, (c, (m, _, _)) in enumerate(zip(reached, shapes, strict=True), 1) if c >= m), None)
+    summary = reachability(masks).summary
+    assert summary.full_at == summary.minimum_possible == first
 
 
 def test_sao_random_is_blocks_side_by_side_or_one_above_the_other():
@@ -76,6 +109,7 @@ def test_ramanujan_is_connected_biregular_and_within_the_bound(sizes, seed):
 
 def test_ramanujan_of_degree_two_is_one_hamiltonian_cycle():
     mask = ramanujan_mask(50, 50, 2, seed=3)
+    assert mask.provenance["draws"] == 1  # random lifts are cycles of many lengths, and most draws would fail
     assert set(mask.row_degrees.tolist()) == set(mask.column_degrees.tolist()) == {2}
     assert second_singular_value(mask) == pytest.approx(2 * math.cos(math.pi / 50))
 
@@ -185,6 +219,10 @@ def test_radix_layers_are_mixed_radix_digits():
             assert set(np.flatnonzero(dense[:, i])) == {(i + t * place) % 12 for t in range(radix)}
     product = np.linalg.multi_dot([mask.to_dense(int) for mask in masks[2::-1]])
     np.testing.assert_array_equal(product, np.ones((12, 12)))  # one path between any two nodes of a system
+
+
+def test_radix_begins_a_new_system_where_the_next_digit_does_not_fit():
+    assert [mask.provenance["place"] for mask in radix_stack([12] * 5, [4, 2, 3, 2])] == [1, 1, 2, 6]
 
 
 def test_radix_unequal_widths_are_kronecker_products():
