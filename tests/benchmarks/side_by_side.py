@@ -48,11 +48,11 @@ def peak_memory_mb(code: str) -> float:
     return int(result.stdout.split("peak")[-1]) / 1e6
 
 
-def print_ratio(job: str, ours: float, theirs: float, goal: float, unit: str = "s") -> None:
-    """One line: both measurements, their ratio, and the goal for it."""
+def print_ratio(job: str, ours: float, theirs: float, goal: float | None = None, unit: str = "s") -> None:
+    """One line: both measurements, their ratio, and the goal for it where there is one."""
     ratio = ours / theirs
-    verdict = "met" if ratio <= goal else "MISSED"
-    print(f"{job}: {ours:.4g} {unit} against {theirs:.4g} {unit} = {ratio:.4g}x (goal <= {goal:g}x, {verdict})")
+    verdict = "" if goal is None else f" (goal <= {goal:g}x, {'met' if ratio <= goal else 'MISSED'})"
+    print(f"{job}: {ours:.4g} {unit} against {theirs:.4g} {unit} = {ratio:.4g}x{verdict}")
 
 
 def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
