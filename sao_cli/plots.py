@@ -123,7 +123,8 @@ def _grid(
     if count == 1:
         figure = Figure(figsize=single, layout="constrained")
         return figure, [figure.subplots()]
-    rows, columns = math.ceil(count / per_row), min(count, per_row)
+    rows = math.ceil(count / per_row)
+    columns = math.ceil(count / rows)
     figure = Figure(figsize=(max(columns * size[0], COLUMN), rows * size[1] + 0.4), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for spare in panels[count:]:

@@ -64,6 +64,16 @@ def sao_against_components(n: int = 1_000_000) -> None:
     print(f"  (components alone, of any mask: {general:.3g} s, {general / theirs:.3g}x)")
 
 
+def sao_against_networkx(n: int = 100_000) -> None:
+    import networkx as nx
+
+    mask = sao_like(n)
+    graph = mask.to_networkx()
+    ours = bench.median_seconds(lambda: expansion(fresh(mask)))
+    theirs = bench.median_seconds(lambda: nx.number_connected_components(graph), 3)
+    bench.print_ratio(f"SAO mask, n = {n}: expansion / networkx.number_connected_components", ours, theirs)
+
+
 def lambda_2_alone(mask: Mask) -> float:
     """lambda_2 of a connected biregular mask to TOLERANCE, without a verdict: what svds gives."""
     gram = Gram(mask)
@@ -111,6 +121,7 @@ def growth(name: str, module: str, function: str) -> None:
 
 def main() -> None:
     sao_against_components()
+    sao_against_networkx()
     biregular_against_svds()
     if "--growth" in sys.argv[1:]:
         growth("SAO masks", "sao", "sao_mask")
