@@ -14,7 +14,7 @@ from sao_cli.rng import generator
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-REJECTION_BUDGET = 5e7  # stubs to shuffle in all before trades take over: a second or two (our choice)
+REJECTION_BUDGET = 5e7  # half_edges to shuffle in all before trades take over: a second or two (our choice)
 TRADE_ROUNDS = 30  # global trades after the last repeated edge is gone (our choice)
 
 
@@ -45,12 +45,12 @@ def biregular_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, pro
 
 
 def _by_rejection(m: int, n: int, d: int, rng: "Generator", progress: Progress) -> Indices:
-    stubs = np.repeat(np.arange(n, dtype=index_dtype(m * d)), m * d // n)
+    half_edges = np.repeat(np.arange(n, dtype=index_dtype(m * d)), m * d // n)
     draw = 0
     while True:
         draw += 1
-        rng.shuffle(stubs)
-        columns = stubs.reshape(m, d)
+        rng.shuffle(half_edges)
+        columns = half_edges.reshape(m, d)
         if all(_is_simple(block) for block in np.array_split(columns, min(16, m))):  # most draws fail early
             return np.sort(columns, axis=1)
         progress("drawing biregular graphs", draw, None)
@@ -61,9 +61,9 @@ def _is_simple(columns: Indices) -> bool:
 
 
 def _by_trades(m: int, n: int, d: int, rng: "Generator", progress: Progress) -> Indices:
-    stubs = np.repeat(np.arange(n, dtype=index_dtype(m * d)), m * d // n)
-    rng.shuffle(stubs)
-    columns: Indices = stubs.reshape(m, d)
+    half_edges = np.repeat(np.arange(n, dtype=index_dtype(m * d)), m * d // n)
+    rng.shuffle(half_edges)
+    columns: Indices = half_edges.reshape(m, d)
     rounds_left = TRADE_ROUNDS
     while rounds_left:
         columns = _global_trade(columns, rng)

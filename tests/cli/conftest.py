@@ -49,7 +49,7 @@ def pipe(tmp_path):
 
 
 @pytest.fixture
-def fails(sao, tmp_path):
+def expect_error(sao, tmp_path):
     """Assert that a command leaves exit code 2, one line on stderr that says all of `said`, and no file behind."""
 
     def check(*arguments, said, stdin=b""):

@@ -68,13 +68,13 @@ def test_help_and_version(sao):
     assert sao().code == 2
 
 
-def test_no_threads_is_usage(fails):
-    fails("plan", "--threads", 0, said="0")
+def test_no_threads_is_usage(expect_error):
+    expect_error("plan", "--threads", 0, said="0")
 
 
-def test_an_unknown_command_is_usage(fails):
-    fails("vreify", said=["no command 'vreify'", "did you mean 'verify'"])
-    fails("--nothing", said="--nothing")
+def test_an_unknown_command_is_usage(expect_error):
+    expect_error("vreify", said=["no command 'vreify'", "did you mean 'verify'"])
+    expect_error("--nothing", said="--nothing")
 
 
 def test_module_and_console_script_are_the_same():

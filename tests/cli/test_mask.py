@@ -57,10 +57,10 @@ def test_files_are_the_ecosystems_own(sao, tmp_path):
     assert list(load_file(tmp_path / "a.safetensors")) == ["layer.1", "layer.2"]
 
 
-def test_a_failed_write_leaves_the_old_file(fails, sao, tmp_path):
+def test_a_failed_write_leaves_the_old_file(expect_error, sao, tmp_path):
     sao("mask", "-o", "a.npz")
     before = (tmp_path / "a.npz").read_bytes()
-    fails("mask", "--layers", 2, "-o", "a.npz", said="one matrix")
+    expect_error("mask", "--layers", 2, "-o", "a.npz", said="one matrix")
     assert (tmp_path / "a.npz").read_bytes() == before
 
 
@@ -136,11 +136,11 @@ def test_plan(sao):
         (["extra"], "extra"),
     ],
 )
-def test_bad_requests(fails, arguments, said):
-    fails("mask", *arguments, said=said)
+def test_bad_requests(expect_error, arguments, said):
+    expect_error("mask", *arguments, said=said)
 
 
-def test_plan_refuses_too(fails):
-    fails("plan", "--d", 5, said="nearest feasible (c, d)")
-    fails("plan", "--method", "nothing", said="unknown method 'nothing'")
-    fails("plan", "--method", "xnet", "--n", 10**9, said="is free")
+def test_plan_refuses_too(expect_error):
+    expect_error("plan", "--d", 5, said="nearest feasible (c, d)")
+    expect_error("plan", "--method", "nothing", said="unknown method 'nothing'")
+    expect_error("plan", "--method", "xnet", "--n", 10**9, said="is free")

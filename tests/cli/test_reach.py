@@ -75,11 +75,11 @@ def test_pictures_of_shallow_and_deep_stacks(sao, tmp_path, layers):
     assert (tmp_path / "a.svg").stat().st_size > 5000
 
 
-def test_bad_input(fails, sao):
-    fails("reach", said="empty")
+def test_bad_input(expect_error, sao):
+    expect_error("reach", said="empty")
     first, second = (sao("mask", "--m", m, "--n", n, "--d", d).out for m, n, d in ((8, 4, 2), (4, 6, 3)))
-    fails("reach", stdin=(first + second).encode(), said=["layer 2", "6", "8"])
-    fails("reach", "a.mtx", "--layers", 2, said="both describe the stack")
-    fails("reach", "--layers", 2, "--d", 5, said="nearest feasible")
-    fails("reach", "--layers", 2, "--over", "f3", said="f3")
-    fails("reach", "--layers", 1, "--m", 10**5, "--n", 10**5, "-o", "R.xyz", said=".xyz")
+    expect_error("reach", stdin=(first + second).encode(), said=["layer 2", "6", "8"])
+    expect_error("reach", "a.mtx", "--layers", 2, said="both describe the stack")
+    expect_error("reach", "--layers", 2, "--d", 5, said="nearest feasible")
+    expect_error("reach", "--layers", 2, "--over", "f3", said="f3")
+    expect_error("reach", "--layers", 1, "--m", 10**5, "--n", 10**5, "-o", "R.xyz", said=".xyz")

@@ -170,21 +170,21 @@ HEADER = b"%%MatrixMarket matrix coordinate pattern general\n"
         (HEADER.replace(b"coordinate pattern", b"array real") + b"1000000000 1000000000\n1\n", "is free"),
     ],
 )
-def test_bad_streams(fails, stdin, said):
-    fails("verify", stdin=stdin, said=said)
+def test_bad_streams(expect_error, stdin, said):
+    expect_error("verify", stdin=stdin, said=said)
 
 
-def test_bad_files(fails, sao, tmp_path):
+def test_bad_files(expect_error, sao, tmp_path):
     (tmp_path / "folder").mkdir()
     np.savez(tmp_path / "two.npz", first=np.eye(2), second=np.eye(3))
-    fails("verify", "nowhere.mtx", said="nowhere.mtx")
-    fails("verify", "folder", said="folder")
-    fails("verify", "/dev/null", said="empty")
-    fails("verify", "two.npz", said=["first", "second", "--tensor"])
-    fails("verify", "two.npz", "--tensor", "frist", said="first")
+    expect_error("verify", "nowhere.mtx", said="nowhere.mtx")
+    expect_error("verify", "folder", said="folder")
+    expect_error("verify", "/dev/null", said="empty")
+    expect_error("verify", "two.npz", said=["first", "second", "--tensor"])
+    expect_error("verify", "two.npz", "--tensor", "frist", said="first")
     assert sao("verify", "two.npz", "--tensor", "second", "-q").rows[0]["n"] == 3
-    fails("verify", "two.npz", "--plot", "picture.jpg", said=".png, .svg, .pdf")
-    fails("verify", "two.npz", "--plot", "nowhere/a.png", said="nowhere")
+    expect_error("verify", "two.npz", "--plot", "picture.jpg", said=".png, .svg, .pdf")
+    expect_error("verify", "two.npz", "--plot", "nowhere/a.png", said="nowhere")
 
 
 def test_all_zero_mask(sao):

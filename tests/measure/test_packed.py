@@ -8,6 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 from sao_cli.measure.packed import WORD, column_counts, popcount, rank_f2, row_popcounts, unpack
 
+from .oracles import rank_by_integers
+
 
 def packed(dense):
     """The packed form of a dense boolean matrix, by np.packbits: the library only ever unpacks."""
@@ -15,19 +17,6 @@ def packed(dense):
     padded = np.zeros((rows, -(-columns // 64) * 64), bool)
     padded[:, :columns] = dense
     return np.packbits(padded, axis=1, bitorder="little").view(WORD)
-
-
-def rank_by_integers(dense):
-    """Rank over F2 with each row one Python integer."""
-    rows = [sum(1 << j for j in np.flatnonzero(row).tolist()) for row in dense]
-    rank = 0
-    while rows:
-        pivot = rows.pop()
-        if pivot:
-            rank += 1
-            lowest = pivot & -pivot
-            rows = [row ^ pivot if row & lowest else row for row in rows]
-    return rank
 
 
 def random_of_rank(rows, columns, rank, seed):

@@ -14,6 +14,8 @@ from sao_cli.mask import Mask
 from sao_cli.measure import paths
 from sao_cli.measure.reachability import reachability
 
+from .oracles import rank_by_integers
+
 
 def path_counts(matrices):
     """M_1^T, M_1^T M_2^T, ... with as many digits as it takes: the number of paths from each input to each output."""
@@ -22,17 +24,6 @@ def path_counts(matrices):
         product = product @ matrix.T.astype(int).astype(object)
         counts.append(product)
     return counts
-
-
-def rank_by_integers(dense):
-    rows, rank = [int("".join("01"[x] for x in row), 2) for row in dense.astype(int)], 0
-    while rows:
-        pivot = rows.pop()
-        if pivot:
-            rank += 1
-            lowest = pivot & -pivot
-            rows = [row ^ pivot if row & lowest else row for row in rows]
-    return rank
 
 
 def assert_is_what_the_path_counts_say(matrices, masks=None):
