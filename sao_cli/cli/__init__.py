@@ -80,6 +80,8 @@ def _boundary(talk: Talk) -> Iterator[None]:
         code = INTERRUPTED
     else:
         return
+    finally:
+        talk.erase()
     _settle_stdout()
     raise click.exceptions.Exit(code)
 

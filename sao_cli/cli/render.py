@@ -5,7 +5,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from sao_cli import __version__
+from sao_cli.cli.talk import Talk
 from sao_cli.results import plain
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ def emit(
     """
     from sao_cli.io.files import atomic_output, standard_output
 
+    talk = click.get_current_context().ensure_object(Talk)
     head = {"command": command, "version": __version__, "seed": seed}
     on_terminal = output is None and sys.stdout.isatty()
     if as_json or (as_json is None and not on_terminal):
@@ -39,6 +43,7 @@ def emit(
         lines = (table for table in [_table(list(rows), columns, None if on_terminal else PAGE)])
     with standard_output() if output is None else atomic_output(output) as file:
         for line in lines:
+            talk.erase()
             file.write(line.encode())
             file.flush()
 

@@ -27,14 +27,14 @@ class Talk:
         if self.quiet or now - self._started < PATIENCE or now - self._shown < REFRESH or not sys.stderr.isatty():
             return
         self._shown = now
-        self._erase()
+        self.erase()
         self._line = f"{what}: {done}" + (f" of {total}" if total else "")
         click.echo(self._line, err=True, nl=False)
 
     def say(self, text: str) -> None:
         """A hint, or a word on what was chosen."""
         if not self.quiet:
-            self._erase()
+            self.erase()
             click.echo(f"{self.name}: {text}", err=True)
 
     def warn(self, text: str) -> None:
@@ -43,7 +43,7 @@ class Talk:
 
     def error(self, text: str) -> None:
         """The one line that an error leaves; `-q` does not silence it."""
-        self._erase()
+        self.erase()
         click.echo(f"{self.name}: {text}", err=True)
 
     def show_warning(self, message: Any, category: type[Warning], *_: Any) -> None:
@@ -51,7 +51,8 @@ class Talk:
         if issubclass(category, SaoWarning):
             self.warn(str(message))
 
-    def _erase(self) -> None:
+    def erase(self) -> None:
+        """Clear the progress line, before anything else is written and at the end."""
         if self._line:
             click.echo("\r" + " " * len(self._line) + "\r", err=True, nl=False)
             self._line = ""

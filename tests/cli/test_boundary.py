@@ -147,6 +147,19 @@ def test_a_terminal_shows_a_summary_and_a_table():
     assert '{"' not in shown
 
 
+def test_progress_shows_after_a_second_and_is_cleared_before_the_result(tmp_path):
+    subprocess.run(
+        [BIN / "sao", *["mask", "--m", "60000", "--n", "60000", "--method", "radix", "-o"], tmp_path / "a.npz"],
+        check=True,
+    )
+    code, shown = in_a_terminal("verify", tmp_path / "a.npz", "--threads", "1", seconds=60)
+    assert code == 1
+    assert "lambda_2: " in shown
+    before, line = shown.split("layer")[0].rsplit("\r", 1)
+    assert before.endswith(" ")
+    assert not line.strip()
+
+
 def test_a_terminal_without_input_is_told_how():
     code, shown = in_a_terminal("verify")
     assert code == 2
