@@ -55,6 +55,8 @@ class SaoGroup(click.Group):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
+        if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":  # click does not look
+            ctx.color = False
         with _boundary(ctx.ensure_object(Talk)):
             code = super().invoke(ctx)
             sys.stdout.flush()  # a closed pipe shows here, and not at the interpreter's end

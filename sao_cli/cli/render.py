@@ -82,12 +82,23 @@ def _wide(rows: list[Row], columns: Sequence[str]) -> "Table":
     """A line a row, of the columns that are asked for and there."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     shown = [key for key in columns or rows[0] if any(key in row for row in rows)]
-    table = Table(*shown, box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*(_cell(row.get(key, "")) for key in shown))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    cells = {key: [_cell(row.get(key, "")) for row in rows] for key in shown}
+    for key in shown:  # where room is short, a name folds and a number stays whole
+        widest = max(len(Text.from_markup(cell)) for cell in cells[key])
+        table.add_column(_header(key), overflow="fold", min_width=min(widest, 24))
+    for row in zip(*cells.values(), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _header(key: str) -> str:
+    """A long name on two lines, so that it does not widen a column of short numbers."""
+    head, _, tail = key.rpartition("_")
+    return f"{head}_\n{tail}" if head and len(key) > 11 else key
 
 
 def _cell(value: Any) -> str:

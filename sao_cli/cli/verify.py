@@ -11,7 +11,7 @@ from sao_cli.mask import Mask
 from sao_cli.results import Expansion
 
 FAILS, CANNOT_TELL = 1, 2
-COLUMNS = ("layer", "m", "n", "sparsity", "c", "d", "components", "lambda_1", "lambda_2", "lambda_2_distinct", "bound")
+COLUMNS = ("layer", "m", "n", "d", "components", "lambda_1", "lambda_2", "lambda_2_distinct", "bound")
 VERDICTS = ("ramanujan", "ramanujan_paper", "holds")
 
 
@@ -56,6 +56,7 @@ def verify(
         output=output,
         columns=COLUMNS + VERDICTS,
     )
+    _explain(found, talk)
     if plot is not None:
         from sao_cli.measure.expansion import mask_singular_values
         from sao_cli.plots import eigenvalue_figure, save_figure
@@ -71,25 +72,48 @@ def _rows(masks: list[Mask], criterion: str, seed: int, talk: Talk, found: list[
         result = expansion(mask, criterion=criterion, seed=seed, progress=talk)
         found.append(result)
         yield {"layer": layer} | result.to_dict()
-        _explain(layer, result, talk)
 
 
-def _explain(layer: int, result: Expansion, talk: Talk) -> None:
-    """Say what can't be told, and why the two readings disagree where they do."""
+def _explain(found: list[Expansion], talk: Talk) -> None:
+    """Say, once for all layers that it is true of, what can't be told, and why the two readings disagree."""
+    layers: dict[str, list[int]] = {}
+    for layer, result in enumerate(found, 1):
+        if (kind := _disagreement(result)) is not None:
+            layers.setdefault(kind, []).append(layer)
+    for kind, (first, *others) in layers.items():
+        more = f" (and {len(others)} more layers)" if others else ""
+        talk.warn(f"layer {first}{more}: {EXPLANATIONS[kind](found[first - 1])}")
+
+
+def _disagreement(result: Expansion) -> str | None:
     if result.holds is None:
-        talk.warn(f"layer {layer}: can't tell whether the condition holds: {result.reason}")
-    elif result.ramanujan_paper and result.ramanujan is False:
-        talk.warn(
-            f"layer {layer}: the paper's condition holds (lambda_2_distinct = {result.lambda_2_distinct:.6g} <= "
-            f"{result.bound:.6g}) and the standard one does not: the graph has {result.components} components, so "
-            f"lambda_2 = lambda_1 = {result.lambda_1:.6g}; `sao mask --method ramanujan` satisfies both"
-        )
-    elif result.ramanujan and result.ramanujan_paper is False:
-        talk.warn(
-            f"layer {layer}: the standard condition holds, with the mean degrees c = {result.c:.6g} and "
-            f"d = {result.d:.6g}, and the paper's does not: the mask is not biregular, with {_span(result.row_degree)} "
-            f"ones a row and {_span(result.column_degree)} a column; `sao mask --method ramanujan` satisfies both"
-        )
+        return "undecided"
+    if result.ramanujan_paper and result.ramanujan is False:
+        return "paper alone"
+    return "standard alone" if result.ramanujan and result.ramanujan_paper is False else None
+
+
+def _undecided(result: Expansion) -> str:
+    return f"can't tell whether the condition holds: {result.reason}"
+
+
+def _paper_alone(result: Expansion) -> str:
+    return (
+        f"the paper's condition holds (lambda_2_distinct = {result.lambda_2_distinct:.6g} <= {result.bound:.6g}) and "
+        f"the standard one does not: the graph has {result.components} components, so lambda_2 = lambda_1 = "
+        f"{result.lambda_1:.6g}; `sao mask --method ramanujan` satisfies both"
+    )
+
+
+def _standard_alone(result: Expansion) -> str:
+    return (
+        f"the standard condition holds, with the mean degrees c = {result.c:.6g} and d = {result.d:.6g}, and the "
+        f"paper's does not: the mask is not biregular, with {_span(result.row_degree)} ones a row and "
+        f"{_span(result.column_degree)} a column; `sao mask --method ramanujan` satisfies both"
+    )
+
+
+EXPLANATIONS = {"undecided": _undecided, "paper alone": _paper_alone, "standard alone": _standard_alone}
 
 
 def _span(degrees: tuple[int, int]) -> str:

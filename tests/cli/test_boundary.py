@@ -116,10 +116,11 @@ def test_ctrl_c_in_a_long_verification(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
-def in_a_terminal(*arguments, seconds=20):
+def in_a_terminal(*arguments, seconds=20, **variables):
     """What `sao` writes when stdin, stdout and stderr are one terminal."""
     leader, follower = pty.openpty()
-    env = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "120", **variables}
+    env.pop("NO_COLOR" if "NO_COLOR" not in variables else "", None)
     process = subprocess.Popen([BIN / "sao", *arguments], stdin=follower, stdout=follower, stderr=follower, env=env)
     os.close(follower)
     shown = b""
@@ -147,11 +148,23 @@ def test_a_terminal_shows_a_summary_and_a_table():
     assert '{"' not in shown
 
 
+def test_colour_is_for_terminals_that_want_it(tmp_path):
+    subprocess.run([BIN / "sao", "mask", "-o", tmp_path / "a.npz"], check=True)
+    assert "\x1b[" in in_a_terminal("verify", tmp_path / "a.npz")[1]
+    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert "\x1b[3" not in in_a_terminal("verify", tmp_path / "a.npz", **variables)[1]
+
+
+def test_a_narrow_terminal_folds_names_and_keeps_numbers(tmp_path):
+    subprocess.run([BIN / "sao", "mask", "--layers", "2", "--d", "8", "-o", tmp_path / "a.mtx"], check=True)
+    _, shown = in_a_terminal("verify", tmp_path / "a.mtx", COLUMNS="80", NO_COLOR="1")
+    assert "5.2915" in shown
+    assert "…" not in shown
+
+
 def test_progress_shows_after_a_second_and_is_cleared_before_the_result(tmp_path):
-    subprocess.run(
-        [BIN / "sao", *["mask", "--m", "60000", "--n", "60000", "--method", "radix", "-o"], tmp_path / "a.npz"],
-        check=True,
-    )
+    size = ["--m", "60000", "--n", "60000", "--method", "radix"]
+    subprocess.run([BIN / "sao", "mask", *size, "-o", tmp_path / "a.npz"], check=True)
     code, shown = in_a_terminal("verify", tmp_path / "a.npz", "--threads", "1", seconds=60)
     assert code == 1
     assert "lambda_2: " in shown
