@@ -1,6 +1,7 @@
 """`sao verify`: eigenvalue conditions of a mask."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +10,10 @@ from sao_cli.cli.render import Row, emit
 from sao_cli.cli.talk import Talk
 from sao_cli.mask import Mask
 from sao_cli.results import Expansion
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FAILS, CANNOT_TELL = 1, 2
 COLUMNS = ("layer", "m", "n", "d", "components", "lambda_1", "lambda_2", "lambda_2_distinct", "bound")
@@ -47,22 +52,22 @@ def verify(
     Example: sao mask --m 256 --n 256 --d 4 --method ramanujan | sao verify --criterion standard
     """
     masks = read_input(file, tensor, talk)
+    spectra = _spectra(masks) if plot is not None else []  # first, since a mask may be too large for it
     found: list[Expansion] = []
-    emit(
-        "verify",
-        seed,
-        _rows(masks, criterion, seed, talk, found),
-        as_json=as_json,
-        output=output,
-        columns=COLUMNS + VERDICTS,
-    )
+    rows = _rows(masks, criterion, seed, talk, found)
+    emit("verify", seed, rows, as_json=as_json, output=output, columns=COLUMNS + VERDICTS)
     _explain(found, talk)
     if plot is not None:
-        from sao_cli.measure.expansion import mask_singular_values
         from sao_cli.plots import eigenvalue_figure, save_figure
 
-        save_figure(eigenvalue_figure(found, [mask_singular_values(mask) for mask in masks]), plot)
+        save_figure(eigenvalue_figure(found, spectra), plot)
     return _exit_code(found)
+
+
+def _spectra(masks: list[Mask]) -> "list[NDArray[np.float64]]":
+    from sao_cli.measure.expansion import mask_singular_values
+
+    return [mask_singular_values(mask) for mask in masks]
 
 
 def _rows(masks: list[Mask], criterion: str, seed: int, talk: Talk, found: list[Expansion]) -> Iterator[Row]:

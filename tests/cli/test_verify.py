@@ -131,6 +131,13 @@ def test_picture(pipe, tmp_path, suffix):
     assert (tmp_path / f"again.{suffix}").read_bytes() == data
 
 
+def test_a_mask_too_large_to_draw_is_refused_before_the_verdict(pipe):
+    done = pipe("sao mask --m 5000 --n 5000 --method xnet | sao verify --plot a.png")
+    assert done.code == 2
+    assert done.out == ""
+    assert "4096" in done.err
+
+
 def test_hypercube_from_networkx_fails_the_standard_condition(sao):
     """Q_8: lambda_2 = 6 and 2 sqrt(7) = 5.29."""
     cube = nx.hypercube_graph(8)
