@@ -170,8 +170,8 @@ def _coordinate_entries(header: _Header, lines: Lines) -> _Entries:
             _require_values(found.values, block, header.field, lines)
             values[part] = found.values
         done = part.stop
-        if block.unfinished and done == header.entries:
-            _warn_of_last_line(lines)
+        if block.unfinished and done == header.entries and not _is_plainly_whole(header, rows, columns):
+            _doubt_last_line(header, lines)
     return _Entries(rows, columns, values)
 
 
@@ -186,7 +186,7 @@ def _dense(header: _Header, lines: Lines) -> NDArray[np.float64]:
         stored[part] = found
         done = part.stop
         if block.unfinished and done == header.entries:
-            _warn_of_last_line(lines)
+            _doubt_last_line(header, lines)
     m, n = header.shape
     if header.symmetry == "general":  # column after column
         return np.ascontiguousarray(stored.reshape(n, m).T)
@@ -205,14 +205,24 @@ def _next_block(lines: Lines, done: int, header: _Header) -> Block:
         if found is None or _is_banner(found[0]):
             end = "the input ends" if found is None else "the next header comes"
             raise lines.fail(f"{header.entries} entries declared, and {end} after {done}: it is cut off")
-    if block.unfinished and header.provenance is not None and block.text.strip():  # our writer ends every line
-        problem = "the input ends inside the last line: it is cut off (if not, add the missing line end)"
-        raise lines.fail(problem, lines.number)
     return block
 
 
-def _warn_of_last_line(lines: Lines) -> None:
+def _is_plainly_whole(header: _Header, rows: NDArray[Any], columns: NDArray[Any]) -> bool:
+    """Whether the mask is (c, d)-biregular as its provenance says: one column off, and it would not be."""
+    told = header.provenance or {}
+    c, d = told.get("c"), told.get("d")
+    if header.field != "pattern" or not (isinstance(c, int) and isinstance(d, int)):
+        return False
+    m, n = header.shape
+    return bool((np.bincount(rows, minlength=m) == d).all() and (np.bincount(columns, minlength=n) == c).all())
+
+
+def _doubt_last_line(header: _Header, lines: Lines) -> None:
     """Where the last line has no end, its last number may lack digits: 12 of 128 is a number too."""
+    if header.provenance is not None:  # our writer ends every line
+        problem = "the input ends inside the last line: it is cut off (if not, add the missing line end)"
+        raise lines.fail(problem, lines.number)
     problem = "the last line has no end; if the input was cut off, its number is wrong"
     warnings.warn(f"{lines.where}: line {lines.number}: {problem}", SaoWarning, stacklevel=2)
 

@@ -311,6 +311,18 @@ def test_a_cut_at_any_byte_is_an_error_or_leaves_whole_documents(provenance, val
             assert text[length : length + 1] == b"\n" or found != stack[: len(found)]
 
 
+def test_a_biregular_mask_may_lack_its_last_line_end_and_nothing_else():
+    """Its degrees, which the provenance tells, would not come out with another last number."""
+    groups = np.arange(240) // 2
+    mask = Mask.from_dense(groups[:, None] == groups[None, :], {"method": "sao", "c": 2, "d": 2})
+    text = text_of([Matrix(mask)])
+    found, said = outcome(text[:-1])
+    assert found == [Matrix(mask)]
+    assert said == []
+    for length in range(len(text) - 12, len(text) - 1):
+        assert isinstance(outcome(text[:length])[0], FormatError)
+
+
 def test_fuzzed_text_raises_only_our_errors():
     rng = np.random.default_rng(9)
     mask = Mask.from_dense(rng.random((6, 11)) < 0.4, {"seed": 1})
