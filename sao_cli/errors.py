@@ -1,5 +1,7 @@
 """Errors that name the value, the rule and the way out; every one of them is the user's to mend (exit code 2)."""
 
+from collections.abc import Iterable
+
 
 class SaoError(Exception):
     """Something is wrong with what was asked or given; its text is one line for a person."""
@@ -23,6 +25,16 @@ class MemoryLimitError(SaoError, MemoryError):
 
 class DeadlineError(SaoError):
     """A process that did not converge within its stated number of steps."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """The text for a name that is none of `known`: the nearest one, and all there are."""
+    import difflib  # only now: most commands name what there is
+
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{kind} {name!r}; {hint}there are: {', '.join(known)}"
 
 
 class SaoWarning(UserWarning):

@@ -114,7 +114,7 @@ class Mask:
         """The mask's complete bipartite components, or None where some component is not complete.
 
         Recognised from the pattern alone: rows that share their first column must agree in all columns,
-        and rows that do not must share none. SAO masks (design: K disjoint K_{c,d}) and all-ones masks
+        and rows that do not must share none. SAO masks (K disjoint K_{c,d}) and all-ones masks
         are of this kind. O(nnz).
         """
         return _complete_bipartite_groups(self)
@@ -288,6 +288,8 @@ def _checked_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     m, n = (int(size) for size in shape)
     if m < 1 or n < 1:
         raise FormatError(f"a mask of {m} x {n} is empty; a layer needs at least one output and one input")
+    if m * n >= 2**63:
+        raise FormatError(f"a mask of {m} x {n} has more places than 63 bits can count; use smaller sizes")
     return m, n
 
 

@@ -17,7 +17,7 @@ from sao_cli.results import Depth, Expansion
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMN, PAGE = 3.5, 7.2  # inches: one and two columns of a journal page
+COLUMN = 3.5  # inches: a journal page's column
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"  # of Okabe and Ito's colour-blind safe palette
 STYLE = {
     "font.size": 8,
@@ -51,16 +51,18 @@ def eigenvalue_figure(found: Sequence[Expansion], singular_values: Sequence[NDAr
     """The distribution of the adjacency's eigenvalues, a panel a layer (SAO, Fig. 7).
 
     `singular_values` holds min(m, n) values a layer: the eigenvalues are they, their negatives, and |m - n| zeros.
+    Of more than 20 layers the first 20 are drawn, and values are needed for those alone; the picture says so.
     Dashed lines stand at plus and minus the Ramanujan bound; grey marks at plus and minus lambda_1.
     """
-    layers = list(zip(found, singular_values, strict=True))[:MAX_PANELS]
+    layers = list(zip(found, singular_values, strict=False))[:MAX_PANELS]
+    cut = f" (the first {len(layers)} of {len(found)} layers)" if len(found) > len(layers) else ""
     with mpl.rc_context(STYLE):
         figure, panels = _grid(len(layers), per_row=2, size=(3.3, 2.3), single=(COLUMN, 2.6))
         for number, (panel, (result, values)) in enumerate(zip(panels, layers, strict=True), 1):
             _eigenvalue_panel(panel, result, values)
             panel.set_title(f"layer {number}: {result.m} × {result.n}, d = {result.d:.4g}")
         figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, ncols=2, loc="outside upper center")
-        figure.supxlabel("eigenvalue of the adjacency matrix", fontsize=8)
+        figure.supxlabel(f"eigenvalue of the adjacency matrix{cut}", fontsize=8)
         figure.supylabel("fraction of eigenvalues", fontsize=8)
     return figure
 

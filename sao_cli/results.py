@@ -9,11 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A row of a report. Fields whose names start with an underscore stay in Python."""
+    """A row of a report."""
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain Python values, in order; NaN and infinities become None."""
-        return {item.name: plain(getattr(self, item.name)) for item in fields(self) if not item.name.startswith("_")}
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
 
 
 def plain(value: Any) -> Any:

@@ -113,6 +113,8 @@ def test_bad_input():
         Mask.from_dense(np.ones((0, 3)))
     with pytest.raises(FormatError, match=r"row 2 is outside 0 \.\. 1"):
         Mask.from_entries([2], [0], (2, 2))
+    with pytest.raises(FormatError, match="63 bits"):
+        Mask.from_entries([0], [0], (2**32, 2**32))
     with pytest.raises(FormatError, match="not finite"):
         Mask.from_scipy(sp.csr_array([[np.inf, 1.0]]))
     with pytest.raises(FormatError, match="inputs need 0"):

@@ -1,7 +1,6 @@
 """The command group: commands load when they are called, and one boundary turns errors into exit codes."""
 
 import contextlib
-import difflib
 import importlib
 import os
 import sys
@@ -14,7 +13,7 @@ import click
 
 from sao_cli import __version__
 from sao_cli.cli.talk import Talk
-from sao_cli.errors import SaoError
+from sao_cli.errors import SaoError, unknown_name
 
 COMMANDS = {
     "mask": "build a mask, or a stack of them",
@@ -41,9 +40,7 @@ class SaoGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise click.UsageError(f"no command {args[0]!r}; {hint}there are: {', '.join(COMMANDS)}", ctx)
+            raise click.UsageError(unknown_name("no command", args[0], COMMANDS), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,7 +62,7 @@ class SaoGroup(click.Group):
 
 @contextlib.contextmanager
 def _boundary(talk: Talk) -> Iterator[None]:
-    """Turn whatever is raised inside into click's Exit with the code that design.md names, and one line on stderr."""
+    """Turn whatever is raised inside into click's Exit, with a code that the group's help names, and one line."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = talk.show_warning  # type: ignore[assignment]

@@ -1,6 +1,7 @@
 """`sao mask`: build a mask, or a stack of them."""
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -36,7 +37,7 @@ def mask(talk: Talk, /, seed: int, as_json: bool | None, output: str | None, **d
     from sao_cli.io import write_masks
 
     masks = build_masks(seed, talk, output, **described)
-    masks = [Mask(one.indptr, one.indices, one.shape, _with_command(one)) for one in masks]
+    masks = [replace(one, provenance=_with_command(one)) for one in masks]
     if output is not None:
         write_masks(masks, output)
     if as_json is None and output is None and not sys.stdout.isatty():

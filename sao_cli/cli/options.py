@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -99,8 +100,6 @@ def input_argument(command: F) -> F:
 
 def widths_of(m: int | None, n: int | None, layers: int | None, widths: str | None) -> list[int]:
     """Layer widths, inputs first, from --widths or from --m, --n and --layers."""
-    from sao_cli.memory import require_memory
-
     if widths is not None:
         return _parse_widths(widths)
     m, n, layers = (
@@ -113,7 +112,7 @@ def widths_of(m: int | None, n: int | None, layers: int | None, widths: str | No
             f"--layers {layers} of {m} x {n} do not chain: layer 2 would read {n} inputs from {m} outputs; "
             f"make m and n equal, or name every width, as in --widths {n},{m},{m}"
         )
-    require_memory(100 * layers, f"a stack of {layers} layers", "choose fewer layers")
+    _require_layers_memory(layers)
     return [n] + [m] * layers
 
 
@@ -157,11 +156,19 @@ def options_given(ctx: click.Context, *names: str) -> list[str]:
 def _parse_widths(text: str) -> list[int]:
     widths: list[int] = []
     for item in text.split(","):
-        width, _, times = item.partition("x")
-        if not width.strip().isdecimal() or (times and not times.strip().isdecimal()) or len(widths) > 10**6:
+        found = re.fullmatch(r"\s*(\d+)(?:x([1-9]\d*))?\s*", item, re.ASCII)
+        if found is None:
             raise SaoError(f"--widths {text!r}: {item!r} is no width; write whole numbers, as in 784,512,256x49,10")
-        widths += [int(width)] * min(int(times or 1), 10**6)
+        times = int(found[2] or 1)
+        _require_layers_memory(len(widths) + times)
+        widths += [int(found[1])] * times
     return widths
+
+
+def _require_layers_memory(layers: int) -> None:
+    from sao_cli.memory import require_memory
+
+    require_memory(2000 * layers, f"a stack of {layers} layers", "choose fewer layers")
 
 
 def _say_achieved(masks: list[Mask], why: str, talk: Talk) -> None:

@@ -37,10 +37,11 @@ def emit(
     talk = click.get_current_context().ensure_object(Talk)
     head = {"command": command, "version": __version__, "seed": seed}
     on_terminal = output is None and sys.stdout.isatty()
+    lines: Iterable[str]
     if as_json or (as_json is None and not on_terminal):
         lines = (_json_line(head | row) for row in rows)
     else:
-        lines = (table for table in [_table(list(rows), columns, None if on_terminal else PAGE)])
+        lines = [_table(list(rows), columns, None if on_terminal else PAGE)]
     with standard_output() if output is None else atomic_output(output) as file:
         for line in lines:
             talk.erase()

@@ -66,8 +66,9 @@ def verify(
 
 def _spectra(masks: list[Mask]) -> "list[NDArray[np.float64]]":
     from sao_cli.measure.expansion import mask_singular_values
+    from sao_cli.plots import MAX_PANELS
 
-    return [mask_singular_values(mask) for mask in masks]
+    return [mask_singular_values(mask) for mask in masks[:MAX_PANELS]]
 
 
 def _rows(masks: list[Mask], criterion: str, seed: int, talk: Talk, found: list[Expansion]) -> Iterator[Row]:

@@ -1,9 +1,8 @@
 """Masks by the name of their method: one, or the layers of a network."""
 
-import difflib
 from collections.abc import Sequence
 
-from sao_cli.errors import SaoError
+from sao_cli.errors import SaoError, unknown_name
 from sao_cli.mask import Mask
 from sao_cli.masks.degrees import check_sizes, check_widths, density_of, resolve_degree
 from sao_cli.memory import require_memory
@@ -39,36 +38,31 @@ def mask_stack(
         raise SaoError(f"arrangement {arrangement!r} is of SAO masks; method {method!r} has none")
     shapes = list(zip(widths[1:], widths, strict=False))
     if method == "lrp":
-        counts = [_kept(m, n, d, c, sparsity) for m, n in shapes]
-        _require_stack_memory([(m, n, nnz) for (m, n), nnz in zip(shapes, counts, strict=True)])
-        return [
-            _layer(method, m, n, nnz, seed, layer)
-            for layer, ((m, n), nnz) in enumerate(zip(shapes, counts, strict=True), 1)
-        ]
-    degrees = [resolve_degree(m, n, method, d=d, c=c, sparsity=sparsity) for m, n in shapes]
-    _require_stack_memory([(m, n, m * degree) for (m, n), degree in zip(shapes, degrees, strict=True)])
+        sizes = counts = [_kept(m, n, d, c, sparsity) for m, n in shapes]
+    else:
+        sizes = [resolve_degree(m, n, method, d=d, c=c, sparsity=sparsity) for m, n in shapes]
+        counts = [m * degree for (m, _), degree in zip(shapes, sizes, strict=True)]
+    _require_stack_memory(shapes, counts)
     if method == "radix":
         from sao_cli.masks.radix import radix_stack
 
-        return radix_stack(widths, degrees)
+        return radix_stack(widths, sizes)
     return [
-        _layer(method, m, n, degree, seed, layer, arrangement, progress)
-        for layer, ((m, n), degree) in enumerate(zip(shapes, degrees, strict=True), 1)
+        _layer(method, m, n, size, seed, layer, arrangement, progress)
+        for layer, ((m, n), size) in enumerate(zip(shapes, sizes, strict=True), 1)
     ]
 
 
 def check_method(method: str) -> None:
     """Raise SaoError, with the nearest name, where no construction is called `method`."""
     if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise SaoError(f"unknown method {method!r}; {hint}there are: {', '.join(METHODS)}")
+        raise SaoError(unknown_name("unknown method", method, METHODS))
 
 
-def _require_stack_memory(layers: list[tuple[int, int, int]]) -> None:
+def _require_stack_memory(shapes: list[tuple[int, int]], counts: list[int]) -> None:
     # 8 bytes a one and a row are what finished layers keep; each construction asks for its own working memory.
-    total = sum(8 * (nnz + m) for m, _, nnz in layers) if len(layers) > 1 else 0
-    require_memory(total, f"a stack of {len(layers)} masks", "choose smaller sizes or degrees, or fewer layers")
+    total = 8 * (sum(counts) + sum(m for m, _ in shapes)) if len(shapes) > 1 else 0
+    require_memory(total, f"a stack of {len(shapes)} masks", "choose smaller sizes or degrees, or fewer layers")
 
 
 def _kept(m: int, n: int, d: int | None, c: int | None, sparsity: float | None) -> int:
@@ -88,9 +82,10 @@ def _layer(
     size: int,
     seed: int,
     layer: int,
-    arrangement: str = "random",
-    progress: Progress = silent,
+    arrangement: str,
+    progress: Progress,
 ) -> Mask:
+    """One mask; `size` is its number of ones for "lrp", and its row degree for the others."""
     # Each construction is imported when it is asked for: `sao mask` loads one file, and SAO needs no scipy.
     if method == "sao":
         from sao_cli.masks.sao import sao_mask

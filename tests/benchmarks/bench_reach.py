@@ -1,4 +1,4 @@
-"""Reachability through ten layers (design row 5), and how time and memory grow.
+"""Reachability through ten layers, and how time and memory grow.
 
 python tests/benchmarks/bench_reach.py
 """

@@ -1,11 +1,11 @@
-"""Start-up and the first pipe, whole processes (design rows 1 and 2).
+"""Start-up and the first pipe, whole processes.
 
 python tests/benchmarks/bench_start.py
 """
 
-import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import side_by_side
@@ -30,10 +30,14 @@ print(json.dumps({"lambda_2": values.min(), "holds": bool(values.min() <= np.sqr
 
 
 def main() -> None:
-    scratch = Path(os.environ.get("TMPDIR", "/tmp")).joinpath
-    write, read = scratch("sao_bench_write.py"), scratch("sao_bench_read.py")
-    write.write_text(WRITE)
-    read.write_text(READ)
+    with tempfile.TemporaryDirectory() as folder:
+        write, read = Path(folder) / "write.py", Path(folder) / "read.py"
+        write.write_text(WRITE)
+        read.write_text(READ)
+        _compare(write, read)
+
+
+def _compare(write: Path, read: Path) -> None:
     pairs = [
         (
             "sao mask --m 256 --n 256 --d 4, whole process, against import numpy",
@@ -51,8 +55,6 @@ def main() -> None:
     for name, ours, theirs, goal in pairs:
         measured = side_by_side.interleaved([_shell(ours), _shell(theirs)], repeats=15)
         side_by_side.print_ratio(name, *measured, goal)
-    write.unlink()
-    read.unlink()
 
 
 def _shell(command):

@@ -138,6 +138,12 @@ def test_a_mask_too_large_to_draw_is_refused_before_the_verdict(pipe):
     assert "4096" in done.err
 
 
+def test_a_picture_of_many_layers_says_which_it_shows(pipe, tmp_path):
+    assert pipe("sao mask --layers 23 --m 16 --n 16 | sao verify -q --plot a.svg").code == 0
+    # matplotlib keeps a text's words in a comment beside its glyphs
+    assert "the first 20 of 23 layers" in (tmp_path / "a.svg").read_text()
+
+
 def test_hypercube_from_networkx_fails_the_standard_condition(sao):
     """Q_8: lambda_2 = 6 and 2 sqrt(7) = 5.29."""
     cube = nx.hypercube_graph(8)

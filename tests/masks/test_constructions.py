@@ -50,7 +50,7 @@ def test_sao_is_k_disjoint_complete_bipartite_graphs(sizes, seed, arrangement):
 
 @given(sao_sizes())
 def test_sao_minimal_is_the_generalised_de_bruijn_arrangement(sizes):
-    """Row i is of group i // c and column j of group j mod K (design 4.5), position by position."""
+    """Row i is of group i // c and column j of group j mod K (docs/theory.md, 7), position by position."""
     m, n, d = sizes
     c, groups = m * d // n, n // d
     dense = sao_mask(m, n, d, arrangement="minimal").to_dense()

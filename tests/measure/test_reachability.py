@@ -213,7 +213,7 @@ def test_a_ring_loses_inputs_where_later_layers_ignore_nodes():
 
 
 def minimal_mask(m, n, groups):
-    """Row i in group i // c, column j in group j mod K (design: `minimal`, the generalised de Bruijn digraph)."""
+    """Row i in group i // c, column j in group j mod K (`minimal`, the generalised de Bruijn digraph)."""
     return partition_mask(np.arange(m) // (m // groups), np.arange(n) % groups)
 
 
