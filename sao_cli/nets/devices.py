@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -38,13 +39,31 @@ def find_device(name: str = "auto", dtype: str = "float64") -> torch.device:
 
 
 @contextlib.contextmanager
-def few_threads(side: int) -> Iterator[None]:
-    """sao_cli.threads.one_thread(side), and torch's own threads too."""
-    before = torch.get_num_threads()
+def full_precision(side: int) -> Iterator[None]:
+    """Inside it float32 products are float32's, not TF32's, and small matrices get one thread, as in one_thread(side).
+
+    cuDNN's convolutions are TF32's by torch's default, with the 11 bits that float16 has.
+    """
+    threads, before = torch.get_num_threads(), [getattr(owner, name) for owner, name, _ in _TF32]
     if side <= SMALL:
         torch.set_num_threads(1)
+    for owner, name, off in _TF32:
+        setattr(owner, name, off)
     try:
         with one_thread(side):
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        for (owner, name, _), value in zip(_TF32, before, strict=True):
+            setattr(owner, name, value)
+
+
+def _tf32_switches() -> list[tuple[Any, str, Any]]:
+    """What allows TF32, and the value that does not; torch 2.9 has new names, and bears no mixing with the old."""
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(cuda, "fp32_precision"):
+        return [(part, "fp32_precision", "ieee") for part in (cuda, cudnn.conv, cudnn.rnn)]
+    return [(cuda, "allow_tf32", False), (cudnn, "allow_tf32", False)]
+
+
+_TF32 = _tf32_switches()

@@ -93,7 +93,7 @@ def undisturbed(module: nn.Module | Function, device: torch.device) -> Iterator[
         stack.enter_context(torch.autocast(device.type, enabled=False))
         # Fused attention and cuDNN's recurrent layers can't be differentiated twice; and cuDNN rounds to TF32.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        stack.enter_context(_without_cudnn())
         stack.enter_context(torch.random.fork_rng(devices=_cuda(device)))
         try:
             yield
@@ -123,6 +123,17 @@ def _cast_tensor(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Te
     elif not tensor.is_floating_point():
         dtype = tensor.dtype
     return tensor.detach().to(device=device, dtype=dtype, copy=True)
+
+
+@contextlib.contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """Not by cudnn.flags, which refuses to read the TF32 switches where those of its parts differ."""
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
 
 
 def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:

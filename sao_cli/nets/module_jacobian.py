@@ -16,7 +16,7 @@ from sao_cli.matrix import FINITE, PRECISIONS
 from sao_cli.measure.density import PRODUCTS, SpectralDensity, check_products, operator_density
 from sao_cli.measure.spectra import EXACT_SIDE
 from sao_cli.memory import require_memory
-from sao_cli.nets.devices import few_threads, find_device
+from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.functions import (
     Function,
     called,
@@ -133,7 +133,7 @@ def jacobian_spectrum(
             for number, point in enumerate(inputs):
                 rng = generator(seed, number, PROBES)
                 graph = JacobianProducts(function, point)
-                with few_threads(_side(graph, max_dense, tensors)):
+                with full_precision(_side(graph, max_dense, tensors)):
                     found.append(_found(function, graph, max_dense, products, rng, progress))
         except torch.OutOfMemoryError as error:
             raise MemoryLimitError(

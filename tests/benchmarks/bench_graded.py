@@ -10,11 +10,13 @@ from collections import Counter
 import side_by_side as bench  # before numpy: it sets the number of BLAS threads
 
 # isort: split
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from sao_cli.nets import graded
-from sao_cli.nets.graded import GradedProduct
+from sao_cli.nets.long_products import graded
+from sao_cli.nets.long_products.graded import GradedProduct
 from sao_cli.weights.orthogonal import sao_weight
 
 DEGREE, GAIN = 4, 1.1
@@ -22,7 +24,9 @@ TILE = 64
 JOBS = ((256, 1000), (1024, 50))  # width, depth
 JACOBIANS_GOAL = 3.5  # 3, and the tiles of operator and T, vectors and buffers
 
-MEMORY = """
+MEMORY = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 import torch
 torch.set_num_threads(1)
 from bench_graded import Layers, accumulated

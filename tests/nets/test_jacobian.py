@@ -12,7 +12,7 @@ from sao_cli.measure.activations import ACTIVATIONS, activation_value
 from sao_cli.nets.activations import activation_module
 from sao_cli.nets.devices import find_device
 from sao_cli.nets.jacobian import network_jacobian
-from sao_cli.nets.operators import BlockOperator, DenseOperator, SparseOperator, layer_operator
+from sao_cli.nets.operators import BlockOperator, DenseOperator, SparseOperator, layer_blocks, layer_operator
 from sao_cli.rng import INPUTS, generator
 from sao_cli.weights.stack import METHODS, weight_stack
 
@@ -120,7 +120,7 @@ def test_layer_by_layer():
 def test_a_layer_multiplies_in_the_form_that_suits_it(method, kind):
     options = {"sparsity": 0.5} if method == "lmp" else {"d": 3}
     [weight] = weight_stack([60, 60], method=method, **options)
-    operator = layer_operator(weight, torch.device("cpu"), torch.float64)
+    operator = layer_operator(weight, layer_blocks(weight), torch.device("cpu"), torch.float64)
     assert type(operator) is kind
     X, places = torch.randn(2, 60, 5, dtype=torch.float64), torch.randperm(60)
     for given, order in ((X, None), (X[:, torch.argsort(places)], places)):

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError, SaoError, SaoWarning
 from sao_cli.memory import require_memory
-from sao_cli.nets.graded_qr import is_live, normalised_, orthogonalised, power_of_two
-from sao_cli.nets.graded_values import SVD_ERROR, graded_log2_singular_values
+from sao_cli.nets.long_products.orthogonalisation import is_live, normalised_, orthogonalised, power_of_two
+from sao_cli.nets.long_products.values import SVD_ERROR, graded_log2_singular_values
 
 Values = NDArray[np.float64]
 Factor: TypeAlias = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]
 
+LEEWAY = 40.0  # bits: a condition number of eps^(-1/2), and the square root of 8192 rows
+UNSEEN = 400.0  # bits
 LONGEST = 32  # factors between two orthogonalisations, at most
 
 
@@ -91,6 +93,7 @@ class GradedProduct:
         self._eps = float(torch.finfo(dtype).eps)
         self._fixed, self._interval, self._pending = interval, 1, 0
         self._error, self._growth = 0.0, 0.0
+        self._unseen = 0.0  # binary orders of magnitude that the product may have moved since it was looked at
         self._largest = 0
         self._exponents = torch.zeros(batch or 1, columns, dtype=torch.int64, device=self._device)
         self._product: torch.Tensor | None = None  # M; None is the identity
@@ -102,20 +105,24 @@ class GradedProduct:
         return self._shape
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def multiply(self, factor: Factor) -> None:
+    def multiply(self, factor: Factor, largest: float | None = None) -> None:
         """Multiply from the left by `factor`, A, of shape (m_l, m_{l-1}) or (B, m_l, m_{l-1}).
 
         Either a dense real tensor, or a callable that gives A X for X of shape (B, m_{l-1}, k), or (m_{l-1}, k)
-        without a batch, in X's dtype and on its device; k is at most n, and falls with the rank.
+        without a batch, in X's dtype and on its device; k is at most n, and falls with the rank. `largest` is the
+        largest magnitude in A, where it is known: on a CPU the range of the product is then looked at after a few
+        factors and not after each.
 
         Raises FormatError where the shapes don't chain, for complex numbers and for numbers that are not finite (on
-        a GPU when it is orthogonalised next), MemoryLimitError on a CPU.
+        a GPU, and with `largest`, when it is looked at or orthogonalised next), MemoryLimitError on a CPU.
         """
         if self._pending >= (self._fixed or self._interval):
             self._orthogonalise()
         self._require_memory(factor.shape[-2] if isinstance(factor, torch.Tensor) else self._shape[0])
         product = self._applied(factor)
-        self._rescale_(product)
+        if not self._is_within(largest):
+            self._rescale_(product)
+            self._unseen = 0.0
         self._product, self._shape = product, (product.shape[-2], self._shape[1])
         self._pending += 1
         self.depth += 1
@@ -177,6 +184,16 @@ class GradedProduct:
             needed = (3 * entries - held) * torch.finfo(self._dtype).bits // 8
             require_memory(needed, f"a product of {rows} x {self._shape[1]}", "choose fewer inputs or a smaller width")
             self._largest = entries
+
+    def _is_within(self, largest: float | None) -> bool:
+        """Whether the product can't have left the range of float64 by a factor whose `largest` entry is known.
+
+        A factor moves the norm of M by its own, but for what M's condition number and its size allow: LEEWAY.
+        """
+        if largest is None or not 0 < largest < math.inf or self._dtype != torch.float64:
+            return False
+        self._unseen += abs(math.log2(largest)) + LEEWAY
+        return self._unseen < UNSEEN
 
     def _rescale_(self, product: torch.Tensor) -> None:
         """Take a power of two out of `product` where it is large or small; on a GPU always, without a look at it."""

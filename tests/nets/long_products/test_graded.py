@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sao_cli.errors import FormatError, MemoryLimitError, SaoError, SaoWarning
-from sao_cli.nets.graded import GradedProduct
-from sao_cli.nets.graded_qr import GROWTH, orthogonalised, pivoted_columns, power_of_two
-from sao_cli.nets.graded_values import (
+from sao_cli.nets.long_products.graded import GradedProduct
+from sao_cli.nets.long_products.orthogonalisation import GROWTH, orthogonalised, pivoted_columns, power_of_two
+from sao_cli.nets.long_products.values import (
     _checked_singular_values,
     _jacobi_singular_values,
     graded_log2_singular_values,
@@ -347,3 +347,15 @@ def test_a_gpu_agrees_with_the_cpu():
     here, there = (product_of(factors, device=device).log_singular_values() for device in ("cpu", "cuda"))
     np.testing.assert_array_equal(here.rank, there.rank)
     np.testing.assert_allclose(here.values, there.values, rtol=0, atol=here.error + there.error)
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1e-20, 1.0, 1e20, 1e90])
+def test_factors_whose_largest_entry_is_told_stay_in_range(scale):
+    rng = np.random.default_rng(3)
+    factors = [scale * np.linalg.qr(rng.standard_normal((6, 6)))[0] for _ in range(60)]
+    product = GradedProduct(6)
+    for factor in factors:
+        dense = torch.from_numpy(factor)
+        product.multiply(lambda X, dense=dense: dense @ X, float(np.abs(factor).max()))
+    found = product.log_singular_values(base=10)
+    assert np.abs(found.values - 60 * math.log10(scale)).max() < 1e-12 * max(1.0, 60 * abs(math.log10(scale)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 DEAD = -(2**40)  # the exponent of a direction that is exactly zero: 2^DEAD times anything that can be held is 0
 PANEL = 32  # columns that are pivoted among each other
 GROWTH = 64.0  # of a row of D^-1 R over its diagonal, past which columns sorted by norm are no substitute for pivoting
-ROWS = 64  # of R scaled at a time, so that their exponents need no Jacobian of memory
+SCALED = 2**14  # numbers of R scaled at a time, so that their exponents need no Jacobian of memory
+COLUMNS = 128  # of T multiplied at a time, at least
 
 Exponents = TypeVar("Exponents", torch.Tensor, NDArray[np.int64])
 
@@ -58,50 +60,83 @@ def orthogonalised(
     del product
     least = min(packed.shape[-2:])
     diagonal, live = packed.diagonal(dim1=-2, dim2=-1), is_live(scales[:, :least])
-    upper = packed[:, :least].triu()
     if bool((live <= (diagonal.abs() > tolerance)).all()):
-        fresh, growth = _scaled_(upper, scales)
+        fresh, growth = _scales(packed[:, :least], scales)
         if growth <= GROWTH:
             diagonal.masked_fill_(~live, 1.0)  # zero columns: neither reflectors nor the rest of R know of them
             condition = _condition(packed[:, :least, :least])
-            right = _joined(upper, order, right)
-            del upper
+            right = _joined(packed[:, :least], scales, fresh, order, right)
             return torch.linalg.householder_product(packed[:, :, :least], tau), fresh, right, condition
     left = torch.linalg.householder_product(packed[:, :, :least], tau)
     product = left @ packed[:, :least].triu()  # what was given, to a few eps of each column
-    del packed, upper, left, diagonal
+    del packed, left, diagonal
     chosen, left, upper = pivoted_columns(product, scales, tolerance)
     del product
     condition = _condition(_kept_triangle(upper))
-    fresh, _ = _scaled_(upper, scales.gather(-1, chosen))
-    return left, fresh, _joined(upper, order.gather(-1, chosen), right), condition
+    scales, order = scales.gather(-1, chosen), order.gather(-1, chosen)
+    fresh, _ = _scales(upper, scales)
+    return left, fresh, _joined(upper, scales, fresh, order, right), condition
 
 
-def _scaled_(upper: torch.Tensor, scales: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """D's exponents, and the largest number of D^-1 R, which `upper` becomes: R diag(2^scales) = D (D^-1 R).
+def _scales(upper: torch.Tensor, scales: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """D's exponents, and the largest number of D^-1 R: R diag(2^scales) = D (D^-1 R), R the triangle in `upper`.
 
     D is diag(R) rounded to powers of two, so that nothing else is rounded.
     """
     diagonal = upper.diagonal(dim1=-2, dim2=-1).abs()
     mine = scales[:, : diagonal.shape[-1]]
     live = is_live(mine) & (diagonal > 0)
-    fresh = torch.where(live, mine + torch.frexp(diagonal).exponent, -DEAD)
-    for start in range(0, fresh.shape[-1], ROWS):
-        rows = slice(start, start + ROWS)
-        upper[:, rows] *= power_of_two(scales[:, None, :] - fresh[:, rows, None], upper.dtype)
-    growth = float(torch.linalg.vector_norm(upper, math.inf))
-    return torch.where(live, fresh, DEAD), growth if math.isfinite(growth) else math.inf
+    fresh = torch.where(live, mine + torch.frexp(diagonal).exponent, DEAD)
+    growth = max(float((rows * powers).triu_().abs().max()) for rows, powers in _scaled_rows(upper, scales, fresh))
+    return fresh, growth if math.isfinite(growth) else math.inf
 
 
-def _joined(upper: torch.Tensor, order: torch.Tensor, right: torch.Tensor | None) -> torch.Tensor:
-    """D^-1 R P^T T, where T may be the identity; T is overwritten, a few columns at a time."""
-    chains, rows, columns = upper.shape
+def _scaled_rows(
+    upper: torch.Tensor, scales: torch.Tensor, fresh: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Some rows of `upper` at a time, and what makes the triangle's part of them D^-1 R diag(2^scales)."""
+    inverse = torch.where(is_live(fresh), fresh, -DEAD)
+    step = max(16, SCALED // scales.shape[-1])
+    for start in range(0, fresh.shape[-1], step):
+        rows = slice(start, start + step)
+        powers = power_of_two(scales[:, None, start:] - inverse[:, rows, None], upper.dtype)
+        yield upper[:, rows, start:], powers
+
+
+def _joined(
+    upper: torch.Tensor, scales: torch.Tensor, fresh: torch.Tensor, order: torch.Tensor, right: torch.Tensor | None
+) -> torch.Tensor:
+    """D^-1 R P^T T, where T may be the identity, and is overwritten; the triangle in `upper` becomes D^-1 R."""
+    for rows, powers in _scaled_rows(upper, scales, fresh):
+        rows *= powers.triu_() + torch.ones_like(powers).tril_(-1)  # below it are reflectors
+    size, columns = upper.shape[1:]
     if right is None:
-        placed = torch.empty_like(upper)
-        return placed.scatter_(-1, order[:, None, :].expand_as(upper), upper)
-    for part in right.split(max(PANEL, right.shape[-1] // 8), dim=-1):
-        part[:, :rows] = upper @ part.gather(1, order[:, :, None].expand(chains, columns, part.shape[-1]))
-    return right if rows == columns else right[:, :rows].contiguous()
+        placed = torch.empty_like(upper, memory_format=torch.contiguous_format)
+        return placed.scatter_(-1, order[:, None, :].expand_as(upper), upper.triu())
+    for part in right.split(max(COLUMNS, right.shape[-1] // 8), dim=-1):
+        part[:, :size] = _triangle_times(upper, part.gather(1, order[:, :, None].expand(-1, -1, part.shape[-1])))
+    return right if size == columns else right[:, :size].contiguous()
+
+
+def _triangle_times(upper: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """triu(upper) @ right, for (B, r, n) and (B, n, k), n >= r: on a CPU in half of a product's time, by trmm.
+
+    What is below the diagonal of `upper` is not read there, and is zero elsewhere. `right` is overwritten.
+    """
+    if upper.device.type != "cpu":
+        return upper.triu() @ right
+    from scipy.linalg.blas import dtrmm, strmm
+
+    size = upper.shape[1]
+    multiply = dtrmm if upper.dtype == torch.float64 else strmm
+    for triangle, part in zip(upper, right, strict=True):
+        rest = triangle[:, size:] @ part[size:] if len(part) > size else None
+        # as (right^T triangle^T)^T, whose memory is in Fortran's order
+        product = multiply(1.0, triangle[:, :size].numpy(), part[:size].numpy().T, side=1, trans_a=1, overwrite_b=1)
+        part[:size] = torch.from_numpy(product.T)
+        if rest is not None:
+            part[:size] += rest
+    return right[:, :size]
 
 
 def _condition(triangle: torch.Tensor) -> float:
