@@ -89,12 +89,7 @@ class Matrix:
         """
         if dtype is None or self.values is None or dtype == self.dtype:
             return self
-        if dtype not in PRECISIONS:
-            raise SaoError(unknown_name("unknown dtype", dtype, PRECISIONS))
-        values = rounded(self.values, dtype)
-        if not np.isfinite(values).all():
-            largest = np.abs(self.values).max()
-            raise FormatError(f"a weight of {largest:.6g} overflows {dtype}; choose a smaller gain or a wider dtype")
+        values = rounded_within(self.values, dtype)
         return Matrix(self.mask, np.where(values == 0, np.copysign(SMALLEST[dtype], self.values), values), dtype)
 
     def to_dense(self) -> NDArray[Any]:
@@ -134,14 +129,9 @@ class Matrix:
             csr = weight.tocsr()
             rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
             values = None if csr.dtype.kind == "b" else csr.data.astype(np.float64)
-            return cls.from_entries(rows, csr.indices, values, csr.shape, where=where, dtype=_precision(csr.dtype))
-        if hasattr(weight, "detach"):
-            tensor = weight.detach().cpu()
-            tensor = tensor.to_dense() if str(tensor.layout) != "torch.strided" else tensor
-            name = str(tensor.dtype).removeprefix("torch.")
-            dense = tensor.float().numpy() if name == "bfloat16" else tensor.numpy()
-            return cls.from_dense(dense, where=where, dtype=name if name in PRECISIONS else None)
-        return cls.from_dense(np.asarray(weight), where=where)
+            return cls.from_entries(rows, csr.indices, values, csr.shape, where=where, dtype=precision_of(csr.dtype))
+        dense, dtype = dense_array(weight)
+        return cls.from_dense(dense, where=where, dtype=dtype)
 
     @classmethod
     def from_dense(
@@ -167,7 +157,7 @@ class Matrix:
         np.cumsum(counts, out=indptr[1:])
         rows, columns = np.nonzero(dense)
         values = None if dense.dtype.kind == "b" else dense[rows, columns].astype(np.float64)
-        return cls(Mask(indptr, columns, shape, provenance or {}), values, dtype or _precision(dense.dtype))
+        return cls(Mask(indptr, columns, shape, provenance or {}), values, dtype or precision_of(dense.dtype))
 
     @classmethod
     def from_entries(
@@ -208,7 +198,32 @@ def rounded(values: NDArray[Any], dtype: str) -> Values:
     return narrow.astype(np.float64)
 
 
-def _precision(dtype: np.dtype[Any]) -> str:
+def rounded_within(values: NDArray[Any], dtype: str) -> Values:
+    """`values` rounded to `dtype`. Raises SaoError for an unknown name, FormatError for a value that overflows it."""
+    if dtype not in PRECISIONS:
+        raise SaoError(unknown_name("unknown dtype", dtype, PRECISIONS))
+    found = rounded(values, dtype)
+    if not np.isfinite(found).all():
+        largest = np.abs(values).max()
+        raise FormatError(f"a weight of {largest:.6g} overflows {dtype}; choose a smaller gain or a wider dtype")
+    return found
+
+
+def dense_array(weight: ArrayLike | torch.Tensor) -> tuple[NDArray[Any], str | None]:
+    """A dense numpy array of an array or a torch tensor, and the tensor's dtype if it is one of PRECISIONS.
+
+    bfloat16, which numpy lacks, is held as float32.
+    """
+    if not hasattr(weight, "detach"):
+        return np.asarray(weight), None
+    tensor = weight.detach().cpu()
+    tensor = tensor.to_dense() if str(tensor.layout) != "torch.strided" else tensor
+    name = str(tensor.dtype).removeprefix("torch.")
+    return (tensor.float() if name == "bfloat16" else tensor).numpy(), name if name in PRECISIONS else None
+
+
+def precision_of(dtype: np.dtype[Any]) -> str:
+    """The name in PRECISIONS of a numpy dtype, float64 for all others."""
     return dtype.name if dtype.name in PRECISIONS else "float64"
 
 
