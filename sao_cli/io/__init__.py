@@ -1,4 +1,4 @@
-"""Matrix streams and files: read by content, written by suffix, whole or not at all."""
+"""Streams and files of matrices and kernels: read by content, written by suffix, whole or not at all."""
 
 from typing import TYPE_CHECKING
 
@@ -7,8 +7,8 @@ from sao_cli.lazy import lazy_names
 if TYPE_CHECKING:
     from sao_cli.io.files import atomic_output
     from sao_cli.io.numpy_files import read_inputs
-    from sao_cli.io.reading import read_masks, read_matrices
-    from sao_cli.io.writing import suffix_for, write_masks, write_matrices
+    from sao_cli.io.reading import read_masks, read_matrices, read_weights
+    from sao_cli.io.writing import suffix_for, write_kernel, write_masks, write_matrices, write_weights
     from sao_cli.matrix import Matrix
 
 __all__ = [
@@ -17,9 +17,12 @@ __all__ = [
     "read_inputs",
     "read_masks",
     "read_matrices",
+    "read_weights",
     "suffix_for",
+    "write_kernel",
     "write_masks",
     "write_matrices",
+    "write_weights",
 ]
 
 __getattr__ = lazy_names(
@@ -30,8 +33,11 @@ __getattr__ = lazy_names(
         "read_inputs": "sao_cli.io.numpy_files",
         "read_masks": "sao_cli.io.reading",
         "read_matrices": "sao_cli.io.reading",
+        "read_weights": "sao_cli.io.reading",
         "suffix_for": "sao_cli.io.writing",
+        "write_kernel": "sao_cli.io.writing",
         "write_masks": "sao_cli.io.writing",
         "write_matrices": "sao_cli.io.writing",
+        "write_weights": "sao_cli.io.writing",
     },
 )

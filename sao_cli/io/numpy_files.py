@@ -7,30 +7,40 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError, SaoError
-from sao_cli.io.provenance import parsed_provenance, provenance_json, provenance_with_dtype, told_dtype
+from sao_cli.io.files import shown
+from sao_cli.io.provenance import (
+    named_provenance,
+    parsed_provenance,
+    provenance_json,
+    provenance_with_dtype,
+    told_dtype,
+)
 from sao_cli.io.source import PathOrFile, Source, open_source
-from sao_cli.io.tensors import choose_tensors, no_names
+from sao_cli.io.tensors import choose_tensors, merged_shapes, no_names, pruned, pruned_parts, tensor_names, weight_of
 from sao_cli.matrix import Matrix
+
+if TYPE_CHECKING:
+    from sao_cli.kernel import Weight
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _PROVENANCE = "sao"
 
 
-def read_npy(source: Source, tensor: str | None) -> list[Matrix]:
-    """The matrix in a .npy stream, of any real dtype. Raises FormatError for objects (pickles) and other damage."""
+def read_npy(source: Source, tensor: str | None) -> list[Weight]:
+    """The weight in a .npy stream, of any real dtype. Raises FormatError for objects (pickles) and other damage."""
     no_names(tensor, source.name)
     array = _read_array(source)
     if source.peek(1):
         raise source.fail("there is more after the array; a .npy holds one only")
-    return [Matrix.from_dense(array, where=source.name)]
+    return [weight_of(array, None, source.name)]
 
 
 def read_inputs(path: PathOrFile, n: int) -> NDArray[np.float64]:
@@ -53,29 +63,44 @@ def read_inputs(path: PathOrFile, n: int) -> NDArray[np.float64]:
         return inputs
 
 
-def read_npz(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[Matrix]:
-    """The matrices in a .npz: scipy's sparse layout, or plain arrays of which `tensor` may choose one."""
+def read_npz(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[Weight]:
+    """The weights in a .npz: scipy's sparse layout, or plain arrays of which `tensor` may choose one."""
     members = {member.removesuffix(".npy"): member for member in archive.namelist() if member.endswith(".npy")}
     if "format" in members and "data" in members:
         no_names(tensor, name)
         return [_sparse(archive, members, name)]
     with _decoding(name):
         shapes = {key: _peek_shape(archive, member, name) for key, member in members.items()}
-    chosen = choose_tensors(shapes, tensor, name)
-    return [
-        Matrix.from_dense(_member(archive, members[key], name), where=name if len(chosen) == 1 else f"{name}: {key}")
-        for key in chosen
-    ]
+        provenance = {}
+        if shapes.get(_PROVENANCE) == ():
+            del shapes[_PROVENANCE]
+            provenance = named_provenance(_member(archive, members[_PROVENANCE], name).item())
+    chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)
+    found: list[Weight] = []
+    for key in chosen:
+        arrays = [_member(archive, members[part], name) for part in pruned_parts(key, shapes) or (key,)]
+        found.append(_named(arrays, provenance.get(key), name if len(chosen) == 1 else f"{name}: {key}"))
+    return found
 
 
-def write_npy(matrix: Matrix, file: IO[bytes]) -> None:
-    """Write the dense matrix: bool for a mask, else of its own dtype (bfloat16 as float32)."""
-    npy.write_array(file, matrix.to_dense(), allow_pickle=False)
+def write_npy(weight: Weight, file: IO[bytes]) -> None:
+    """Write the dense weight: bool for a mask, else of its own dtype (bfloat16 as float32)."""
+    npy.write_array(file, weight.to_dense(), allow_pickle=False)
 
 
-def write_npz(matrix: Matrix, file: IO[bytes]) -> None:
-    """Write what scipy.sparse.load_npz reads as a csr_array, and the provenance as one more array."""
-    mask = matrix.mask
+def write_npz(weight: Weight, file: IO[bytes]) -> None:
+    """Write what scipy.sparse.load_npz reads as a csr_array, or a kernel as the dense array "weight".
+
+    The provenance is one more array, "sao": JSON, by array name for a kernel.
+    """
+    if not isinstance(weight, Matrix):
+        [key] = tensor_names([weight])
+        dense: dict[str, Any] = {key: weight.to_dense()}
+        if told := provenance_with_dtype(weight):
+            dense[_PROVENANCE] = np.array(provenance_json({key: told}).encode())
+        np.savez_compressed(file, **dense)
+        return
+    matrix, mask = weight, weight.mask
     arrays: dict[str, Any] = {
         "indices": mask.indices,
         "indptr": mask.indptr,
@@ -87,6 +112,16 @@ def write_npz(matrix: Matrix, file: IO[bytes]) -> None:
     if told := provenance_with_dtype(matrix):
         arrays[_PROVENANCE] = np.array(provenance_json(told).encode())
     np.savez_compressed(file, **arrays)
+
+
+def _named(arrays: list[NDArray[Any]], provenance: dict[str, Any] | None, name: str) -> Weight:
+    """The weight that an array is, or a pair of NAME_orig and NAME_mask."""
+    with _decoding(name):
+        dense = arrays[0] if len(arrays) == 1 else pruned(*arrays)
+        told = None
+        if provenance is not None and dense.dtype.kind == "f":
+            provenance, told = told_dtype(provenance, dense.astype(np.float64), dense.dtype.name)
+        return weight_of(dense, provenance, name, told)
 
 
 def _stored(matrix: Matrix) -> NDArray[Any]:
@@ -164,12 +199,12 @@ def _from_triples(
 
 def _member(archive: zipfile.ZipFile, member: str, name: str) -> NDArray[Any]:
     with _decoding(name), archive.open(member) as raw:
-        return _read_array(Source(raw, f"{name}: {member}", failures=_DAMAGED))
+        return _read_array(Source(raw, f"{name}: {shown(member)}", failures=_DAMAGED))
 
 
 def _peek_shape(archive: zipfile.ZipFile, member: str, name: str) -> tuple[int, ...]:
     with archive.open(member) as raw:
-        return _read_header(Source(raw, f"{name}: {member}", failures=_DAMAGED))[0]
+        return _read_header(Source(raw, f"{name}: {shown(member)}", failures=_DAMAGED))[0]
 
 
 def _read_array(source: Source) -> NDArray[Any]:
@@ -180,7 +215,8 @@ def _read_array(source: Source) -> NDArray[Any]:
     data = source.read_exactly(count * dtype.itemsize, f"an array of {'x'.join(map(str, shape)) or 'one number'}")
     if dtype.itemsize == 0:
         raise source.fail(f"its numbers are of type {dtype}, which holds nothing")
-    return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran_order else "C")
+    with _decoding(source.name):  # numpy has no arrays of more than 64 axes, nor of 0 x 2^62 x 2^62
+        return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran_order else "C")
 
 
 def _read_header(source: Source) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

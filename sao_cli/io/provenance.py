@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from sao_cli.matrix import PRECISIONS, Matrix, Values, rounded
+import numpy as np
+
+from sao_cli.mask import Mask
+from sao_cli.matrix import PRECISIONS, Values, rounded
+
+if TYPE_CHECKING:
+    from sao_cli.kernel import Kernel, Weight
+
+_ZERO_KERNELS = "zero_kernels"
 
 
 def provenance_json(provenance: Mapping[str, Any]) -> str:
@@ -28,11 +37,46 @@ def parsed_provenance(text: str | bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def provenance_with_dtype(matrix: Matrix) -> dict[str, Any]:
-    """The matrix's provenance, and its dtype where the format could not tell it: float64 goes without saying."""
-    told = dict(matrix.mask.provenance)
-    if matrix.values is not None and matrix.dtype != "float64":
-        told["dtype"] = matrix.dtype
+def named_provenance(text: str | bytes) -> dict[str, dict[str, Any]]:
+    """The provenance by tensor name that `text` holds; empty where it holds none."""
+    return {name: own for name, own in (parsed_provenance(text) or {}).items() if isinstance(own, dict)}
+
+
+def provenance_of(weight: Weight) -> dict[str, Any]:
+    """The weight's provenance, and the positions of kernels that its mask keeps though they are zero as wholes.
+
+    Those are what dense values could not tell: "zero_kernels", [output, input] each, counted from 0.
+    """
+    told = dict(weight.mask.provenance)
+    if len(weight.shape) > 2 and weight.values is not None:
+        zero = weight.mask.to_dense() & ~(weight.values != 0).any(axis=tuple(range(2, weight.values.ndim)))
+        if zero.any():
+            told[_ZERO_KERNELS] = np.argwhere(zero).tolist()
+    return told
+
+
+def with_zero_kernels(kernel: Kernel) -> Kernel:
+    """The kernel with what its provenance tells of zero kernels in its mask; as it is where that can't be true."""
+    told = kernel.mask.provenance.get(_ZERO_KERNELS)
+    if not isinstance(told, list) or not all(map(_is_position, told)):
+        return kernel
+    kept = kernel.mask.to_dense()
+    if not all(0 <= row < kept.shape[0] and 0 <= column < kept.shape[1] for row, column in told):
+        return kernel
+    kept[tuple(np.array(told, dtype=np.intp).reshape(-1, 2).T)] = True
+    rest = {key: value for key, value in kernel.mask.provenance.items() if key != _ZERO_KERNELS}
+    return replace(kernel, mask=Mask.from_dense(kept, rest))
+
+
+def _is_position(told: object) -> bool:
+    return isinstance(told, list) and len(told) == 2 and all(type(place) is int for place in told)
+
+
+def provenance_with_dtype(weight: Weight) -> dict[str, Any]:
+    """The weight's provenance, and its dtype where the format could not tell it: float64 goes without saying."""
+    told = provenance_of(weight)
+    if weight.values is not None and weight.dtype != "float64":
+        told["dtype"] = weight.dtype
     return told
 
 

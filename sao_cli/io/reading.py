@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from sao_cli.errors import FormatError
 from sao_cli.io.read_matrix_market import read_matrix_market
 from sao_cli.io.source import PathOrFile, Source, open_source
@@ -9,6 +12,9 @@ from sao_cli.io.tensors import no_names
 from sao_cli.io.write_matrix_market import BANNER
 from sao_cli.mask import Mask
 from sao_cli.matrix import Matrix
+
+if TYPE_CHECKING:
+    from sao_cli.kernel import Kernel, Weight
 
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -19,30 +25,63 @@ _EXPECTED = "expected Matrix Market text (%%MatrixMarket ...), .npz, .npy, .safe
 
 
 def read_masks(source: PathOrFile, *, tensor: str | None = None) -> list[Mask]:
-    """The masks in a file, pipe or stream, first layer first: the non-zero patterns of what read_matrices returns.
+    """The masks in a file, pipe or stream, first layer first: those of what read_weights returns.
+
+    A matrix's is where it is not zero; a kernel's, (c_out, c_in), is which pairs of channels have a kernel.
 
     >>> read_masks("layer.npz")
     [Mask(512 x 256, nnz=4096, method='ramanujan')]
     """
-    return [matrix.mask for matrix in read_matrices(source, tensor=tensor)]
+    return [weight.mask for weight in read_weights(source, tensor=tensor)]
 
 
 def read_matrices(source: PathOrFile, *, tensor: str | None = None) -> list[Matrix]:
-    """The matrices in `source`, first layer first: masks, with float64 values where the input holds numbers.
+    """The matrices in `source`, first layer first, as read_weights reads them where there are no kernels.
+
+    Raises FormatError for a convolution kernel, and what read_weights does.
+
+    >>> read_matrices("layer.npz")
+    [Matrix(512 x 256, nnz=4096, pattern)]
+    """
+    with open_source(source) as opened:
+        return [_matrix(weight, opened.name) for weight in _read(opened, tensor)]
+
+
+def read_weights(source: PathOrFile, *, tensor: str | None = None) -> list[Matrix | Kernel]:
+    """The matrices and convolution kernels in `source`, first layer first.
+
+    A tensor with two axes is a Matrix: a mask, with float64 values where the input holds numbers. One with three to
+    five, (c_out, c_in, k_1, ...), is a Kernel; booleans make one of ones.
 
     `source` is a path, "-" (standard input) or a binary file object. Its first bytes tell the format, whatever its
     name: Matrix Market text with any number of documents, scipy's sparse .npz, .npz and .npy of dense arrays,
-    .safetensors, torch's .pt, and any of them in gzip. `tensor` chooses one of several named tensors.
+    .safetensors, torch's .pt, and any of them in gzip. `tensor` chooses one of several named tensors. What
+    torch.nn.utils.prune keeps as NAME_orig and NAME_mask is read as NAME, their product.
 
     Entries of one position are summed (in masks they count once) and zeros are dropped, said by a SaoWarning.
-    Raises FileError for what can't be opened or read, FormatError for content that is no matrix or is cut off, and
+    Raises FileError for what can't be opened or read, FormatError for content that is no weight or is cut off, and
     MemoryLimitError before allocating for sizes that would not fit. Nothing in the input is ever executed.
+
+    >>> import numpy as np
+    >>> np.savez("model.npz", conv=np.ones((8, 4, 3, 3), np.float32), fc=np.eye(8))
+    >>> read_weights("model.npz", tensor="conv")
+    [Kernel(8 x 4 x 3 x 3, kernels=32, float32)]
     """
     with open_source(source) as opened:
-        return _read(opened, tensor)
+        return list(_read(opened, tensor))
 
 
-def _read(source: Source, tensor: str | None, compressed: bool = False) -> list[Matrix]:
+def _matrix(weight: Weight, name: str) -> Matrix:
+    if not isinstance(weight, Matrix):
+        shape = "x".join(map(str, weight.shape))
+        raise FormatError(
+            f"{name}: a convolution kernel of {shape}, where a matrix is needed; read it with `sao spectrum FILE "
+            "--image N`, and its mask with `sao verify` or `sao reach`"
+        )
+    return weight
+
+
+def _read(source: Source, tensor: str | None, compressed: bool = False) -> Sequence[Weight]:
     start = source.peek(len(BANNER))
     if not start:
         raise source.fail(f"it is empty; {_EXPECTED}")
@@ -71,7 +110,7 @@ def _looks_like_safetensors(start: bytes) -> bool:
     return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= _MAX_SAFETENSORS_HEADER
 
 
-def _read_gzip(source: Source, tensor: str | None) -> list[Matrix]:
+def _read_gzip(source: Source, tensor: str | None) -> Sequence[Weight]:
     import gzip
     import zlib
 
@@ -80,7 +119,7 @@ def _read_gzip(source: Source, tensor: str | None) -> list[Matrix]:
         return _read(Source(raw, source.name, failures=failures), tensor, compressed=True)
 
 
-def _read_zip(source: Source, tensor: str | None) -> list[Matrix]:
+def _read_zip(source: Source, tensor: str | None) -> Sequence[Weight]:
     import zipfile
 
     from sao_cli.io.numpy_files import read_npz
@@ -101,7 +140,7 @@ def _read_zip(source: Source, tensor: str | None) -> list[Matrix]:
     raise source.fail("a zip archive that is neither .npz nor .pt")
 
 
-def _read_legacy_torch(source: Source, tensor: str | None) -> list[Matrix]:
+def _read_legacy_torch(source: Source, tensor: str | None) -> Sequence[Weight]:
     from sao_cli.io.torch_files import LEGACY_MAGIC, read_torch
 
     if source.peek(len(LEGACY_MAGIC)) != LEGACY_MAGIC:

@@ -10,16 +10,19 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.io.provenance import parsed_provenance, provenance_json
+from sao_cli.io.files import shown
+from sao_cli.io.provenance import named_provenance, provenance_json, provenance_of
 from sao_cli.io.source import Source
-from sao_cli.io.tensors import choose_tensors, layer_names, merged_shapes, pruned_parts
-from sao_cli.matrix import Matrix
+from sao_cli.io.tensors import choose_tensors, merged_shapes, pruned, pruned_parts, tensor_names, weight_of
 from sao_cli.memory import require_memory
+
+if TYPE_CHECKING:
+    from sao_cli.kernel import Weight
 
 _DTYPES = {
     "BOOL": "u1", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
@@ -37,8 +40,8 @@ class _Tensor:
     end: int
 
 
-def read_safetensors(source: Source, tensor: str | None) -> list[Matrix]:
-    """The matrices in a safetensors stream: `tensor`, the only one with two axes, or the stack that we wrote.
+def read_safetensors(source: Source, tensor: str | None) -> list[Weight]:
+    """The weights in a safetensors stream: `tensor`, the only one with 2 to 5 axes, or the stack that we wrote.
 
     Reads no more than the chosen tensors from a file. Raises FormatError for a header whose offsets do not fit
     the shapes or the file, and for dtypes without a numpy counterpart.
@@ -50,11 +53,11 @@ def read_safetensors(source: Source, tensor: str | None) -> list[Matrix]:
         raise source.fail(f"its header tells of {8 + length + total} bytes, and the file has {source.size}")
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, source.name)
-    provenance = parsed_provenance(metadata.get(_PROVENANCE, "")) or {}
+    provenance = named_provenance(metadata.get(_PROVENANCE, ""))
     whole = {part: name for name in chosen for part in (name,) if name in tensors}
     whole |= {part: name for name in chosen if name not in tensors for part in pruned_parts(name, shapes) or ()}
     waiting: dict[str, NDArray[Any]] = {}
-    found = {}
+    found: dict[str, Weight] = {}
     place = 0
     for part in sorted(whole, key=lambda part: tensors[part].start):
         source.skip(tensors[part].start - place, "the tensors")
@@ -65,39 +68,39 @@ def read_safetensors(source: Source, tensor: str | None) -> list[Matrix]:
             if not all(other in waiting for other in (f"{name}_orig", f"{name}_mask")):
                 continue
             original, mask = waiting.pop(f"{name}_orig"), waiting.pop(f"{name}_mask")
-            dense, part = np.where(mask != 0, original * mask, 0).astype(original.dtype), f"{name}_orig"
-        own = provenance.get(name)
+            dense, part = pruned(original, mask), f"{name}_orig"
         where = source.name if len(chosen) == 1 else f"{source.name}: {name}"
         dtype = "bfloat16" if tensors[part].dtype == "BF16" else None
-        found[name] = Matrix.from_dense(dense, own if isinstance(own, dict) else None, where, dtype)
+        found[name] = weight_of(dense, provenance.get(name), where, dtype)
     source.skip(total - place, "the tensors")
     if source.peek(1):
         raise source.fail("there is more after the last tensor than its header tells of")
     return [found[name] for name in chosen]
 
 
-def write_safetensors(matrices: Sequence[Matrix], file: IO[bytes]) -> None:
-    """Write a stack as dense tensors "layer.1", "layer.2" ..., BOOL for masks, and values in their own dtype.
+def write_safetensors(weights: Sequence[Weight], file: IO[bytes]) -> None:
+    """Write dense tensors "layer.1", "layer.2" ..., or "weight" for a single kernel.
 
-    Provenance goes as JSON, by tensor name, into the metadata under "sao". O(m n) a layer, one in memory at a time.
+    They are BOOL for masks, and else in their own dtype. Provenance goes as JSON, by tensor name, into the metadata
+    under "sao". O(m n) a layer (and taps), one in memory at a time.
     """
     header: dict[str, Any] = {}
     provenance = {}
     end = 0
-    for name, matrix in zip(layer_names(len(matrices)), matrices, strict=True):
-        dtype, width = ("BOOL", 1) if matrix.values is None else _WRITTEN[matrix.dtype]
-        start, end = end, end + matrix.mask.m * matrix.mask.n * width
-        header[name] = {"dtype": dtype, "shape": list(matrix.mask.shape), "data_offsets": [start, end]}
-        if matrix.mask.provenance:
-            provenance[name] = dict(matrix.mask.provenance)
+    for name, weight in zip(tensor_names(weights), weights, strict=True):
+        dtype, width = ("BOOL", 1) if weight.values is None else _WRITTEN[weight.dtype]
+        start, end = end, end + math.prod(weight.shape) * width
+        header[name] = {"dtype": dtype, "shape": list(weight.shape), "data_offsets": [start, end]}
+        if told := provenance_of(weight):
+            provenance[name] = told
     if provenance:
         header = {"__metadata__": {_PROVENANCE: provenance_json(provenance)}, **header}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned, as the format asks
     file.write(len(text).to_bytes(8, "little") + text)
-    for matrix in matrices:
-        dense = matrix.to_dense()
-        if matrix.values is not None and matrix.dtype == "bfloat16":  # the upper half of a float32
+    for weight in weights:
+        dense = weight.to_dense()
+        if weight.values is not None and weight.dtype == "bfloat16":  # the upper half of a float32
             dense = (dense.view("<u4") >> 16).astype("<u2")
         file.write(dense.data)
 
@@ -132,12 +135,16 @@ def _tensor(entry: dict[str, Any]) -> _Tensor:
 
 def _array(tensor: _Tensor, source: Source, name: str) -> NDArray[Any]:
     if tensor.dtype not in _DTYPES:
-        raise source.fail(f"tensor {name} is of type {tensor.dtype}; expected one of {', '.join(_DTYPES)}")
-    data = source.read_exactly(tensor.end - tensor.start, f"tensor {name}")
-    array: NDArray[Any] = np.frombuffer(data, _DTYPES[tensor.dtype]).reshape(tensor.shape)
+        told = f"tensor {shown(name)} is of type {shown(tensor.dtype):.40}"
+        raise source.fail(f"{told}; expected one of {', '.join(_DTYPES)}")
+    data = source.read_exactly(tensor.end - tensor.start, f"tensor {shown(name)}")
+    try:
+        array: NDArray[Any] = np.frombuffer(data, _DTYPES[tensor.dtype]).reshape(tensor.shape)
+    except ValueError as error:  # numpy has no arrays of 0 x 2^62 x 2^62
+        raise source.fail(f"tensor {shown(name)} can't be read: {error}") from error
     if tensor.dtype == "BOOL":
         array = array != 0
     if tensor.dtype == "BF16":  # the upper half of a float32
-        require_memory(8 * array.size, f"{source.name}: tensor {name}")
+        require_memory(8 * array.size, f"{source.name}: tensor {shown(name)}")
         array = (array.astype("<u4") << 16).view("<f4")
     return array

@@ -1,12 +1,22 @@
-"""Which of several named tensors make up the matrices that were asked for."""
+"""Which of several named tensors make up the weights that were asked for, and what each of them is."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError
+from sao_cli.io.files import shown
+from sao_cli.matrix import Matrix
 
+if TYPE_CHECKING:
+    from sao_cli.kernel import Weight
+
+AXES = range(2, 6)  # two for a matrix, three to five for a convolution kernel
 _LAYER = r"layer\.[1-9]\d{0,8}"
 _LISTED = 8
 
@@ -14,20 +24,21 @@ _LISTED = 8
 def choose_tensors(shapes: Mapping[str, tuple[int, ...]], tensor: str | None, where: str) -> list[str]:
     """The names of the tensors to read, in the order of the stack.
 
-    `tensor` where it is given; else the only one with two axes, or all of "layer.1", "layer.2" ... by number.
+    `tensor` where it is given; else the only one with 2 to 5 axes, or all of "layer.1", "layer.2" ... by number.
     Raises FormatError for a name that is not there, with the nearest ones, and where a choice must be made.
     """
     if tensor is not None:
         return [_named(shapes, tensor, where)]
-    matrices = [name for name, shape in shapes.items() if len(shape) == 2]
-    if matrices and all(re.fullmatch(_LAYER, name) for name in matrices):
-        return sorted(matrices, key=lambda name: int(name.partition(".")[2]))
-    if not matrices:
-        raise FormatError(f"{where} holds no tensor with two axes; it holds {listed(shapes)}")
-    if len(matrices) > 1:
-        offered = listed({name: shapes[name] for name in matrices})
-        raise FormatError(f"{where} holds {len(matrices)} matrices: {offered}; choose one with --tensor NAME")
-    return matrices
+    weights = {name: shape for name, shape in shapes.items() if len(shape) in AXES}
+    if weights and all(re.fullmatch(_LAYER, name) for name in weights):
+        return sorted(weights, key=lambda name: int(name.partition(".")[2]))
+    if not weights:
+        raise FormatError(f"{where} holds no tensor with 2 to 5 axes; it holds {listed(shapes)}")
+    if len(weights) > 1:
+        kinds = sorted({"matrices" if len(shape) == 2 else "kernels" for shape in weights.values()}, reverse=True)
+        offered = f"{len(weights)} {' and '.join(kinds)}: {listed(weights)}"
+        raise FormatError(f"{where} holds {offered}; choose one with --tensor NAME")
+    return list(weights)
 
 
 def merged_shapes(shapes: Mapping[str, tuple[int, ...]], tensor: str | None) -> dict[str, tuple[int, ...]]:
@@ -53,24 +64,52 @@ def pruned_parts(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str,
     return original, mask
 
 
+def pruned(original: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
+    """What torch.nn.utils.prune computes with: the original where its mask is not 0, whatever stands elsewhere."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(mask != 0, original * mask, 0).astype(original.dtype)
+
+
+def weight_of(
+    dense: NDArray[Any], provenance: Mapping[str, Any] | None, where: str, dtype: str | None = None
+) -> Weight:
+    """The Matrix that an array with two axes is, or the Kernel that one with three to five is.
+
+    Booleans are a mask, and with more than two axes a kernel of ones. A kernel's mask keeps what is not zero as a
+    whole, and the zeros that `provenance` tells of. Raises FormatError for other arrays.
+    """
+    if dense.ndim == 2:
+        return Matrix.from_dense(dense, provenance, where, dtype)
+    if dense.ndim not in AXES:
+        raise FormatError(f"{where}: its shape is {dense.shape}; a weight has 2 to 5 axes: 2 a matrix, 3 to 5 a kernel")
+    from sao_cli.io.provenance import with_zero_kernels
+    from sao_cli.kernel import Kernel
+
+    if dense.dtype.kind == "b":
+        dense = np.where(dense, np.uint8(1), np.uint8(0))
+    return with_zero_kernels(Kernel.from_dense(dense, provenance, where, dtype))
+
+
 def listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """The first few names with their shapes, for a message."""
     if not shapes:
         return "no tensor at all"
-    names = [f"{_shown(name)} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in shapes.items()]
-    rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    names = [f"{shown(name)} {_sizes(shape)}" for name, shape in list(shapes.items())[:_LISTED]]
+    rest = len(shapes) - _LISTED
+    return ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
 
 
-def layer_names(count: int) -> list[str]:
-    """The names under which a stack of `count` matrices is written."""
-    return [f"layer.{number}" for number in range(1, count + 1)]
+def tensor_names(weights: Sequence[Weight]) -> list[str]:
+    """The names under which weights are written: "weight" for a single kernel, else "layer.1", "layer.2" ...."""
+    if len(weights) == 1 and len(weights[0].shape) > 2:
+        return ["weight"]
+    return [f"layer.{number}" for number in range(1, len(weights) + 1)]
 
 
 def no_names(tensor: str | None, where: str) -> None:
     """Raise FormatError where a tensor is asked for by name and the format has no names."""
     if tensor is not None:
-        raise FormatError(f"{where} is of a format without named tensors; leave out --tensor {_shown(tensor)}")
+        raise FormatError(f"{where} is of a format without named tensors; leave out --tensor {shown(tensor)}")
 
 
 def _named(shapes: Mapping[str, tuple[int, ...]], tensor: str, where: str) -> str:
@@ -78,12 +117,13 @@ def _named(shapes: Mapping[str, tuple[int, ...]], tensor: str, where: str) -> st
         import difflib
 
         near = difflib.get_close_matches(tensor, shapes, n=3)
-        hint = f"did you mean {' or '.join(map(_shown, near))}?" if near else f"it holds {listed(shapes)}"
-        raise FormatError(f"{where} holds no tensor {_shown(tensor)}; {hint}")
-    if len(shapes[tensor]) != 2:
-        raise FormatError(f"{where}: tensor {_shown(tensor)} has shape {shapes[tensor]}; a mask has two axes")
+        hint = f"did you mean {' or '.join(map(shown, near))}?" if near else f"it holds {listed(shapes)}"
+        raise FormatError(f"{where} holds no tensor {shown(tensor)}; {hint}")
+    if len(shapes[tensor]) not in AXES:
+        shape = f"{shapes[tensor]!s:.80}"  # in a damaged header it may be of any length
+        raise FormatError(f"{where}: tensor {shown(tensor)} has shape {shape}; a weight has 2 to 5 axes")
     return tensor
 
 
-def _shown(name: str) -> str:
-    return name if name.isprintable() and name else repr(name)
+def _sizes(shape: tuple[int, ...]) -> str:
+    return f"{'x'.join(map(str, shape)) or 'scalar':.80}"

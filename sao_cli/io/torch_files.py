@@ -5,22 +5,26 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from sao_cli.errors import FormatError, SaoError
-from sao_cli.io.provenance import parsed_provenance, provenance_json
-from sao_cli.io.tensors import choose_tensors, layer_names, merged_shapes, pruned_parts
+from sao_cli.io.files import shown
+from sao_cli.io.provenance import parsed_provenance, provenance_json, provenance_of
+from sao_cli.io.tensors import choose_tensors, merged_shapes, pruned_parts, tensor_names, weight_of
 from sao_cli.matrix import PRECISIONS, Matrix
 from sao_cli.memory import require_memory
+
+if TYPE_CHECKING:
+    from sao_cli.kernel import Weight
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began a file before version 1.6
 _PROVENANCE = "sao"
 
 
-def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Matrix]:
-    """The matrices in a .pt file: a tensor, or tensors in dicts and lists, whose names are joined by dots.
+def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Weight]:
+    """The weights in a .pt file: a tensor, or tensors in dicts and lists, whose names are joined by dots.
 
     A pruned tensor, kept as NAME_orig and NAME_mask (torch.nn.utils.prune), is read as NAME, their product.
 
@@ -31,35 +35,33 @@ def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Matrix]:
     shapes = {key: tuple(found.shape) for key, found in tensors.items()}
     chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)
     metadata = getattr(loaded, "_metadata", None)
-    found = {key: _pruned(tensors, pruned_parts(key, shapes)) if key not in tensors else tensors[key] for key in chosen}
-    return [_matrix(found[key], _provenance(metadata, key), f"{name}: {key}" if key else name) for key in chosen]
+    return [
+        _weight(
+            [tensors[part] for part in pruned_parts(key, shapes) or (key,)],
+            _provenance(metadata, key),
+            f"{name}: {shown(key)}" if key else name,
+        )
+        for key in chosen
+    ]
 
 
-def write_torch(matrices: Sequence[Matrix], file: IO[bytes]) -> None:
-    """Write a dict of dense tensors "layer.1", "layer.2" ..., bool for masks, and values in their own dtype.
+def write_torch(weights: Sequence[Weight], file: IO[bytes]) -> None:
+    """Write a dict of dense tensors "layer.1", "layer.2" ..., or "weight" for a single kernel.
 
-    Provenance goes where Module.state_dict() keeps its own: into the dict's attribute `_metadata`.
+    They are bool for masks, and else in their own dtype. Provenance goes where Module.state_dict() keeps its own: into
+    the dict's attribute `_metadata`.
     """
     import torch
 
     tensors: OrderedDict[str, Any] = OrderedDict()
     metadata = {}
-    for name, matrix in zip(layer_names(len(matrices)), matrices, strict=True):
-        tensors[name] = matrix.to_torch()
-        if matrix.mask.provenance:
-            metadata[name] = {_PROVENANCE: provenance_json(matrix.mask.provenance)}
+    for name, weight in zip(tensor_names(weights), weights, strict=True):
+        tensors[name] = weight.to_torch()
+        if told := provenance_of(weight):
+            metadata[name] = {_PROVENANCE: provenance_json(told)}
     if metadata:
         tensors._metadata = metadata  # type: ignore[attr-defined]
     torch.save(tensors, file)
-
-
-def _pruned(tensors: Mapping[str, Any], parts: tuple[str, str] | None) -> Any:
-    """What torch.nn.utils.prune computes with: the original where its mask is not 0."""
-    import torch
-
-    assert parts is not None
-    original, mask = (tensors[part].detach() for part in parts)
-    return torch.where(mask != 0, original * mask, torch.zeros_like(original))
 
 
 def _loaded(file: IO[bytes], name: str) -> Any:
@@ -94,22 +96,33 @@ def _provenance(metadata: Any, key: str) -> dict[str, Any]:
     return parsed_provenance(own.get(_PROVENANCE, "")) or {} if isinstance(own, Mapping) else {}
 
 
-def _matrix(tensor: Any, provenance: dict[str, Any], where: str) -> Matrix:
+def _weight(parts: Sequence[Any], provenance: dict[str, Any], where: str) -> Weight:
+    """The weight that a tensor is, or a pair of NAME_orig and NAME_mask; the file is known to hold tensors only."""
     import torch
 
     try:
-        tensor = tensor.detach()
+        tensor, *mask = (part.detach() for part in parts)
         if tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
-            raise TypeError(f"its type is {tensor.dtype}; a mask or weight matrix needs real numbers")
-        if tensor.layout is not torch.strided:
+            raise TypeError(f"its type is {tensor.dtype}; a mask or weight needs real numbers")
+        require_memory(8 * tensor.numel(), f"{where}: a tensor of {' x '.join(map(str, tensor.shape))}")
+        if mask:
+            tensor = _pruned(tensor, *mask)
+        if tensor.layout is not torch.strided and tensor.dim() == 2:
             return _sparse(tensor, provenance, where)
-        require_memory(8 * tensor.numel(), f"{where}: a matrix of {tensor.shape[0]} x {tensor.shape[1]}")
-        dense = tensor if tensor.dtype is torch.bool else tensor.to(torch.float64)
-        return Matrix.from_dense(dense.numpy(), provenance, where, _precision(tensor))
+        dense = tensor.to_dense() if tensor.layout is not torch.strided else tensor
+        dense = dense if tensor.dtype is torch.bool else dense.to(torch.float64)
+        return weight_of(dense.numpy(), provenance, where, _precision(tensor))
     except (RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, SaoError):
             raise
         raise FormatError(f"{where} can't be read: {' '.join(str(error).split())[:160]}") from error
+
+
+def _pruned(original: Any, mask: Any) -> Any:
+    """What torch.nn.utils.prune computes with: the original where its mask is not 0."""
+    import torch
+
+    return torch.where(mask != 0, original * mask, torch.zeros_like(original))
 
 
 def _sparse(tensor: Any, provenance: dict[str, Any], where: str) -> Matrix:

@@ -1,11 +1,11 @@
-"""One writer for every format; on files the suffix decides, streams get Matrix Market text."""
+"""One writer for every format; on files the suffix decides, streams get Matrix Market text or safetensors bytes."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from sao_cli.matrix import FINITE, Matrix
 
 if TYPE_CHECKING:
     from sao_cli.io.source import PathOrFile
+    from sao_cli.kernel import Kernel, Weight
 
 SUFFIXES = (".mtx", ".mtx.gz", ".npz", ".npy", ".safetensors", ".pt")
 _SINGLE = (".npz", ".npy")
+_TEXT = (".mtx", ".mtx.gz")
 
 
 def write_masks(masks: Mask | Sequence[Mask], destination: PathOrFile) -> None:
@@ -43,28 +45,54 @@ def write_matrices(matrices: Matrix | Sequence[Matrix], destination: PathOrFile)
     reader could give them back), FileError for an unknown suffix and for what can't be written, MemoryLimitError
     where a dense format would not fit, and BrokenPipeError where the reader of standard output has gone.
     """
-    stack = [matrices] if isinstance(matrices, Matrix) else list(matrices)
+    write_weights(matrices, destination)
+
+
+def write_kernel(kernel: Kernel, destination: PathOrFile) -> None:
+    """Write a convolution kernel so that read_weights gives it back bit for bit.
+
+    `destination` is "-" (standard output) or a binary file object, which get safetensors bytes, or a path, whose
+    suffix decides: .safetensors and .pt (a tensor "weight" of the kernel's own dtype, as torch.nn.Conv2d's state_dict
+    has it), .npz (a dense array "weight") and .npy (float32 for bfloat16, which numpy lacks). All but .npy carry the
+    provenance, and which of the kernels are kept though they are zero as wholes. The rest is as in write_matrices.
+
+    Raises FileError for .mtx, which has no place for taps, and what write_matrices raises.
+
+    >>> from sao_cli.kernel import Kernel
+    >>> write_kernel(Kernel.from_dense(np.ones((8, 4, 3, 3))), "kernel.safetensors")
+    """
+    write_weights(kernel, destination)
+
+
+def write_weights(weights: Weight | Sequence[Weight], destination: PathOrFile) -> None:
+    """Write a matrix, a kernel or a stack of them so that read_weights gives them back bit for bit.
+
+    Without kernels this is write_matrices; a single kernel is written as write_kernel does it. A stack with kernels
+    goes to .safetensors or .pt, as tensors layer.1, layer.2 ..., or to a stream as safetensors bytes.
+    """
+    stack = list(weights) if isinstance(weights, Sequence) else [weights]
     _require_writable(stack)
+    kernels = not all(isinstance(weight, Matrix) for weight in stack)
     if destination == "-":
         with standard_output() as file:
-            write_matrix_market(stack, file)
+            _write(stack, _streamed(kernels), file)
     elif isinstance(destination, str | os.PathLike):
-        suffix = suffix_for(destination, len(stack))
+        suffix = suffix_for(destination, len(stack), kernels=kernels)
         with atomic_output(destination) as file:
             _write(stack, suffix, file)
     else:
         with naming_output(str(getattr(destination, "name", "the output"))):
-            write_matrix_market(stack, destination)
+            _write(stack, _streamed(kernels), destination)
 
 
-def _write(stack: list[Matrix], suffix: str, file: IO[bytes]) -> None:
+def _write(stack: list[Weight], suffix: str, file: IO[bytes]) -> None:
     if suffix == ".mtx":
-        write_matrix_market(stack, file)
+        write_matrix_market(cast("list[Matrix]", stack), file)
     elif suffix == ".mtx.gz":
         import gzip
 
         with gzip.GzipFile("", "wb", 6, file, mtime=0) as compressed:  # no name, no time: the same bytes each time
-            write_matrix_market(stack, compressed)  # type: ignore[arg-type]
+            write_matrix_market(cast("list[Matrix]", stack), compressed)  # type: ignore[arg-type]
     elif suffix in _SINGLE:
         from sao_cli.io import numpy_files
 
@@ -79,21 +107,28 @@ def _write(stack: list[Matrix], suffix: str, file: IO[bytes]) -> None:
         write_torch(stack, file)
 
 
-def suffix_for(path: str | os.PathLike[str], count: int) -> str:
+def suffix_for(path: str | os.PathLike[str], count: int, *, kernels: bool = False) -> str:
     """The suffix that decides how `count` matrices are written to `path`; to be asked before long work.
 
-    Raises FileError for an unknown suffix, and FormatError for several matrices where the format holds one.
+    With `kernels` some of them are convolution kernels. Raises FileError for an unknown suffix, and for one whose
+    format has no place for kernels, and FormatError for several matrices where the format holds one.
     """
     name = os.path.basename(os.fsdecode(path)).lower()
     known = [suffix for suffix in SUFFIXES if name.endswith(suffix) and name != suffix]
     if not known and not _is_stream(path):
-        raise FileError(f"can't tell a format from the name {shown(path)}; end it in one of {', '.join(SUFFIXES)}")
-    suffix = known[0] if known else ".mtx"
+        possible = ", ".join(suffix for suffix in SUFFIXES if not (kernels and suffix in _TEXT))
+        raise FileError(f"can't tell a format from the name {shown(path)}; end it in one of {possible}")
+    suffix = known[0] if known else _streamed(kernels)
+    if kernels and suffix in _TEXT:
+        raise FileError(f"{shown(path)}: a {suffix} file holds matrices, and a kernel has taps too; use .safetensors")
     if suffix in _SINGLE and count > 1:
-        raise FormatError(
-            f"{shown(path)}: a {suffix} file holds one matrix, and there are {count}; use .mtx or .safetensors"
-        )
+        better = ".safetensors" if kernels else ".mtx or .safetensors"
+        raise FormatError(f"{shown(path)}: a {suffix} file holds one matrix, and there are {count}; use {better}")
     return suffix
+
+
+def _streamed(kernels: bool) -> str:
+    return ".safetensors" if kernels else ".mtx"
 
 
 def _is_stream(path: str | os.PathLike[str]) -> bool:
@@ -105,13 +140,15 @@ def _is_stream(path: str | os.PathLike[str]) -> bool:
     return os.fsdecode(path).startswith(("/dev/", "/proc/")) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def _require_writable(stack: list[Matrix]) -> None:
+def _require_writable(stack: list[Weight]) -> None:
     if not stack:
         raise FormatError("there is no matrix to write; give at least one")
-    for number, matrix in enumerate(stack, 1):
-        if matrix.values is None:
+    for number, weight in enumerate(stack, 1):
+        if weight.values is None:
             continue
-        wrong = matrix.values[~np.isfinite(matrix.values) | (matrix.values == 0)]
+        kind = "matrix" if isinstance(weight, Matrix) else "kernel"
+        zeros = (weight.values == 0) & (kind == "matrix")  # within a kernel, any tap may be 0
+        wrong = weight.values[~np.isfinite(weight.values) | zeros]
         if len(wrong):
             rule = "a mask's ones have other values" if wrong[0] == 0 else FINITE
-            raise FormatError(f"matrix {number} has the value {wrong[0]} on its mask; {rule}")
+            raise FormatError(f"{kind} {number} has the value {wrong[0]} on its mask; {rule}")

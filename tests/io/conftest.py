@@ -1,11 +1,13 @@
-"""What hypothesis draws for `st.from_type(Mask)` and `st.from_type(Matrix)` in the round trips."""
+"""What hypothesis draws for `st.from_type` of Mask, Matrix and Kernel in the round trips."""
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sao_cli.io import Matrix
+from sao_cli.kernel import Kernel
 from sao_cli.mask import Mask
+from sao_cli.matrix import PRECISIONS, rounded
 
 PROVENANCE = st.dictionaries(
     st.text(max_size=6),
@@ -36,5 +38,19 @@ def matrices(draw):
     return Matrix(mask, draw(hnp.arrays(np.float64, mask.nnz, elements=VALUES)) if draw(st.booleans()) else None)
 
 
+@st.composite
+def kernels(draw):
+    """A kernel of any precision with up to 4 x 4 channels and 3 axes of taps, some kept though they are all zero."""
+    shape = draw(hnp.array_shapes(min_dims=3, max_dims=5, max_side=4))
+    dtype = draw(st.sampled_from(sorted(PRECISIONS)))
+    width = {"float64": 64, "float32": 32}.get(dtype, 16)
+    finite = st.floats(width=width, allow_nan=False, allow_infinity=False)
+    values = rounded(draw(hnp.arrays(np.float64, shape, elements=finite, fill=st.just(0.0))), dtype)
+    live = (values != 0).any(axis=tuple(range(2, len(shape))))
+    kept = live | draw(hnp.arrays(bool, shape[:2]))
+    return Kernel(values, Mask.from_dense(kept, draw(PROVENANCE)), dtype)
+
+
+st.register_type_strategy(Kernel, kernels())
 st.register_type_strategy(Mask, masks())
 st.register_type_strategy(Matrix, matrices())

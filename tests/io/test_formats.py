@@ -219,7 +219,8 @@ def test_npy_of_any_real_dtype_and_order(folder, dtype, order):
     ("array", "problem"),
     [
         (np.ones(3), r"its shape is \(3,\)"),
-        (np.ones((2, 2, 2)), r"its shape is \(2, 2, 2\)"),
+        (np.ones((2,) * 6), r"its shape is \(2, 2, 2, 2, 2, 2\); a weight has 2 to 5 axes"),
+        (np.ones((1,) * 64), r"a weight has 2 to 5 axes"),
         (np.ones((0, 3)), "a layer needs at least one output and one input"),
         (np.ones((2, 2), complex), "its numbers are of type complex128"),
         (np.array([["a"]]), "its numbers are of type <U1"),
@@ -251,12 +252,12 @@ def test_npz_of_several_arrays(folder):
         read_masks(path, tensor="fc3")
     with pytest.raises(FormatError, match=r"holds no tensor other; it holds bias 3, fc1 3x3, fc2 2x3"):
         read_masks(path, tensor="other")
-    with pytest.raises(FormatError, match=r"tensor bias has shape \(3,\); a mask has two axes"):
+    with pytest.raises(FormatError, match=r"tensor bias has shape \(3,\); a weight has 2 to 5 axes"):
         read_masks(path, tensor="bias")
     np.savez(path, bias=np.ones(3), fc2=DENSE)
     np.testing.assert_array_equal(read_matrices(path)[0].to_dense(), DENSE)
     np.savez(path, bias=np.ones(3))
-    with pytest.raises(FormatError, match="holds no tensor with two axes; it holds bias 3"):
+    with pytest.raises(FormatError, match="holds no tensor with 2 to 5 axes; it holds bias 3"):
         read_masks(path)
 
 
@@ -383,7 +384,7 @@ def test_torch_tensors_that_are_no_mask(folder):
         (torch.ones(2, 2, dtype=torch.complex64), "its type is torch.complex64"),
         (torch.tensor([[1, math.nan]]), "nan at row 1, column 2"),
         (torch.ones(1, 1).expand(10**7, 10**7), "needs .* is free"),
-        (torch.ones(3), "holds no tensor with two axes"),
+        (torch.ones(3), "holds no tensor with 2 to 5 axes"),
         ({"a": "text"}, "it holds no tensor at all"),
     ]:
         torch.save(tensor, folder / "odd.pt")
