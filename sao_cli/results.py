@@ -19,6 +19,8 @@ class Report:
 
 def plain(value: Any) -> Any:
     """`value` with numpy scalars and arrays, tuples, mappings and reports as what json.dumps(allow_nan=False) takes."""
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, Report):
         return value.to_dict()
     if isinstance(value, dict):
@@ -196,6 +198,26 @@ class LayerSpectrum(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KernelSpectrum(LayerSpectrum):
+    """The singular values of a convolution as a linear map of images; see measure.convolution.report.
+
+    m and n are the sides of that map; nnz, sparsity, c and d are of its kernel-level mask: each one is a whole kernel.
+    `kernel` (c_out, c_in, k_1, ..., k_D) is the kernel's shape, `scheme` what made it where that is known.
+    `reshaped_sigma_max` is the largest singular value of the (c_out, c_in k_1 ... k_D) matrix, which is not the map's.
+    """
+
+    scheme: str | None
+    kernel: tuple[int, ...]
+    image: tuple[int, ...]
+    outputs: tuple[int, ...]
+    padding: str | int
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    reshaped_sigma_max: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class DepthJacobian(Report):
     """The singular values of a network's input-output Jacobian at one depth; see nets.jacobian for definitions.
 
@@ -220,7 +242,7 @@ class DepthJacobian(Report):
     log10_sigma_min: float | None
     log10_mean: float | None
     log10_std: float | None
-    rank: float
+    rank: float | None
     resolved: float
     participation: float
     predicted_log10_mean_square: float | None
@@ -229,3 +251,146 @@ class DepthJacobian(Report):
     dtype: str
     reason: str | None
     log10_values: NDArray[np.float64] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRow(Report):
+    """The facts of one tensor of a checkpoint; see measure.auditing.audit for each quantity's definition.
+
+    `None` stands for what is not known or has no meaning, and `reason` says why. `kind` is "matrix" or "kernel", None
+    for what is neither. `singular_values`, descending, and `pattern`, where the weights are, are no part of the report.
+    """
+
+    name: str
+    kind: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    m: int | None = None
+    n: int | None = None
+    nnz: int | None = None
+    sparsity: float | None = None
+    near_zero: float | None = None
+    kernel_sparsity: float | None = None
+    biregular: bool | None = None
+    row_degree: tuple[int, int] | None = None
+    column_degree: tuple[int, int] | None = None
+    components: int | None = None
+    connected: bool | None = None
+    dead_inputs: int | None = None
+    dead_outputs: int | None = None
+    lambda_2: float | None = None
+    bound: float | None = None
+    ramanujan: bool | None = None
+    ramanujan_paper: bool | None = None
+    sigma_max: float | None = None
+    sigma_min: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    rank: int | None = None
+    condition: float | None = None
+    frobenius_norm: float | None = None
+    stable_rank: float | None = None
+    effective_rank: float | None = None
+    isometry_error: float | None = None
+    scale: float | None = None
+    ks: KSTest | None = None
+    ks_sao: KSTest | None = None
+    sao_degree: int | None = None
+    alpha: float | None = None
+    xmin: float | None = None
+    alpha_distance: float | None = None
+    mp_edge: float | None = None
+    outliers: int | None = None
+    exact: bool | None = None
+    error: float | None = None
+    density_error: float | None = None
+    scheme: str | None = None
+    image: tuple[int, ...] | None = None
+    outputs: tuple[int, ...] | None = None
+    padding: str | int | None = None
+    stride: tuple[int, ...] | None = None
+    dilation: tuple[int, ...] | None = None
+    groups: int | None = None
+    reshaped_sigma_max: float | None = None
+    skipped: bool = False
+    reason: str | None = None
+    singular_values: NDArray[np.float64] | None = field(default=None, repr=False)
+    pattern: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditChain(Report):
+    """Who reaches whom through a run of layers, each of which reads as many inputs as the one before has outputs.
+
+    `reachable` and `odd_paths` are fractions of all input-output pairs at the end, `reachable_after` the first of them
+    after each layer; `full_at` and `minimum_possible` count layers of the run, from 1. See measure.reachability.
+    """
+
+    chain: int
+    layers: tuple[str, ...]
+    inputs: int
+    outputs: int
+    reachable: float | None
+    odd_paths: float | None
+    full_at: int | None
+    minimum_possible: int | None
+    lost_inputs: int | None
+    unreached_outputs: int | None
+    reachable_after: tuple[float, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSummary(Report):
+    """An audit in one line; see measure.auditing.chains.audit_summary.
+
+    Lists hold layers' names; `worst_isometry`, `worst_condition`, `largest` and `smallest` have the name of a layer
+    and the number in question, None where no layer has one.
+    """
+
+    summary: bool = True
+    tensors: int
+    rows: int
+    skipped: int
+    skipped_reasons: dict[str, int]
+    matrices: int
+    kernels: int
+    total_parameters: int
+    audited_parameters: int
+    kept_parameters: int
+    sparsity: float | None
+    estimated: int
+    dead_inputs: int
+    dead_outputs: int
+    disconnected: tuple[str, ...]
+    rank_deficient: tuple[str, ...]
+    worst_isometry: dict[str, Any] | None
+    worst_condition: dict[str, Any] | None
+    largest: dict[str, Any] | None
+    smallest: dict[str, Any] | None
+    chains: int
+    blocked_chains: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditComparison(Report):
+    """How a tensor differs between two checkpoints.
+
+    `status` is "same", "changed", "reshaped", "only before" or "only after"; `changes` maps each fact that differs to
+    {"before", "after", "difference"}, the last None where one of them is no number.
+    """
+
+    name: str
+    status: str
+    changes: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckFailure(Report):
+    """A row that fails a check: the `field` that was looked at, what it is, and why where it can't be told."""
+
+    name: str
+    check: str
+    field: str
+    value: Any
+    reason: str | None = None

@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError, SaoError
+from sao_cli.kernel import Kernel
 from sao_cli.matrix import FINITE, Matrix
+from sao_cli.measure.facts import Comparison as Comparison  # which callers find here, beside spectrum
+from sao_cli.measure.facts import Measured, Reference, mean_degree
 from sao_cli.measure.jacobian import check_input, dense_jacobian_values, gaussian_input, layer_jacobian
-from sao_cli.measure.ks import holm, ks_test, ks_test_law
-from sao_cli.measure.marchenko_pastur import singular_value_law
+from sao_cli.measure.ks import holm
 from sao_cli.measure.singular_values import SingularValues, measured_singular_values
 from sao_cli.progress import Progress, silent
-from sao_cli.results import KSTest, LayerSpectrum, Repeats, Within
+from sao_cli.results import LayerSpectrum, Repeats
 from sao_cli.rng import INPUTS, REFERENCE, generator
 from sao_cli.threads import one_thread
 
 Values = NDArray[np.float64]
 Draw = Callable[[int], Sequence[Matrix]]  # seed -> the layers of a stack
-
-DENSE, MARCHENKO_PASTUR, NONE = "dense", "marchenko-pastur", "none"
-WITHIN = 0.05  # our choice
-COARSE = 0.05  # a resolution of more than this share of sigma_max leaves little to compare
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """What singular values are compared with, and how.
-
-    `reference` is "dense" (a Haar orthogonal layer of the same shape, times `gain`), "marchenko-pastur" (the law for
-    independent entries of the layer's own variance), "none", or a stack of weights: as many as there are layers, or
-    one for all of them; `name` is what reports call it. `resolution` overrides the slack of the KS test.
-    """
-
-    reference: str | Sequence[Matrix] = DENSE
-    name: str | None = None
-    gain: float = 1.0
-    resolution: float | None = None
-    within: float = WITHIN
-
-    def __post_init__(self) -> None:
-        if isinstance(self.reference, str) and self.reference not in (DENSE, MARCHENKO_PASTUR, NONE):
-            raise SaoError(
-                f"unknown reference {self.reference!r}; it is {DENSE}, {MARCHENKO_PASTUR}, {NONE} or a stack of weights"
-            )
-        for label, value in (("gain", self.gain), ("within", self.within), ("resolution", self.resolution)):
-            if value is not None and not (math.isfinite(value) and value >= 0 and (value or label != "gain")):
-                raise SaoError(f"{label} {value} is no positive finite number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +134,10 @@ def _measured(weight: Matrix, setting: _Setting, comparison: Comparison, progres
     x = _input(weight, setting, generator(setting.seed, setting.layer, INPUTS))
     jacobian = layer_jacobian(weight, setting.activation, x)
     found = measured_singular_values(jacobian, seed=setting.seed, layer=setting.layer, progress=progress)
-    facts = _facts(jacobian, found, comparison.within)
-    test, others = _compare(jacobian, found, setting, comparison, progress)
+    measured = Measured(found=found, shape=weight.shape, sides=weight.shape, eps=weight.eps, what="the Jacobian")
+    test, others = measured.compare(
+        comparison, functools.partial(_reference, weight.shape, weight.eps, setting, comparison, progress)
+    )
     mask = weight.mask
     return LayerSpectrum(
         layer=setting.layer,
@@ -173,9 +147,9 @@ def _measured(weight: Matrix, setting: _Setting, comparison: Comparison, progres
         n=mask.n,
         nnz=mask.nnz,
         sparsity=mask.sparsity,
-        c=_degree(mask.nnz, mask.n),
-        d=_degree(mask.nnz, mask.m),
-        **facts,
+        c=mean_degree(mask.nnz, mask.n),
+        d=mean_degree(mask.nnz, mask.m),
+        **measured.facts(comparison.within),
         exact=found.exact,
         ks=test,
         repeats=None,
@@ -203,123 +177,30 @@ def _input(weight: Matrix, setting: _Setting, rng: np.random.Generator) -> Value
     return x
 
 
-def _degree(nnz: int, size: int) -> float:
-    whole, rest = divmod(nnz, size)
-    return nnz / size if rest else whole
-
-
-def _facts(jacobian: Matrix, found: SingularValues, within: float) -> dict[str, Any]:
-    values = found.values
-    largest = float(values[0])
-    scaled = values / (largest or 1.0)  # so that no square overflows
-    threshold = max(jacobian.shape) * jacobian.eps * largest
-    rank = int((values > threshold).sum()) if found.exact else None
-    full = rank == len(values) and largest > 0
-    return {
-        "sigma_max": largest,
-        "sigma_min": float(values[-1]) if found.exact else None,
-        "mean": largest * float(scaled.mean()),
-        "std": largest * float(scaled.std()),
-        "rank": rank,
-        "condition": largest / float(values[-1]) if full else None,
-        "isometry_error": float(np.abs(values - 1).max()),
-        **_norms(scaled, largest),
-        "within": Within(eps=within, fraction=float((np.abs(values - 1) <= within).mean())),
-        "reason": _reason(found, rank, largest),
-    }
-
-
-def _norms(scaled: Values, largest: float) -> dict[str, float | None]:
-    """Frobenius norm and the two soft ranks, of singular values as shares of the largest."""
-    if largest == 0:
-        return {"frobenius_norm": 0.0, "stable_rank": None, "effective_rank": None}
-    squares = float(np.square(scaled).sum())
-    shares = scaled[scaled > 0] / scaled.sum()
-    entropy = -float((shares * np.log(shares)).sum())
-    return {
-        "frobenius_norm": largest * math.sqrt(squares),
-        "stable_rank": squares,
-        "effective_rank": math.exp(entropy),
-    }
-
-
-def _reason(found: SingularValues, rank: int | None, largest: float) -> str | None:
-    if largest == 0:
-        return "the Jacobian is zero, so its condition number and its stable and effective ranks are not defined"
-    if rank is not None and rank < len(found.values):
-        return f"no condition number: the Jacobian has rank {rank} of {len(found.values)}"
-    return found.reason
-
-
-def _compare(
-    jacobian: Matrix, found: SingularValues, setting: _Setting, comparison: Comparison, progress: Progress
-) -> tuple[KSTest | None, Values | None]:
-    if comparison.reference == NONE:
-        return None, None
-    values = found.values
-    name = comparison.name or (comparison.reference if isinstance(comparison.reference, str) else "given")
-    if comparison.reference == MARCHENKO_PASTUR:
-        return _against_law(jacobian, found, comparison, name), None
-    exact = found.exact
+def _reference(
+    shape: tuple[int, int], eps: float, setting: _Setting, comparison: Comparison, progress: Progress, name: str
+) -> Reference:
     if isinstance(comparison.reference, str):
-        others, eps = _dense_values(jacobian, setting, comparison), jacobian.eps
-    else:
-        weight = comparison.reference[0]
-        measured = _reference_values(weight, setting, name, progress)
-        others, eps, exact = measured.values, max(jacobian.eps, weight.eps), exact and measured.exact
-    largest = max(float(values[0]), float(others[0]))
-    resolution = _resolution(comparison, jacobian.shape, eps, largest)
-    test = ks_test(values, others, resolution=resolution, reference=name)
-    return _noted(test, exact, largest), others
-
-
-def _dense_values(jacobian: Matrix, setting: _Setting, comparison: Comparison) -> Values:
-    return dense_jacobian_values(
-        *jacobian.shape,
-        setting.activation,
-        gain=comparison.gain,
-        input_std=setting.input_std,
-        x=setting.x,
-        seed=setting.seed,
-        layer=setting.layer,
-    )
-
-
-def _reference_values(weight: Matrix, setting: _Setting, name: str, progress: Progress) -> SingularValues:
+        values = dense_jacobian_values(
+            *shape,
+            setting.activation,
+            gain=comparison.gain,
+            input_std=setting.input_std,
+            x=setting.x,
+            seed=setting.seed,
+            layer=setting.layer,
+        )
+        return Reference(SingularValues(values=values, exact=True), eps)
+    weight = comparison.reference[0]
+    if isinstance(weight, Kernel):
+        raise FormatError(
+            f"the reference {name} is a convolution kernel, and the layer a matrix; both must be of a kind"
+        )
     _require_weights(weight, f"the reference {name}")
     x = _input(weight, setting, generator(setting.seed, setting.layer, REFERENCE, INPUTS))
     jacobian = layer_jacobian(weight, setting.activation, x)
-    return measured_singular_values(jacobian, seed=setting.seed, layer=setting.layer, progress=progress)
-
-
-def _against_law(jacobian: Matrix, found: SingularValues, comparison: Comparison, name: str) -> KSTest | None:
-    m, n = jacobian.shape
-    values, scale = found.values, float(found.values[0])
-    if scale == 0:  # no variance, and so no law
-        return None
-    variance = float(np.square(values / scale).sum()) / (m * n)
-    law = singular_value_law(m, n, variance)
-    resolution = _resolution(comparison, jacobian.shape, jacobian.eps, scale)
-    test = ks_test_law(values / scale, law.cdf, resolution=resolution / scale, reference=name)
-    return _noted(replace(test, resolution=resolution), found.exact, scale)
-
-
-def _resolution(comparison: Comparison, shape: tuple[int, int], eps: float, sigma_max: float) -> float:
-    if comparison.resolution is not None:
-        return comparison.resolution
-    return 10 * math.sqrt(max(shape)) * eps * sigma_max
-
-
-def _noted(test: KSTest, exact: bool, largest: float) -> KSTest:
-    """The test with a word on what it can't be trusted for."""
-    notes = [test.note] if test.note else []
-    if not exact:
-        notes.append(
-            "the singular values are quantiles of an estimated density, so statistic and p-value are estimates"
-        )
-    if test.resolution > COARSE * largest > 0:
-        notes.append(f"values {test.resolution:.2g} apart count as equal, which hides most differences")
-    return replace(test, note="; ".join(notes) or None)
+    found = measured_singular_values(jacobian, seed=setting.seed, layer=setting.layer, progress=progress)
+    return Reference(found, weight.eps)
 
 
 def _with_repeats(found: list[LayerSpectrum]) -> LayerSpectrum:
