@@ -182,7 +182,7 @@ class SAOLinear(SparseLinear):
         """
         if not isinstance(linear, nn.Linear):
             raise SaoError(f"a {type(linear).__name__} is no torch.nn.Linear; only such a layer can be converted")
-        weight, bias = _current(linear, "weight"), _current(linear, "bias")
+        weight, bias = current_tensor(linear, "weight"), current_tensor(linear, "bias")
         assert weight is not None
         mask = Mask.from_torch(getattr(linear, "weight_mask", weight))
         made = cls.unfilled(mask, bias is not None, weight.device, weight.dtype)
@@ -391,7 +391,7 @@ def _has_hooks(module: nn.Module) -> bool:
     return any(hooks)
 
 
-def _current(linear: nn.Linear, name: str) -> Tensor | None:
+def current_tensor(linear: nn.Linear, name: str) -> Tensor | None:
     """The tensor that the next forward of `linear` will use; prune renews the attribute only then."""
     if hasattr(linear, f"{name}_orig"):
         return (getattr(linear, f"{name}_orig") * getattr(linear, f"{name}_mask")).detach()

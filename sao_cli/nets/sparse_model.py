@@ -1,4 +1,4 @@
-"""Sparse linear layers in a given model: weights by a method's name, and masks as torch.nn.utils.prune keeps them."""
+"""Sparse layers in a given model: weights by a method's name, and masks as torch.nn.utils.prune keeps them."""
 
 from __future__ import annotations
 
@@ -12,29 +12,37 @@ from torch import nn
 from torch.nn.utils import prune
 
 from sao_cli.errors import FormatError, InfeasibleError, SaoError, SaoWarning, unknown_name
+from sao_cli.kernel import Kernel
 from sao_cli.masks.degrees import density_of, kept_entries
 from sao_cli.matrix import Matrix
 from sao_cli.memory import require_memory
+from sao_cli.nets.convolution.init import check_kernel, fill_kernel_, kernel_of
 from sao_cli.nets.init import check_gain, check_matrix, drawn_seed, dtype_name, fill_, places, whole_degree
 from sao_cli.results import Report
 from sao_cli.weights.pruning import gmp_stack
 from sao_cli.weights.stack import check_method, weight_stack
 
 Skip = str | Iterable[str] | Callable[[str, nn.Module], bool]
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+KINDS = (nn.Linear, *CONVOLUTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparsifiedLayer(Report):
     """What sparsify did with one layer, or why it left it as it was.
 
-    `name` is the module's in the model, and m and n are None where it has no weight matrix. `c` and `d` are None where
-    the degrees are not all equal; `sparsity` is that of the mask, and `requested_sparsity` None where a degree was
-    given. A `skipped` layer tells its `reason`, and nothing of a mask.
+    `name` is the module's in the model. `kind` is "Linear", "Conv1d", "Conv2d" or "Conv3d", m and n are its outputs and
+    inputs, of a convolution its channels, and `kernel` the taps of one along each axis; all are None for other
+    modules. `c` and `d` count the weights, or kernels, of a column and a row, and are None where they are not all
+    equal; `sparsity` is that of the mask, and `requested_sparsity` None where a degree was given. A `skipped` layer
+    tells its `reason`, and nothing of a mask.
     """
 
     name: str
+    kind: str | None = None
     m: int | None
     n: int | None
+    kernel: tuple[int, ...] | None = None
     method: str | None = None
     d: int | None = None
     c: int | None = None
@@ -50,12 +58,22 @@ class _Layer:
 
     name: str
     module: nn.Module
-    weight: Matrix | None = None
+    weight: Matrix | Kernel | None = None
     reason: str | None = None
 
     @property
+    def kind(self) -> str | None:
+        return next((kind.__name__ for kind in KINDS if isinstance(self.module, kind)), None)
+
+    @property
     def shape(self) -> tuple[int, int]:
-        return self.module.out_features, self.module.in_features
+        if isinstance(self.module, nn.Linear):
+            return self.module.out_features, self.module.in_features
+        return self.module.out_channels, self.module.in_channels
+
+    @property
+    def kernel(self) -> tuple[int, ...] | None:
+        return tuple(self.module.kernel_size) if isinstance(self.module, CONVOLUTIONS) else None
 
 
 def sparsify(
@@ -70,30 +88,37 @@ def sparsify(
     generator: torch.Generator | None = None,
     strict: bool = False,
 ) -> list[SparsifiedLayer]:
-    """A SparsifiedLayer for every nn.Linear of `model`, and for every other module that holds a matrix or a kernel.
+    """A SparsifiedLayer for every nn.Linear and convolution of `model`, and for every other module with such a weight.
 
-    Each nn.Linear that is not skipped gets, in place, new weights as initialize_ gives them one after the other with
-    this `generator`, and their mask by torch.nn.utils.prune.custom_from_mask: the parameter `weight` becomes
-    `weight_orig`, the same object, so that optimisers keep it, and the buffer `weight_mask` is 1 where there is a
-    weight. prune.remove(layer, "weight") makes it permanent. Biases and all other modules stay as they are.
+    Each nn.Linear, nn.Conv1d, 2d and 3d that is not skipped gets, in place, new weights as initialize_ gives them one
+    after the other with this `generator`, and their mask by torch.nn.utils.prune.custom_from_mask: the parameter
+    `weight` becomes `weight_orig`, the same object, so that optimisers keep it, and the buffer `weight_mask` is 1
+    where there is a weight. prune.remove(layer, "weight") makes it permanent. Biases and all other modules stay as
+    they are.
 
     `method`, `values`, `gain`, `degree` and `sparsity` are those of initialize_; a target sparsity gives each layer
     its nearest feasible degree. `gmp` counts over all these layers together, round((1 - sparsity) m n) weights each.
-    `radix` builds successive layers whose sizes chain as one RadiX-Net.
+    `radix` builds successive layers whose sizes chain as one RadiX-Net; a convolution is one by itself.
+
+    A convolution of c_out = m and c_in = n channels is sparse by whole kernels: its mask is that of an (m, n) layer,
+    and all taps of a kept kernel may be trained. By the delta scheme the weights of that layer, whatever the method,
+    are the centre taps, and all other taps 0: SAO-Delta for `sao` (SAO, section IV-C). Random values are on all k^D
+    taps, of variance 1/(d k^D). These are the kernels of kernel_.
 
     `skip` names layers (and with them all modules inside), or is a predicate of name and module; () skips none. Unless
-    told, the first and the last nn.Linear stay dense. The paper leaves its CNNs' first convolution and linear layers
-    unpruned (SAO, section IV-C); that its fully-connected networks do the same is our reading.
+    told, the first and the last of all these layers stay dense. The paper leaves its CNNs' first convolution and linear
+    layers unpruned (SAO, section IV-C); that its fully-connected networks do the same is our reading.
 
-    Skipped too, with the reason: layers whose weight another module shares (tied), is computed (weight_norm and other
-    parametrisations), lives nowhere yet (lazy modules, the meta device), or is read past the layer's own forward
-    (the output projection of nn.MultiheadAttention), where a mask would not hold; and sizes that are infeasible for
-    the method, or where nothing sparser than all ones is feasible. A layer pruned before gets the new mask in place of
-    the old. All weights are built before any is written: an error leaves the model as it was.
+    Skipped too, with the reason: convolutions of several groups; layers whose weight another module shares (tied), is
+    computed (weight_norm and other parametrisations), lives nowhere yet (lazy modules, the meta device), or is read
+    past the layer's own forward (the output projection of nn.MultiheadAttention), where a mask would not hold; and
+    sizes that are infeasible for the method, or where nothing sparser than all ones is feasible. A layer pruned before
+    gets the new mask in place of the old. All weights are built before any is written: an error leaves the model as it
+    was.
 
     Raises SaoError for unknown names and options that do not go together; with `strict` also for the infeasible sizes,
     naming the layer, and where no layer is made sparse, of which else a SaoWarning tells. The method's cost a layer,
-    and O(m n) to write.
+    and O(m n), times k^D, to write.
 
     >>> model = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 10))
     >>> for row in sparsify(model, "sao", sparsity=0.9):
@@ -115,10 +140,11 @@ def sparsify(
     return [_row(layer, method, sparsity) for layer in layers]
 
 
-def put_weight_(linear: nn.Linear, weight: Matrix) -> None:
-    """Give `linear` the weights (m, n), and their mask by torch.nn.utils.prune; a mask of all ones is left out.
+def put_weight_(module: nn.Module, weight: Matrix | Kernel) -> None:
+    """Give an nn.Linear or convolution the weights, and their mask by torch.nn.utils.prune unless it is all ones.
 
-    What pruned it before is gone. The parameter stays the same object. O(m n).
+    A Matrix (m, n) is for nn.Linear, a Kernel of the weight's shape for a convolution, whose mask has its shape too.
+    What pruned it before is gone. The parameter stays the same object. O(weights).
 
     >>> from sao_cli.weights.orthogonal import sao_weight
     >>> linear = nn.Linear(4, 4)
@@ -126,32 +152,35 @@ def put_weight_(linear: nn.Linear, weight: Matrix) -> None:
     >>> sorted(linear.state_dict())
     ['bias', 'weight_mask', 'weight_orig']
     """
-    if _is_pruned(linear):
-        prune.remove(linear, "weight")
-    fill_(linear.weight, weight)
-    if weight.mask.nnz == linear.weight.numel():
+    if _is_pruned(module):
+        prune.remove(module, "weight")
+    if isinstance(weight, Kernel):
+        fill_kernel_(module.weight, weight)
+    else:
+        fill_(module.weight, weight)
+    if weight.mask.sparsity == 0:
         return
-    mask = torch.zeros_like(linear.weight, dtype=torch.bool)
-    mask[places(weight, mask.device)] = True
+    mask = torch.zeros_like(module.weight, dtype=torch.bool)
+    mask[places(Matrix(weight.mask), mask.device)] = True
     # Without a graph, of which `weight` would be a part until the first forward: torch can't deep-copy that.
     with torch.no_grad():
-        prune.custom_from_mask(linear, "weight", mask)
+        prune.custom_from_mask(module, "weight", mask)
 
 
-def effective_weight(linear: nn.Linear) -> torch.Tensor:
-    """The weight (m, n) that `linear`'s next forward uses, detached: weight_orig times weight_mask where it is pruned.
+def effective_weight(module: nn.Module) -> torch.Tensor:
+    """The weight that `module`'s next forward uses, detached: weight_orig times weight_mask where it is pruned.
 
-    torch.nn.utils.prune computes `linear.weight` in the forward alone, so that after an optimiser's step it is stale.
+    torch.nn.utils.prune computes `module.weight` in the forward alone, so that after an optimiser's step it is stale.
 
     >>> bool((effective_weight(layer := nn.Linear(3, 2)) == layer.weight).all())
     True
     """
-    weight = linear.weight_orig * linear.weight_mask if _is_pruned(linear) else linear.weight
+    weight: torch.Tensor = module.weight_orig * module.weight_mask if _is_pruned(module) else module.weight
     return weight.detach()
 
 
 def require_masks(weights: Sequence[torch.Tensor]) -> None:
-    """Raise MemoryLimitError where the masks and masked copies of these weights (m, n) would not fit on the CPU.
+    """Raise MemoryLimitError where the masks and masked copies of these weights would not fit on the CPU.
 
     >>> require_masks([torch.empty(4, 4)])
     """
@@ -179,7 +208,7 @@ def _checked_request(
 
 def _holds_matrix(module: nn.Module) -> bool:
     parameters = module._parameters.values()
-    return isinstance(module, nn.Linear) or any(
+    return isinstance(module, KINDS) or any(
         parameter is not None and (nn.parameter.is_lazy(parameter) or parameter.ndim >= 2) for parameter in parameters
     )
 
@@ -199,8 +228,10 @@ def _skip_what_cannot(model: nn.Module, layers: list[_Layer]) -> None:
 
 
 def _obstacle(module: nn.Module) -> str | None:
-    if not isinstance(module, nn.Linear):
-        return f"{type(module).__name__} is no nn.Linear"
+    if not isinstance(module, KINDS):
+        return f"{type(module).__name__} is no nn.Linear or convolution"
+    if isinstance(module, CONVOLUTIONS) and module.groups != 1:
+        return f"a convolution of {module.groups} groups; those with groups=1 are made sparse"
     weight = module._parameters.get("weight_orig" if _is_pruned(module) else "weight")
     if weight is None:
         return "its weight is computed from other parameters"
@@ -209,7 +240,7 @@ def _obstacle(module: nn.Module) -> str | None:
     if weight.is_meta:
         return "on the meta device, where nothing is stored"
     try:
-        check_matrix(weight)
+        (check_matrix if isinstance(module, nn.Linear) else check_kernel)(weight)
     except FormatError as error:
         return str(error)
     return None
@@ -223,12 +254,12 @@ def _tie(module: nn.Module, owners: dict[int, list[str]], modules: dict[str, nn.
 
 
 def _skip_what_is_told(model: nn.Module, layers: list[_Layer], skip: Skip | None) -> None:
-    linear = [layer for layer in layers if isinstance(layer.module, nn.Linear)]
+    ours = [layer for layer in layers if layer.kind]
     if skip is None:
-        told = {end.name: "the last nn.Linear" for end in linear[-1:]}
-        told |= {end.name: "the first nn.Linear" for end in linear[:1]}
+        told = {end.name: f"the last nn.{end.kind}" for end in ours[-1:]}
+        told |= {end.name: f"the first nn.{end.kind}" for end in ours[:1]}
     elif callable(skip):
-        told = {layer.name: "as `skip` says" for layer in linear if skip(layer.name, layer.module)}
+        told = {layer.name: "as `skip` says" for layer in ours if skip(layer.name, layer.module)}
     else:
         names = [skip] if isinstance(skip, str) else list(skip)
         known = dict(model.named_modules(remove_duplicate=False))
@@ -236,8 +267,8 @@ def _skip_what_is_told(model: nn.Module, layers: list[_Layer], skip: Skip | None
             if name not in known:
                 raise SaoError(unknown_name("unknown layer", name, known))
         inside = {id(module): f"as `skip` says: {name!r}" for name in names for module in known[name].modules()}
-        told = {layer.name: inside[id(layer.module)] for layer in linear if id(layer.module) in inside}
-    for layer in linear:
+        told = {layer.name: inside[id(layer.module)] for layer in ours if id(layer.module) in inside}
+    for layer in ours:
         layer.reason = layer.reason or told.get(layer.name)
 
 
@@ -267,7 +298,8 @@ def _build(
                 layer.reason = str(error)
         else:
             for layer, weight in zip(run, weights, strict=True):
-                layer.weight = weight.as_dtype(dtype_name(layer.module.weight))
+                built = weight if layer.kernel is None else kernel_of(weight, layer.kernel, gain=gain, seed=seed)
+                layer.weight = built.as_dtype(dtype_name(layer.module.weight))
 
 
 def _runs(layers: list[_Layer], method: str) -> list[list[_Layer]]:
@@ -276,11 +308,15 @@ def _runs(layers: list[_Layer], method: str) -> list[list[_Layer]]:
         return [layers] if layers else []
     runs: list[list[_Layer]] = []
     for layer in layers:
-        if method == "radix" and runs and runs[-1][-1].shape[0] == layer.shape[1]:
+        if method == "radix" and runs and _chain(runs[-1][-1], layer):
             runs[-1].append(layer)
         else:
             runs.append([layer])
     return runs
+
+
+def _chain(first: _Layer, second: _Layer) -> bool:
+    return first.kernel is None and second.kernel is None and first.shape[0] == second.shape[1]
 
 
 def _gmp(shapes: Sequence[tuple[int, int]], target: dict[str, Any], gain: float, seed: int) -> list[Matrix]:
@@ -301,8 +337,8 @@ def _require_sparser(weights: list[Matrix], method: str, sparsity: float | None)
 def _require_some(layers: list[_Layer], strict: bool) -> None:
     if any(layer.weight is not None for layer in layers):
         return
-    linear = [layer for layer in layers if isinstance(layer.module, nn.Linear)]
-    why = f"{linear[0].name!r}: {linear[0].reason}" if linear else "it holds no nn.Linear"
+    ours = [layer for layer in layers if layer.kind]
+    why = f"{ours[0].name!r}: {ours[0].reason}" if ours else "it holds no nn.Linear and no convolution"
     text = f"no layer of the model was made sparse ({why}); skip=() leaves out none of them"
     if strict:
         raise SaoError(text)
@@ -310,14 +346,13 @@ def _require_some(layers: list[_Layer], strict: bool) -> None:
 
 
 def _row(layer: _Layer, method: str, sparsity: float | None) -> SparsifiedLayer:
+    m, n = layer.shape if layer.kind else (None, None)
+    what: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "m": m, "n": n, "kernel": layer.kernel}
     if layer.weight is None:
-        sizes = layer.shape if isinstance(layer.module, nn.Linear) else (None, None)
-        return SparsifiedLayer(name=layer.name, m=sizes[0], n=sizes[1], skipped=True, reason=layer.reason)
+        return SparsifiedLayer(**what, skipped=True, reason=layer.reason)
     mask = layer.weight.mask
     return SparsifiedLayer(
-        name=layer.name,
-        m=mask.m,
-        n=mask.n,
+        **what,
         method=method,
         d=_only(mask.row_degrees),
         c=_only(mask.column_degrees),

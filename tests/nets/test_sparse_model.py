@@ -144,7 +144,7 @@ class Tied(nn.Module):
 def test_what_can_not_be_made_sparse_is_listed_with_its_reason_and_kept():
     model = nn.ModuleDict(
         {
-            "convolution": nn.Conv2d(3, 8, 3),
+            "transposed": nn.ConvTranspose2d(3, 8, 3),
             "norm": nn.LayerNorm(8),
             "tied": Tied(),
             "attention": nn.MultiheadAttention(8, 2),
@@ -158,11 +158,11 @@ def test_what_can_not_be_made_sparse_is_listed_with_its_reason_and_kept():
     report = sparsify(model, skip=())
     assert done(report) == ["tied.twice", "fine"]
     told = reasons(report)
-    assert told["convolution"] == "Conv2d is no nn.Linear"
-    assert told["tied.embedding"] == "Embedding is no nn.Linear"
+    assert told["transposed"] == "ConvTranspose2d is no nn.Linear or convolution"
+    assert told["tied.embedding"] == "Embedding is no nn.Linear or convolution"
     assert told["tied.unembedding"] == "its weight is shared with 'tied.embedding'"
     assert "past its forward" in told["attention.out_proj"]
-    assert told["attention"] == "MultiheadAttention is no nn.Linear"
+    assert told["attention"] == "MultiheadAttention is no nn.Linear or convolution"
     assert told["spectral"] == "its weight is computed from other parameters"
     assert told["lazy"].startswith("a lazy module")
     assert told["meta"].startswith("on the meta device")
@@ -170,9 +170,14 @@ def test_what_can_not_be_made_sparse_is_listed_with_its_reason_and_kept():
     assert "norm" not in told
     assert model["tied"].unembedding.weight is model["tied"].embedding.weight
     by_name = {row.name: row for row in report}
-    assert (by_name["convolution"].m, by_name["convolution"].n) == (None, None)
+    assert (by_name["transposed"].m, by_name["transposed"].n) == (None, None)
     assert by_name["tied.unembedding"] == SparsifiedLayer(
-        name="tied.unembedding", m=16, n=8, skipped=True, reason="its weight is shared with 'tied.embedding'"
+        name="tied.unembedding",
+        kind="Linear",
+        m=16,
+        n=8,
+        skipped=True,
+        reason="its weight is shared with 'tied.embedding'",
     )
 
 
