@@ -1,0 +1,202 @@
+"""Checkpoints of networks: every tensor listed with what it is, read one at a time; and written as safetensors."""
+
+from __future__ import annotations
+
+import math
+import os
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sao_cli.errors import FileError, FormatError
+from sao_cli.io.checkpoints.entries import Entry, entries_of
+from sao_cli.io.checkpoints.files import Path, Snapshot, TensorFile, brief
+from sao_cli.io.checkpoints.layers import assembled
+from sao_cli.io.files import file_error, shown
+from sao_cli.io.reading import _GZIP, _NPY, _PICKLE, _ZIP, _looks_like_safetensors
+from sao_cli.memory import require_memory
+
+_EXPECTED = "expected .safetensors, a torch file (.pt, .bin, .pth), .npz, .npy or an index (.safetensors.index.json)"
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_WHOLE = ("model.safetensors", "pytorch_model.bin")
+_SUFFIXES = ((".safetensors",), (".pt", ".pth", ".bin"))
+_LISTED = 4
+_PIECE = 1 << 20  # numbers looked at once
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The Checkpoint in a file, or in a folder that holds one; to be closed, so best in a `with`.
+
+    The first bytes of the file tell its format: safetensors, torch's (also nested and wrapped dicts), .npz, .npy, or
+    an index of shards (model.safetensors.index.json, pytorch_model.bin.index.json). In a folder that is such an index,
+    model.safetensors or pytorch_model.bin, or its only .safetensors, or else its only torch file. Nothing is executed:
+    torch files are read by torch.load(weights_only=True), memory-mapped where their format allows it.
+
+    Raises FileError for what can't be opened, and FormatError, of one line, where nothing can be read. Of a file that
+    is damaged in parts, those are listed with their reason. O(tensors), and no tensor is read.
+
+    >>> from sao_cli.io.checkpoints import write_checkpoint
+    >>> write_checkpoint({"fc.weight": np.eye(3), "fc.bias": np.zeros(3)}, "model.safetensors")
+    >>> with open_checkpoint("model.safetensors") as checkpoint:
+    ...     for entry in checkpoint.entries:
+    ...         print(entry.name, entry.shape, entry.dtype, entry.kind, entry.reason)
+    ...     print(checkpoint.read(checkpoint.entries[0]).sum())
+    fc.weight (3, 3) float64 matrix None
+    fc.bias (3,) float64 skipped bias
+    3.0
+    """
+    if path == "-":
+        raise FileError("a checkpoint is read in parts, not from a pipe; save it, and name the file")
+    return Checkpoint(_opened(_in_folder(path) if os.path.isdir(path) else path))
+
+
+class Checkpoint:
+    """The tensors of a checkpoint: `entries`, list[Entry] in the file's order, and `read` for one of them.
+
+    Shards come by their numbers. `name` is the file, as messages show it, `metadata` the text that a safetensors file
+    carries. Reading is safe from several threads.
+    """
+
+    def __init__(self, file: TensorFile) -> None:
+        self.file = file
+        self.name, self.metadata = file.name, dict(file.metadata)
+        self.entries = entries_of(file)
+        if not self.entries:
+            raise FormatError(f"{self.name} holds no tensor at all; save a model's state_dict")
+
+    def read(self, entry: Entry) -> NDArray[Any]:
+        """The tensor, dense, in its own dtype; bfloat16 as float32, which holds it exactly. Not to be written to.
+
+        Of pruned tensors it is the product with the mask, of an SAOLinear's blocks the whole (m, n) matrix, where the
+        inputs that padding added are columns too. Raises FormatError, of one line, for what can't be read and for
+        values that are not finite, and MemoryLimitError for what would not fit. Memory: the tensor, where it is made
+        of several, all of them.
+        """
+        where = f"{self.name}: tensor {shown(entry.name)}"
+        if not entry.parts or entry.form == "" or 0 in entry.shape:
+            raise FormatError(f"{where}: {entry.reason}")
+        parts = [self.file.read(part) for part in entry.parts]
+        array = parts[0] if entry.form == "plain" else _combined(entry, parts, where)
+        _require_finite(array, where)
+        return array
+
+    def close(self) -> None:
+        """Close the file; what was read stays."""
+        self.file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _combined(entry: Entry, parts: list[NDArray[Any]], where: str) -> NDArray[Any]:
+    require_memory(3 * math.prod(entry.shape) * parts[0].itemsize, where)
+    try:
+        return assembled(entry.form, parts)
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from error
+    except (ValueError, TypeError, IndexError) as error:
+        raise FormatError(f"{where} can't be put together from its parts: {brief(error)}") from error
+
+
+def _require_finite(array: NDArray[Any], where: str) -> None:
+    if array.dtype.kind not in "fc":
+        return
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        finite = np.isfinite(flat[start : start + _PIECE])
+        if not finite.all():
+            place = start + int(np.argmin(finite))
+            index = tuple(int(one) + 1 for one in np.unravel_index(place, array.shape))
+            raise FormatError(f"{where}: {flat[place]} at place {index}; every value must be a finite number")
+
+
+def _opened(path: Path, is_shard: bool = False) -> TensorFile:
+    file = Snapshot(path)
+    try:
+        with open(path, "rb") as raw:
+            start = raw.read(16)
+    except OSError as error:
+        raise file_error(error, file.name, "read") from error
+    if _looks_like_safetensors(start):
+        from sao_cli.io.checkpoints.safetensors_file import SafetensorsFile
+
+        return SafetensorsFile(path)
+    if start.startswith(_ZIP):
+        return _opened_zip(path, file.name)
+    if start.startswith(_PICKLE):
+        return _opened_pickle(path, start, file.name)
+    if start.startswith(_NPY):
+        from sao_cli.io.checkpoints.numpy_files import NpyFile
+
+        return NpyFile(path)
+    if start.lstrip().startswith(b"{") and not is_shard:
+        from sao_cli.io.checkpoints.shards import ShardedFiles
+
+        return ShardedFiles(path, lambda shard: _opened(shard, is_shard=True))
+    raise FormatError(f"{file.name}: {_strange(start)}; {_EXPECTED}")
+
+
+def _strange(start: bytes) -> str:
+    if not start:
+        return "it is empty"
+    if start.startswith(_GZIP):
+        return "it is compressed by gzip, and a checkpoint is read in parts: gunzip it"
+    if len(start) < 9:
+        return f"it ends after {len(start)} bytes: it is cut off"
+    return f"found {start[:9]!r} at its start"
+
+
+def _opened_zip(path: Path, name: str) -> TensorFile:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
+        raise FormatError(f"{name}: a zip archive (.npz or .pt) that is damaged or cut off: {brief(error)}") from error
+    if any(member.endswith(".npy") for member in members):
+        from sao_cli.io.checkpoints.numpy_files import NpzFile
+
+        return NpzFile(path)
+    if any(member.endswith("data.pkl") for member in members):
+        from sao_cli.io.checkpoints.torch_files import TorchFile
+
+        return TorchFile(path)
+    raise FormatError(f"{name}: a zip archive that is neither .npz nor a torch file; {_EXPECTED}")
+
+
+def _opened_pickle(path: Path, start: bytes, name: str) -> TensorFile:
+    from sao_cli.io.checkpoints.torch_files import TorchFile, pickle_error
+    from sao_cli.io.torch_files import LEGACY_MAGIC
+
+    if not start.startswith(LEGACY_MAGIC):
+        raise pickle_error(name)
+    return TorchFile(path)
+
+
+def _in_folder(folder: Path) -> str:
+    """The checkpoint in a folder; FileError where there is none, or more than one."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise file_error(error, shown(folder), "read") from error
+    texts = [os.fsdecode(name) for name in names]
+    for choice in (*_INDEXES, *_WHOLE):
+        if choice in texts:
+            return os.path.join(os.fsdecode(folder), choice)
+    groups = [[name for name in texts if name.endswith(".index.json")]]
+    groups += [[name for name in texts if name.endswith(suffixes)] for suffixes in _SUFFIXES]
+    for found in groups:
+        if len(found) == 1:
+            return os.path.join(os.fsdecode(folder), found[0])
+        if found:
+            listed = ", ".join(map(shown, found[:_LISTED])) + (", ..." if len(found) > _LISTED else "")
+            raise FileError(f"{shown(folder)} holds {len(found)} checkpoints: {listed}; name one of them")
+    raise FileError(f"{shown(folder)} is a folder without a checkpoint (.safetensors, .pt, .bin, .pth); name a file")

@@ -1,0 +1,91 @@
+"""What every checkpoint format has in common: names, shapes and dtypes first, then one tensor at a time."""
+
+from __future__ import annotations
+
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from sao_cli.errors import FileError, FormatError
+from sao_cli.io.files import file_error, shown
+
+Path = str | os.PathLike[str]
+
+
+class Stored(NamedTuple):
+    """A tensor as a file tells of it; `dtype` is torch's name. `problem` says why it can't be read, if so."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    problem: str | None = None
+
+
+class Beside(NamedTuple):
+    """Tensors that a file holds beside its weights, such as an optimiser's state, counted together."""
+
+    name: str
+    tensors: int
+    bytes: int
+    reason: str
+
+
+class TensorFile(ABC):
+    """A file of named tensors: `stored` by name in the file's order, what is `beside` them, and text `metadata`.
+
+    `name` opens every message.
+    """
+
+    name: str
+    stored: Mapping[str, Stored]
+    beside: tuple[Beside, ...] = ()
+    metadata: Mapping[str, str]
+
+    @abstractmethod
+    def read(self, name: str) -> NDArray[Any]:
+        """The named tensor; FormatError, of one line, where it can't be read."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing open
+        """Give back what is held open."""
+
+
+class Snapshot:
+    """Which file a path led to when it was listed, so that no tensor is read by the offsets of another."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, shown(path)
+        status = self._status()
+        if not stat.S_ISREG(status.st_mode):
+            raise FileError(f"{self.name} is no regular file; a checkpoint is read in parts: save it to a file first")
+        self.size = status.st_size
+        self._identity = _identity(status)
+
+    def require_same(self) -> None:
+        """Raise FormatError where the path leads to another file by now, or the file was written to."""
+        if _identity(self._status()) != self._identity:
+            raise FormatError(f"{self.name} was changed while it was being read; read it again")
+
+    def _status(self) -> os.stat_result:
+        try:
+            return os.stat(self.path)
+        except OSError as error:
+            raise file_error(error, self.name, "read") from error
+        except ValueError as error:  # a null character inside the path
+            raise FileError(f"{self.name} can't be a path: {error}") from error
+
+
+def brief(text: object, length: int = 160) -> str:
+    """Any text as a part of a message of one line: blanks joined, cut to `length`, escapes made visible.
+
+    >>> brief("no\\n  \\x1b[31mred")
+    "'no \\\\x1b[31mred'"
+    """
+    return shown(" ".join(str(text).split())[:length])
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,207 @@
+"""Checkpoints in torch's files: torch.load(weights_only=True) only, memory-mapped where the format allows it."""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sao_cli.errors import FormatError, SaoError
+from sao_cli.io.checkpoints.files import Beside, Path, Snapshot, Stored, TensorFile, brief
+from sao_cli.io.checkpoints.numpy_files import stem
+from sao_cli.io.files import shown
+from sao_cli.memory import require_memory
+
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params")
+OPTIMISER = re.compile(r"optim(izer|iser)?s?(_states?|_state_dict)?|opt(_state)?|.*optimi[sz]er.*", re.IGNORECASE)
+_RELEASED_AFTER = 1 << 25  # bytes read, after which the file is mapped anew: pages read would else stay in memory
+_DEPTH = 8  # of dicts and lists inside each other
+
+
+class TorchFile(TensorFile):
+    """A file by torch.save. Raises FormatError for a damaged one, and for one that is more than plain tensors.
+
+    What is read stays mapped until _RELEASED_AFTER bytes were; the arrays are views of the map, not to be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = Snapshot(path)
+        self.name, self.metadata = self._file.name, {}
+        self._mapped = _can_be_mapped(path)
+        self._lock = threading.Lock()
+        self._read = 0
+        self._tensors: dict[str, Any] | None = None
+        weights, beside = _parts(self._loaded())
+        self._tensors = _named(weights, stem(path))
+        self.stored = {name: _stored(tensor) for name, tensor in self._tensors.items()}
+        self.beside = tuple(beside)
+
+    def read(self, name: str) -> NDArray[Any]:
+        """The named tensor, dense; what numpy lacks as float32. FormatError where numpy can't hold it."""
+        tensor = self.stored[name]
+        where = f"{self.name}: tensor {shown(name)}"
+        if tensor.problem is not None:
+            raise FormatError(f"{where}: {tensor.problem}")
+        with self._lock:
+            found = self._current()[name]
+            self._read += tensor.bytes
+        require_memory(tensor.bytes, where)
+        try:
+            return _array(found)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise FormatError(f"{where} can't be read: {brief(error)}") from error
+
+    def close(self) -> None:
+        """Unmap the file; arrays that were read keep their part of it."""
+        self._tensors = None
+
+    def _current(self) -> dict[str, Any]:
+        if self._tensors is not None and self._mapped and self._read > _RELEASED_AFTER:
+            self._tensors = None
+        if self._tensors is None:
+            self._file.require_same()
+            self._tensors, self._read = _named(_parts(self._loaded())[0], stem(self._file.path)), 0
+        return self._tensors
+
+    def _loaded(self) -> Any:
+        import torch
+
+        if not self._mapped:
+            require_memory(2 * self._file.size, f"{self.name}, of a format that is read as a whole,")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about how the file was made, and nothing that its reader could mend
+                return torch.load(self._file.path, map_location="cpu", weights_only=True, mmap=self._mapped)
+        except (SaoError, MemoryError):
+            raise
+        except Exception as error:
+            raise FormatError(f"{self.name} {_reason(error)}") from error
+
+
+def pickle_error(name: str) -> FormatError:
+    """The error for a pickle that is no file by torch.save."""
+    return FormatError(
+        f"{name}: a Python pickle, of which nothing was executed, since it could be anything; save the model's "
+        "state_dict by torch.save, or better as safetensors"
+    )
+
+
+def _can_be_mapped(path: Path) -> bool:
+    """Whether it is a zip archive without compression, which torch would else map as if it were not compressed."""
+    if not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
+        return False
+
+
+def _reason(error: Exception) -> str:
+    told = " ".join(str(error).split())
+    if "weights_only" in told.lower() or "weights only" in told.lower():
+        found = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.[\w.]+)", told)
+        what = f" ({shown(found[1][:80])})" if found else ""
+        return (
+            f"holds more than plain tensors{what}, and nothing of it was executed; save the model's state_dict alone, "
+            "or safetensors"
+        )
+    return f"can't be read, it is damaged or cut off: {brief(told or type(error).__name__)}"
+
+
+def _parts(loaded: Any) -> tuple[Any, list[Beside]]:
+    """The weights in what was loaded, their wrappers taken off, and what lies beside them."""
+    beside: list[Beside] = []
+    for _ in range(_DEPTH):
+        if not isinstance(loaded, Mapping):
+            break
+        if _is_optimiser("", loaded):
+            beside.append(_beside("optimizer", loaded, "optimizer state"))
+            return {}, beside
+        wrapper = next((key for key in WRAPPERS if _holds_tensors(loaded.get(key))), None)
+        if wrapper is None:
+            kept = {key: value for key, value in loaded.items() if not _is_optimiser(key, value)}
+            rest = [key for key in loaded if key not in kept]
+        else:
+            kept, rest = loaded[wrapper], [key for key in loaded if key != wrapper]
+        for key in rest:
+            optimiser = _is_optimiser(key, loaded[key])
+            beside.append(_beside(str(key), loaded[key], "optimizer state" if optimiser else "beside the model"))
+        loaded = kept
+        if wrapper is None:
+            break
+    return loaded, [part for part in beside if part.tensors]
+
+
+def _is_optimiser(key: Any, value: Any) -> bool:
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    if isinstance(value, Mapping) and {"state", "param_groups"} <= value.keys():
+        return True
+    return isinstance(key, str) and OPTIMISER.fullmatch(key) is not None
+
+
+def _beside(name: str, value: Any, reason: str) -> Beside:
+    tensors = [tensor for _, tensor in _tensors(value, "")]
+    plural = "tensor" if len(tensors) == 1 else "tensors"
+    return Beside(name, len(tensors), sum(map(_bytes, tensors)), f"{reason} ({len(tensors)} {plural})")
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and next(_tensors(value, ""), None) is not None
+
+
+def _named(weights: Any, alone: str) -> dict[str, Any]:
+    """The tensors by name, those of nested dicts joined by dots; a tensor without a name gets the file's."""
+    named: dict[str, Any] = {}
+    for name, tensor in _tensors(weights, ""):
+        name, count = name or alone, 1
+        while (unique := name if count == 1 else f"{name} ({count})") in named:  # "a.b" beside "b" inside "a"
+            count += 1
+        named[unique] = tensor
+    return named
+
+
+def _tensors(value: Any, name: str, depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple) and depth:
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            yield from _tensors(item, f"{name}.{key}" if name else str(key), depth - 1)
+
+
+def _stored(tensor: Any) -> Stored:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_nested:
+        return Stored((), dtype, 0, "a nested tensor, which has no one shape")
+    shape = tuple(tensor.shape)
+    if tensor.is_meta:
+        return Stored(shape, dtype, 0, "on the meta device: its values were not saved")
+    return Stored(shape, dtype, _bytes(tensor))
+
+
+def _bytes(tensor: Any) -> int:
+    return int(tensor.numel() * tensor.element_size())
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    import torch
+
+    tensor = tensor.detach()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.dtype is torch.bfloat16 or (tensor.is_floating_point() and tensor.element_size() == 1):
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.contiguous().resolve_conj().resolve_neg().numpy().view()
+    array.flags.writeable = False
+    return array
