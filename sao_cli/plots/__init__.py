@@ -1,5 +1,6 @@
 """Pictures: each function returns a matplotlib Figure, and `save_figure` writes it whole or not at all."""
 
+from sao_cli.plots.audits import audit_figure
 from sao_cli.plots.common import MAX_PANELS, save_figure
 from sao_cli.plots.depth_histograms import depth_histogram_figure
 from sao_cli.plots.depths import depth_figure
@@ -9,6 +10,7 @@ from sao_cli.plots.spectra import Curve, ecdf_figure, spectrum_figure
 __all__ = [
     "MAX_PANELS",
     "Curve",
+    "audit_figure",
     "depth_figure",
     "depth_histogram_figure",
     "ecdf_figure",

@@ -159,7 +159,7 @@ def _draw(
 ) -> None:
     depth_axis(panel, np.concatenate([line.depths for line in lines.values()]), width)
     drawn = np.concatenate([at, *([*line.measured, *line.predicted] for line in lines.values())])
-    place = _value_axis(panel, drawn[~np.isnan(drawn)])
+    place = value_axis(panel, drawn[~np.isnan(drawn)])
     for level in at:
         panel.axhline(float(place(np.array(level))), color=GREY, linewidth=0.6, zorder=1)
     for rank, (name, line) in enumerate(lines.items()):
@@ -174,7 +174,7 @@ def _draw(
         panel.plot([], [], color="black", linestyle=":", linewidth=0.8, label=PREDICTION)
 
 
-def _value_axis(panel: Axes, logs: Values) -> Callable[[Values], Values]:
+def value_axis(panel: Axes, logs: Values) -> Callable[[Values], Values]:
     """Fit the y axis to values of these log10; returns where a value of some log10 stands on it."""
     finite = logs[np.isfinite(logs)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)

@@ -1,0 +1,228 @@
+"""`sao audit`: a checkpoint, layer by layer."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sao_cli import __version__
+from sao_cli.cli import audit_table
+from sao_cli.cli.audit_layers import Audit
+from sao_cli.cli.options import Sizes, check_folder, common_options, plot_option
+from sao_cli.cli.render import Row, emit
+from sao_cli.cli.spectrum import Padding
+from sao_cli.cli.talk import Talk
+
+if TYPE_CHECKING:
+    from sao_cli.results import AuditComparison
+
+FAILS = 1
+NAMED = 10  # failing rows that stderr names
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Count magnitudes up to this as zeros.",
+)
+@click.option("--image", type=Sizes(), help="Sides of the images that kernels are applied to, as in 32 or 32x24.")
+@click.option(
+    "--padding",
+    type=Padding(),
+    default="zeros",
+    show_default=True,
+    help="Padding of the kernels' images, as in `sao spectrum`.",
+)
+@click.option("--stride", type=Sizes(), default="1", show_default=True, help="Stride of the kernels.")
+@click.option("--max-size", type=click.IntRange(min=1), help="Skip tensors of more numbers than this.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Only names such as 'encoder.*'; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="No names such as '*.lm_head.*'; may be repeated.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Tensors measured at once, each in memory, with one BLAS thread each where there are several.",
+)
+@click.option(
+    "--check",
+    "checks",
+    multiple=True,
+    metavar='"FIELD OP VALUE"',
+    help="What each layer must satisfy, as in 'sigma_min>0.1'; OP: == != < <= > >=; may be repeated.",
+)
+@click.option("--compare", metavar="OTHER", help="Tell what changed since OTHER, an earlier checkpoint of the network.")
+@click.option("--heavy-tail", is_flag=True, help="Add the power law and the Marchenko-Pastur edge (one job only).")
+@click.option("--html", metavar="FILE", callback=check_folder, help="Write a self-contained page to FILE.")
+@plot_option
+@common_options
+@click.pass_obj
+def audit(
+    talk: Talk,
+    /,
+    model: str,
+    checks: tuple[str, ...],
+    compare: str | None,
+    html: str | None,
+    plot: str | None,
+    seed: int,
+    as_json: bool | None,
+    output: str | None,
+    **asked: Any,
+) -> int | None:
+    """Audit every weight matrix and convolution kernel of a checkpoint, and the chain of layers that they are.
+
+    MODEL is a .safetensors file, a torch state dict (.pt, .bin, .pth; nothing in it is executed), an .npz, the index
+    of a sharded checkpoint, or a folder with one of these. Each tensor is read, measured and forgotten: a row of facts
+    on its mask (connected, regular, dead inputs, eigenvalue conditions) and on its singular values, compared with a
+    dense orthogonal layer's. Kernels are measured as maps of images of the size --image. Then a row for each run of
+    layers whose sizes chain, and a summary. What is skipped is a row with its reason.
+
+    Exit codes: 0 audited, 1 a --check fails for some layer, 2 bad input, or nothing in it to audit.
+
+    Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
+    """
+    from sao_cli.measure.auditing.checks import Check
+
+    found = Audit(model, [Check.of(text) for text in checks])
+    asked |= {"talk": talk, "seed": seed}
+    if asked["heavy_tail"]:
+        from sao_cli.measure.auditing.heavy_tail import require_powerlaw
+
+        require_powerlaw()
+        asked["jobs"] = 1  # its fit silences warnings and standard output, of the whole process
+    as_table = not as_json and (as_json is False or (output is None and sys.stdout.isatty()))
+    shown: dict[str, Any] = {"as_json": not as_table, "output": output}
+    changes: list[AuditComparison] = []
+    if compare is not None:
+        changes = _compare(Audit(compare), found, asked)
+        rows = _changed(found, changes, as_table)
+        shown |= {"columns": audit_table.CHANGES, "spare": audit_table.SPARE_CHANGES}
+    else:
+        rows = _rows(found, asked, as_table)
+        shown |= {"columns": audit_table.COLUMNS, "spare": audit_table.SPARE}
+    emit("audit", seed, rows, **shown)
+    if html is not None:
+        _write_page(html, found, changes, compare)
+    found.require_rows()
+    if plot is not None:
+        from sao_cli.plots import audit_figure, save_figure
+
+        save_figure(audit_figure(found.rows), plot)
+    _name_failures(found, talk)
+    return FAILS if found.failures else None
+
+
+def _rows(found: Audit, asked: dict[str, Any], as_table: bool) -> Iterator[Row]:
+    rows = found.stream(**asked)
+    if as_table:
+        list(rows)
+        failed = found.failed if found.checks else None
+        yield from audit_table.table_rows(found.rows, found.chains, found.summary, failed)
+        return
+    yield from (row.to_dict() for row in rows)
+    yield from (chain.to_dict() for chain in found.chains)
+    yield found.summary.to_dict()
+
+
+def _compare(before: Audit, after: Audit, asked: dict[str, Any]) -> list[AuditComparison]:
+    from sao_cli.measure.auditing.comparison import compare_audits
+
+    for one in (before, after):
+        for _ in one.stream(**asked):
+            pass
+        one.require_rows()
+    audited = {row.name for one in (before, after) for row in one.rows if not row.skipped}
+    old, new = ([row for row in one.rows if row.name in audited] for one in (before, after))
+    return compare_audits(old, new)
+
+
+def _changed(found: Audit, changes: list[AuditComparison], as_table: bool) -> Iterator[Row]:
+    counts = Counter(one.status for one in changes)
+    if as_table:
+        yield from audit_table.change_rows(changes)
+        yield {"summary": True, **counts}
+        return
+    yield from (one.to_dict() for one in changes)
+    yield found.summary.to_dict() | {"statuses": counts}
+
+
+def _write_page(path: str, found: Audit, changes: list[AuditComparison], compared: str | None) -> None:
+    from sao_cli.io.files import atomic_output
+    from sao_cli.pages.audit import AuditReport, audit_page
+    from sao_cli.pages.spectra import histogram
+
+    skipped: dict[str, list[str]] = {}
+    for row in found.rows:
+        if row.skipped:
+            skipped.setdefault(row.reason or "", []).append(row.name)
+    audited = [row for row in found.rows if not row.skipped]
+    page = audit_page(
+        AuditReport(
+            model=found.path,
+            rows=audited,
+            skipped=skipped,
+            chains=found.chains,
+            summary=found.summary,
+            histograms={row.name: histogram(row.singular_values) for row in audited if row.singular_values is not None},
+            checks=[check.text for check in found.checks],
+            failed=found.failed,
+            changes=changes,
+            compared=compared or "",
+            made=_made(),
+        )
+    )
+    with atomic_output(path) as file:
+        file.write(page.encode())
+
+
+def _made() -> list[tuple[str, str]]:
+    """How the report came about, for whoever wants it again."""
+    context = click.get_current_context()
+    return [
+        ("command", _command(context)),
+        ("version", f"sao {__version__}"),
+        ("seed", str(context.params["seed"])),
+    ]
+
+
+def _command(context: click.Context) -> str:
+    parts = [*context.command_path.split(), context.params["model"]]
+    for option in context.command.params:
+        name = option.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if not isinstance(option, click.Option) or not given or name not in context.params:
+            continue
+        value = context.params[name]
+        if option.is_flag:
+            parts += option.opts if value else option.secondary_opts
+            continue
+        for one in value if option.multiple else [value]:
+            parts += [option.opts[0], "x".join(map(str, one)) if isinstance(one, tuple) else str(one)]
+    return shlex.join(parts)
+
+
+def _name_failures(found: Audit, talk: Talk) -> None:
+    """Say which rows fail which check, the first ten."""
+    from sao_cli.io.files import shown
+
+    for failure in found.failures[:NAMED]:
+        reason = f" ({shown(failure.reason)})" if failure.reason else ""
+        talk.say(f"{shown(failure.name)}: {failure.field} is {_told(failure.value)}, against {failure.check!r}{reason}")
+    if (more := len(found.failures) - NAMED) > 0:
+        talk.say(f"... and {more} more failures")
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return "not known"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,133 @@
+"""An audit for people: its rows as a table's, and what is below them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sao_cli.cli.render import Drawing, Row
+from sao_cli.pages.text import shortened
+
+if TYPE_CHECKING:
+    from sao_cli.results import AuditChain, AuditComparison, AuditRow, AuditSummary
+
+COLUMNS = (
+    *("name", "shape", "sparsity", "components", "dead", "sigma_max", "sigma_min", "stable_rank", "ks.pvalue"),
+    *("alpha", "outliers", "passes", "singular values", "dtype", "reason"),
+)
+SPARE = ("stable_rank", "dead", "shape", "components", "sparsity", "ks.pvalue", "outliers", "alpha")
+CHANGES = ("name", "status", "sparsity", "components", "rank", "sigma_max", "sigma_min", "stable_rank")
+SPARE_CHANGES = ("stable_rank", "rank", "components", "sparsity", "status")
+NAME = 40  # characters of a name in a table of several rows
+LISTED = 8  # skipped tensors that are named; more are counted by their reason
+
+
+def table_rows(
+    rows: Sequence[AuditRow], chains: Sequence[AuditChain], summary: AuditSummary, failed: Mapping[str, Any] | None
+) -> Iterator[Row]:
+    """The rows that render.emit makes a table of, and lines for below it.
+
+    `failed` has the names of rows that fail a check, and is None where there are no checks. Where every tensor was
+    skipped, these are the table.
+    """
+    audited = [row for row in rows if not row.skipped]
+    if len(audited) == 1:
+        yield _whole(audited[0], failed)
+    else:
+        yield from (_line(row, failed) for row in audited)
+    skipped = [row for row in rows if row.skipped]
+    if not audited:
+        yield from ({"name": _name(row.name), "shape": _shape(row), "dtype": row.dtype, **_why(row)} for row in skipped)
+        return
+    yield from _below(skipped, summary)
+    yield from map(_chain, chains)
+    yield {
+        "summary": True,
+        **{key: getattr(summary, key) for key in ("rows", "skipped", "kept_parameters", "sparsity")},
+        **{key: len(getattr(summary, key)) for key in ("disconnected", "rank_deficient")},
+    }
+
+
+def change_rows(changes: Iterable[AuditComparison]) -> Iterator[Row]:
+    """The rows of a comparison, with what changed by more than rounding shows as "before -> after"."""
+    for one in changes:
+        told = {fact: (_brief(both["before"]), _brief(both["after"])) for fact, both in one.changes.items()}
+        shown = {fact: f"{before} -> {after}" for fact, (before, after) in told.items() if before != after}
+        yield {"name": _name(one.name), "status": one.status} | shown
+
+
+def _whole(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
+    """All facts of the only row; texts as they go to a terminal."""
+    facts = {key: _shown(value) if isinstance(value, str) else value for key, value in row.to_dict().items()}
+    return facts | _drawing(row) | ({} if failed is None else {"passes": row.name not in failed})
+
+
+def _line(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
+    return {
+        "name": _name(row.name),
+        "shape": _shape(row),
+        "sparsity": row.sparsity,
+        "components": row.components,
+        "dead": [row.dead_inputs, row.dead_outputs],
+        "sigma_max": row.sigma_max,
+        "sigma_min": row.sigma_min,
+        "stable_rank": row.stable_rank,
+        "ks.pvalue": None if row.ks is None else row.ks.pvalue,
+        **_drawing(row),
+        **({} if row.mp_edge is None else {"alpha": row.alpha, "outliers": row.outliers}),
+        **({} if failed is None else {"passes": row.name not in failed}),
+    }
+
+
+def _drawing(row: AuditRow) -> Row:
+    from sao_cli.cli.histogram import bars, sparkline
+
+    if row.singular_values is None:
+        return {}
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    values = row.singular_values
+    return {"singular values": Drawing(sparkline(values, ascii=plain), "\n".join(bars(values, ascii=plain)))}
+
+
+def _below(skipped: Sequence[AuditRow], summary: AuditSummary) -> Iterator[Row]:
+    if len(skipped) <= LISTED:
+        yield from ({"summary": True, "skipped": _name(row.name), **_why(row)} for row in skipped)
+        return
+    for reason, count in list(summary.skipped_reasons.items())[:LISTED]:
+        yield {"summary": True, "skipped": count, "reason": _shown(reason, 2 * NAME)}
+    if (more := len(summary.skipped_reasons) - LISTED) > 0:
+        yield {"summary": True, "skipped": f"for {more} more reasons, which --json lists"}
+
+
+def _chain(chain: AuditChain) -> Row:
+    told: Row = {"summary": True, "chain": f"{_name(chain.layers[0])} to {_name(chain.layers[-1])}"}
+    told["layers"] = len(chain.layers)
+    if chain.reachable is None:
+        return told | {"reason": _shown(chain.reason or "")}
+    keys = ("reachable", "full_at", "lost_inputs", "unreached_outputs")
+    return told | {key: getattr(chain, key) for key in keys}
+
+
+def _why(row: AuditRow) -> Row:
+    return {"reason": _shown(row.reason or "", 2 * NAME)}
+
+
+def _shape(row: AuditRow) -> str:
+    return "x".join(map(str, row.shape))
+
+
+def _name(name: str) -> str:
+    return _shown(name, NAME)
+
+
+def _shown(text: str, width: int = 10**6) -> str:
+    """`text` harmless on a terminal, in at most about `width` characters."""
+    from sao_cli.io.files import shown
+
+    text = shortened(shown(text), width)
+    return repr(text) if "\\[" in text else text  # a table takes a backslash before a bracket for its own
+
+
+def _brief(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

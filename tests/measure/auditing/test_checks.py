@@ -1,0 +1,89 @@
+"""Checks: what they mean where a number is missing, and what is refused."""
+
+import numpy as np
+import pytest
+
+from sao_cli.errors import SaoError
+from sao_cli.measure.auditing.audit import audit_weight, skipped_row
+from sao_cli.measure.auditing.checks import check, check_fields
+
+ROWS = [
+    audit_weight(np.diag([1.0, 1.0, 0.5]), name="a"),
+    audit_weight(np.diag([2.0, 0.0, 0.0]), name="b"),
+    audit_weight(np.ones((2, 2)), name="full"),
+    skipped_row("norm", [3], "float32", "1-D"),
+    skipped_row("broken", [3, 3], "float32", "1 NaN", kind="matrix"),
+]
+
+
+@pytest.mark.parametrize(
+    ("expression", "failing"),
+    [
+        ("dead_inputs==0", "b"),
+        ("dead_inputs != 0", "a full"),
+        ("sigma_max < 1.5", "b full"),
+        ("  sigma_max>=2e0 ", "a"),
+        ("sparsity<=0.7", "b"),
+        ("condition<1000", "b full"),  # their condition number is null: it can't be told
+        ("condition!=7", "b full"),
+        ("condition==null", "a"),
+        ("condition != null", "b full"),
+        ("ramanujan==true", "a b full"),
+        ("ramanujan!=false", "a b"),  # null is not false
+        ("connected == TRUE", "a b"),
+        ("kind==kernel", "a b full"),
+        ("name != 'b'", "b"),
+        ("ks.pvalue<0.5", "a b full"),
+        ("ks.n1 == 3", "full"),
+        ("ks.reference==dense", ""),
+        ("row_degree.min>0", "b"),
+        ("column_degree.max==2", "a b"),
+        ("name<3", "a b full"),
+        ("skipped==false", "broken"),
+        ("sigma_max<inf", ""),
+    ],
+)
+def test_the_rows_that_fail(expression, failing):
+    found = check(ROWS, expression)
+    assert [failure.name for failure in found] == failing.split()
+    assert all(failure.check == expression for failure in found)
+
+
+def test_a_missing_number_says_why_it_can_not_be_told():
+    (failure,) = [failure for failure in check(ROWS, "condition<1000") if failure.name == "b"]
+    assert failure.value is None
+    assert failure.reason.startswith("can't tell: ")
+    assert "rank 1 of 3" in failure.reason
+    assert check(ROWS, "sigma_max<1")[0].to_dict()["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("sigma_mim>0.1", "did you mean 'sigma_min'"),
+        ("sigma_min", "is no check"),
+        ("sigma_min>", "is no check"),
+        ("sigma_min=0.1", "is no check"),
+        ("__import__('os').system('x')>1", "is no check"),
+        ("sigma_min.__class__==1", "unknown field"),
+        ("singular_values>1", "unknown field"),
+        ("kind<matrix", "compares numbers"),
+        ("sigma_min>true", "compares numbers"),
+        ("sigma_min==nan", "no number equals nan"),
+        ("ks>0.1", "ks.pvalue"),
+        ("row_degree>3", "row_degree.min, row_degree.max"),
+    ],
+)
+def test_what_is_no_check_is_refused(expression, message):
+    with pytest.raises(SaoError, match=message):
+        check(ROWS, expression)
+
+
+def test_nothing_to_check_is_no_success():
+    with pytest.raises(SaoError, match="all of the 1 tensors are skipped"):
+        check([ROWS[3]], "sigma_min>0.1")
+
+
+def test_every_field_can_be_looked_up():
+    for field in check_fields():
+        check(ROWS, f"{field} == null")
