@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 # What a layer's numbers are for, where that is not its mask: generator(seed, layer, VALUES). Streams of different
 # purposes are independent, so that a reference or an input never repeats the weights that it is compared with.
 VALUES, REFERENCE, INPUTS, PROBES = 1, 2, 3, 4
+SPLIT, ORDER, AUGMENT = 5, 6, 7  # of data, in streams of layer 0, which no layer of weights is
+SEARCH = 8
 
 
 def generator(seed: int, *stream: int) -> "np.random.Generator":

@@ -1,0 +1,144 @@
+"""The folder of a training run: its settings, its rows, what it goes on from, and the trained network."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sao_cli import __version__
+from sao_cli.cli.talk import Talk
+from sao_cli.errors import FileError, FormatError, SaoError
+from sao_cli.results import plain
+
+if TYPE_CHECKING:
+    from sao_cli.nets.training.loop import Training
+    from sao_cli.nets.training.settings import TrainingSettings
+
+SETTINGS, METRICS, LAST, FINAL = "settings.json", "metrics.jsonl", "last.safetensors", "final.safetensors"
+
+
+class RunFolder:
+    """A folder `path` for one run.
+
+    `settings.json` are its settings. After each epoch `last.safetensors` replaces, atomically, the one before, and
+    `metrics.jsonl` gets a line: the checkpoint holds all rows, so that a run killed at any moment loses the epoch in
+    progress at most. `final.safetensors` is the trained network alone.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self._kept = -1  # the epoch in `last.safetensors`
+
+    def require_free(self) -> None:
+        """Raise FileError where a run is here already, or where no folder can be made."""
+        there = [name for name in (SETTINGS, METRICS, LAST, FINAL) if (self.path / name).exists()]
+        if there:
+            raise FileError(
+                f"{self._shown()} holds a run ({there[0]}); --resume goes on with it, or name another folder"
+            )
+        for folder in (self.path, *self.path.parents):
+            if folder.exists() and not folder.is_dir():
+                raise FileError(f"{str(folder)!r} is a file, and -o names a folder; choose another name")
+
+    def begin(self, settings: "TrainingSettings", data_folder: str | None) -> None:
+        """Make the folder, and write the settings."""
+        from sao_cli.io.files import atomic_output
+
+        with self._naming():
+            self.path.mkdir(parents=True, exist_ok=True)
+        told = {"command": "train", "version": __version__, "data_folder": data_folder, "settings": settings.to_dict()}
+        with atomic_output(self.path / SETTINGS) as file:
+            file.write((json.dumps(plain(told), indent=1, allow_nan=False) + "\n").encode())
+
+    def settings(self) -> "tuple[TrainingSettings, str | None]":
+        """The settings of the run that is here, and the folder of its data. Raises FileError where there is none."""
+        from sao_cli.nets.training.settings import TrainingSettings
+
+        try:
+            told = json.loads((self.path / SETTINGS).read_bytes())
+            return TrainingSettings.from_dict(told["settings"]).resolved(), told.get("data_folder")
+        except FileNotFoundError as error:
+            raise FileError(f"{self._shown()} holds no run to resume: it has no {SETTINGS}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise FormatError(
+                f"{self._shown()}: {SETTINGS} can't be read: {reason}; begin a new run elsewhere"
+            ) from error
+
+    def restore(self, training: "Training") -> None:
+        """Put `training` where the run's last epoch left it; the beginning, where it had not finished epoch 0."""
+        from sao_cli.io.checkpoints.safetensors_file import SafetensorsFile
+        from sao_cli.nets.training.resume import read_rows
+
+        for aside in self.path.glob(".sao-*.part"):  # what a killed process was writing
+            with contextlib.suppress(OSError):
+                aside.unlink()
+        if not (self.path / LAST).exists():
+            return
+        file = SafetensorsFile(self.path / LAST)
+        tensors = {name: file.read(name) for name in file.stored}
+        try:
+            training.restore(tensors, read_rows(file.metadata))
+            self._kept = len(training.rows) - 1
+        except FormatError as error:
+            raise FormatError(f"{self._shown(LAST)}: {error}") from error
+
+    def epochs(self, training: "Training") -> Iterator[dict[str, Any]]:
+        """The rows of the epochs to come, each written when it is there; at the end, the trained network."""
+        from sao_cli.io.checkpoints import Lazy, write_checkpoint
+        from sao_cli.io.files import atomic_output
+        from sao_cli.nets.training.resume import final_tensors
+
+        with atomic_output(self.path / METRICS) as file:  # a killed process may have left out a line
+            file.writelines(self._line(row, training) for row in training.rows)
+        for row in training.epochs():
+            state = training.state()
+            write_checkpoint(state.tensors, self.path / LAST, state.metadata)
+            self._kept = row.epoch
+            with self._naming(METRICS), (self.path / METRICS).open("ab") as file:
+                file.write(self._line(row.to_dict(), training))
+            yield row.to_dict()
+        told = json.dumps(training.settings.to_dict(), allow_nan=False)
+        made = {name: Lazy(*one) for name, one in final_tensors(training.model).items()}
+        write_checkpoint(made, self.path / FINAL, {"sao": __version__, "settings": told})
+
+    @contextlib.contextmanager
+    def telling(self, training: "Training", talk: Talk) -> Iterator[None]:
+        """Say, where the training ends before its time, what is kept and how to go on."""
+        from sao_cli.nets.training.loop import DivergedError
+
+        try:
+            yield
+        except DivergedError as error:
+            kept = f"; epoch {self._kept} is kept in {self._shown(LAST)}" if self._kept >= 0 else ""
+            raise DivergedError(f"{error}{kept}") from error
+        except KeyboardInterrupt:
+            if self._kept >= 0:
+                kept = f"epoch {self._kept} of {training.settings.total_epochs} is kept"
+                talk.say(f"{kept}; `sao train --resume -o {self.path}` goes on")
+            raise
+
+    def _line(self, row: dict[str, Any], training: "Training") -> bytes:
+        head = {"command": "train", "version": __version__, "seed": training.settings.seed}
+        return (json.dumps(plain(head | row), allow_nan=False) + "\n").encode()
+
+    def _naming(self, name: str = "") -> Any:
+        from sao_cli.io.files import naming_output
+
+        return naming_output(self._shown(name))
+
+    def _shown(self, name: str = "") -> str:
+        from sao_cli.io.files import shown
+
+        return shown(os.fspath(self.path / name))
+
+
+def require_same(asked: dict[str, Any], settings: "TrainingSettings") -> None:
+    """Raise SaoError where an option that was given is not what the run to resume has."""
+    for name, value in asked.items():
+        has = getattr(settings, name)
+        if value != has:
+            option = f"--{name.replace('_', '-')}"
+            raise SaoError(f"{option} {value}: the run to resume has {has}; leave it out, or begin another with -o")

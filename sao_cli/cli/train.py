@@ -1,0 +1,186 @@
+"""`sao train`: train a sparse network on real data."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sao_cli.cli.options import folder_options
+from sao_cli.cli.render import emit
+from sao_cli.cli.talk import Talk
+
+if TYPE_CHECKING:
+    from sao_cli.cli.run_folder import RunFolder
+    from sao_cli.nets.training.settings import TrainingSettings
+
+COLUMNS = (
+    "epoch",
+    "phase",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "learning_rate",
+    "sparsity",
+    "seconds",
+    "jacobian.mean",
+    "jacobian.variance",
+    "jacobian.log10_sigma_max",
+    "jacobian.log10_sigma_min",
+)
+SPARE = ("sparsity", "phase", "learning_rate", "jacobian.variance", "jacobian.mean", "train_loss", "seconds")
+
+
+def _epochs(text: str | None) -> tuple[int, ...] | None:
+    """ "50,150" as numbers; "none" is no epoch."""
+    return None if text is None else tuple(map(_number, _items(text)))
+
+
+def _epochs_or_last(text: str) -> tuple[int | str, ...]:
+    return tuple(item if item == "last" else _number(item) for item in _items(text))
+
+
+def _items(text: str) -> list[str]:
+    return [] if text.strip() in ("", "none") else [item.strip() for item in text.split(",")]
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise click.BadParameter(f"{text!r} is no epoch; write whole numbers, as in 50,150, or none")
+    return int(text)
+
+
+def _read_by(parse: Callable[[Any], Any]) -> Any:
+    return lambda _ctx, _param, value: parse(value)
+
+
+@click.command()
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help="digits (scikit-learn's), or from --data-folder: mnist, fashion-mnist, cifar10, cifar100 or cinic10.",
+)
+@click.option("--data-folder", metavar="FOLDER", help="Where torchvision finds the data.")
+@click.option("--download", is_flag=True, help="Fetch the data into --data-folder where they are not there.")
+@click.option("--arch", default="fnn", show_default=True, help="The paper's networks: fnn, cnn or lipconvnet.")
+@click.option(
+    "--method",
+    default="sao",
+    show_default=True,
+    help="dense, sao, rg-n, rg-u, rg-s, ramanujan, eoi; or pruned from dense: lmp-s, gmp-s, lrp-s before training, "
+    "lmp-t, gmp-t, lrp-t after it, and then finetuned for as long.",
+)
+@click.option("--depth", type=int, help="N of the paper's networks.  [default: fnn 50, cnn 32, lipconvnet 5]")
+@click.option("--width", type=int, help="Neurons, or channels, of a layer.  [default: fnn 256, else 32]")
+@click.option("--d", type=int, help="Inputs read by one output, or kernels.  [default: nearest feasible to 4]")
+@click.option("--sparsity", type=float, help="Target sparsity; the nearest feasible degree is taken.")
+@click.option(
+    "--activation", metavar="NAME", help="tanh, relu, silu ...  [default: tanh; cnn on cifar100, cinic10 relu]"
+)
+@click.option(
+    "--gain",
+    type=float,
+    help="Factor on every initial weight; 1000 layers learn sooner at 1.03.  [default: fnn 1.1, else 1]",
+)
+@click.option("--layers", help="masked, or blocks, which is faster, for sao alone.  [default: blocks for sao]")
+@click.option("--epochs", type=int, help="Of each phase.  [default: digits 20, fnn 100, else 200]")
+@click.option("--batch-size", type=int, help="Images a step.  [default: digits 64, else 128]")
+@click.option(
+    "--learning-rate", type=float, help="At the start.  [default: by depth, as in the paper's Tables 2 and 3]"
+)
+@click.option("--momentum", type=float, default=0.9, show_default=True, help="Of SGD.")
+@click.option("--weight-decay", type=float, help="Of SGD.  [default: 1e-4; lipconvnet 5e-4]")
+@click.option("--schedule", help="steps or cosine.  [default: as the paper; steps]")
+@click.option(
+    "--milestones",
+    callback=_read_by(_epochs),
+    help="Epochs after which the rate falls, or none.  [default: fnn none, else 50,150]",
+)
+@click.option("--decay", type=float, default=0.1, show_default=True, help="Factor of the rate at a milestone.")
+@click.option("--warmup", type=int, help="Epochs in which the rate rises from 0.  [default: as the paper; 0]")
+@click.option("--augment/--no-augment", default=None, help="Crop, flip, AutoAugment.  [default: as the paper]")
+@click.option(
+    "--jacobian-at",
+    default="0,last",
+    show_default=True,
+    callback=_read_by(_epochs_or_last),
+    help="Epochs at which the network's Jacobian is measured; 0 is before training; none.",
+)
+@click.option("--jacobian-inputs", type=int, default=8, show_default=True, help="Test images at which it is.")
+@click.option("--dtype", default="float32", show_default=True, help="float32 or float64.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--deterministic", is_flag=True, help="On a GPU too, the same numbers every time; slower there.")
+@click.option("--resume", is_flag=True, help="Go on with the run in -o, with its settings.")
+@folder_options
+@click.pass_context
+def train(
+    ctx: click.Context,
+    /,
+    data_folder: str | None,
+    download: bool,
+    device: str,
+    deterministic: bool,
+    resume: bool,
+    as_json: bool | None,
+    output: str | None,
+    **asked: Any,
+) -> None:
+    """Train a sparse network on real data, and tell of every epoch.
+
+    An epoch is a row; epoch 0 is the network before training. Rows with a Jacobian tell the singular values of d
+    outputs / d inputs at test images. Masks stay exactly zero. All random numbers come of --seed.
+
+    -o names a folder: settings.json, metrics.jsonl (the rows), last.safetensors (replaced after each epoch; --resume
+    goes on from it, to the result of an uninterrupted run) and final.safetensors, the trained weights, dense with exact
+    zeros, for torch and `sao audit`. Needs scikit-learn for the digits: pip install 'sao-cli[train]'.
+
+    Example: sao train --data digits --depth 50 --method sao --d 4 --activation tanh --epochs 20 -o run/
+    """
+    from sao_cli.cli.run_folder import RunFolder
+    from sao_cli.nets.training.data import load_data
+    from sao_cli.nets.training.loop import Training
+    from sao_cli.nets.training.settings import TrainingSettings
+
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for; read when it is loaded
+    talk: Talk = ctx.ensure_object(Talk)
+    folder = RunFolder(output) if output is not None else None
+    if resume:
+        settings, of_run = _settings_of_run(ctx, folder, asked)
+        data_folder = of_run if data_folder is None else data_folder
+    else:
+        settings = TrainingSettings(**asked).resolved()
+        if folder is not None:
+            folder.require_free()
+    data = load_data(settings, data_folder, download, talk)
+    training = Training(settings, data, device=device, deterministic=deterministic, progress=talk)
+    if device == "auto" and training.device.type != "cpu":
+        talk.say(f"training on {training.device}")
+    told: dict[str, Any] = {"as_json": as_json, "output": None, "columns": COLUMNS, "spare": SPARE}
+    if folder is None:
+        talk.say("nothing but the rows is kept; -o FOLDER keeps the network, and what --resume goes on from")
+        emit("train", settings.seed, (row.to_dict() for row in training.epochs()), **told)
+        return
+    if resume:
+        folder.restore(training)
+    else:
+        folder.begin(settings, data_folder)
+    with folder.telling(training, talk):
+        emit("train", settings.seed, folder.epochs(training), **told)
+    talk.say(f"the trained network is in {folder.path}/final.safetensors")
+
+
+def _settings_of_run(
+    ctx: click.Context, folder: "RunFolder | None", asked: dict[str, Any]
+) -> "tuple[TrainingSettings, str | None]":
+    """The settings, and the folder of the data, of the run to resume; what the command line names must be the same."""
+    from sao_cli.cli.run_folder import require_same
+
+    if folder is None:
+        raise click.UsageError("--resume goes on with the run in a folder; name it by -o")
+    settings, data_folder = folder.settings()
+    given = click.core.ParameterSource.COMMANDLINE
+    require_same({name: asked[name] for name in asked if ctx.get_parameter_source(name) == given}, settings)
+    return settings, data_folder

@@ -1,0 +1,307 @@
+"""A training run: epochs in a fixed order, each with a row of what it measured."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sao_cli.errors import FormatError, MemoryLimitError, SaoError
+from sao_cli.memory import require_memory
+from sao_cli.nets.devices import find_device, full_precision
+from sao_cli.nets.module_jacobian import jacobian_spectrum
+from sao_cli.nets.training.data import Batches, Dataset
+from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
+from sao_cli.nets.training.resume import TrainingState, restore_, state_tensors
+from sao_cli.nets.training.settings import TrainingSettings, learning_rate
+from sao_cli.progress import Progress, silent
+from sao_cli.results import Report
+from sao_cli.threads import SMALL
+
+
+class DivergedError(SaoError):
+    """Training whose loss is no longer a finite number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputOutputJacobian(Report):
+    """The singular values of d outputs / d inputs of a network at some test images; see jacobian_spectrum.
+
+    Over the min(m, n) values of each of `inputs` Jacobians (m, n), biases and all layers counted, all together.
+    `log10_sigma_min` is None, and `reason` says why, where the least can't be told from zero.
+    """
+
+    inputs: int
+    m: int
+    n: int
+    mean: float
+    variance: float
+    log10_sigma_max: float | None
+    log10_sigma_min: float | None
+    rank: float | None
+    participation: float
+    condition: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow(Report):
+    """One epoch of training. Epoch 0 is the network before any.
+
+    `phase` is "train", or "finetune" after pruning, whose epochs count on. `train_loss` (cross-entropy) and
+    `train_accuracy` are means over the epoch's samples, each before its batch was learnt from; those of epoch 0 are of
+    all training images. `test_loss` and `test_accuracy` are after the epoch. Accuracies are fractions. `learning_rate`
+    is the last step's, None in epoch 0. `sparsity` is of all weight matrices and kernels that the method may make
+    sparse. `seconds` of wall clock are for training and testing, without the Jacobian.
+    """
+
+    data: str
+    arch: str
+    method: str
+    depth: int
+    width: int
+    phase: str
+    epoch: int
+    epochs: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    learning_rate: float | None
+    sparsity: float
+    seconds: float
+    jacobian: InputOutputJacobian | None
+
+
+class Training:
+    """A network, its data, and where the training stands.
+
+    `settings` are resolved first. The network is built on the CPU, the same for every device, and moved to `device`,
+    torch's name of one or "auto". With `deterministic` torch takes deterministic algorithms alone, which on a GPU are
+    slower; on a CPU every run is deterministic for one number of threads.
+
+    The loss is cross-entropy, the optimizer SGD with momentum and weight decay on all parameters, biases too.
+    `rows` are those of the epochs done, as dictionaries; `model` is the network.
+
+    >>> from sao_cli.nets.training.data import load_data
+    >>> settings = TrainingSettings(depth=3, width=16, epochs=1)
+    >>> training = Training(settings, load_data(settings), device="cpu")
+    >>> [row.epoch for row in training.epochs()]
+    [0, 1]
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        data: Dataset,
+        *,
+        device: str = "auto",
+        deterministic: bool = False,
+        progress: Progress = silent,
+    ) -> None:
+        self.settings = settings = settings.resolved()
+        self.device = find_device(device, settings.dtype)
+        self._deterministic, self._progress = deterministic, progress
+        self._batches = Batches(data, settings, self.device)
+        self.model = build_model(settings, data.channels, data.side, data.classes)
+        _require_training_memory(self.model, self.device)
+        if settings.method.endswith("-s"):
+            prune_(self.model, settings)
+        self.model.to(self.device)
+        self._begin()
+        self.rows: list[dict[str, Any]] = []
+
+    def epochs(self) -> Iterator[EpochRow]:
+        """The rows of the epochs to come, each trained when it is asked for; epoch 0 first.
+
+        At the end all weights that a mask excludes are looked at: RuntimeError where one is not exactly 0.
+        Raises DivergedError, with the model of no further use, where a loss is not finite, and MemoryLimitError where
+        a GPU's memory runs out.
+        """
+        while len(self.rows) <= self.settings.total_epochs:
+            try:
+                row = self._row(len(self.rows))
+            except torch.OutOfMemoryError as error:
+                raise MemoryLimitError(
+                    f"{self.device} has no room to train this network on {self.settings.batch_size} images at once; "
+                    "choose a smaller batch size, a smaller network, or the cpu"
+                ) from error
+            self.rows.append(row.to_dict())
+            yield row
+        require_zeros(self.model, self._kept)
+
+    def state(self) -> TrainingState:
+        """What restore needs. Its tensors are the network's own: keep copies before the next epoch."""
+        return TrainingState(state_tensors(self.model, self._optimizer), list(self.rows))
+
+    def restore(self, tensors: Mapping[str, NDArray[Any]], rows: list[dict[str, Any]]) -> None:
+        """Go on from a state of the same settings: its tensors, as arrays, and its rows.
+
+        On a CPU, with as many threads, what follows is what an uninterrupted run has, to the last bit. Raises
+        FormatError for the state of another network, and for more epochs than the settings have.
+        """
+        if len(rows) > self.settings.total_epochs + 1:
+            raise FormatError(f"the checkpoint has {len(rows) - 1} epochs done, of {self.settings.total_epochs}")
+        self._optimizer = restore_(self.model, self._new_optimizer, tensors)
+        if self.settings.finetunes:  # the masks of all others follow from the settings, whatever the state has
+            self._kept = kept_places(self.model)
+        self.rows = list(rows)
+
+    def _begin(self) -> None:
+        """Begin a phase: with the masks that there are now, and without momentum."""
+        self._kept = kept_places(self.model)
+        self._optimizer = self._new_optimizer()
+
+    def _new_optimizer(self) -> Any:
+        assert self.settings.weight_decay is not None
+        told = {"momentum": self.settings.momentum, "weight_decay": self.settings.weight_decay}
+        return torch.optim.SGD(self.model.parameters(), lr=self.settings.learning_rate, **told)
+
+    def _row(self, epoch: int) -> EpochRow:
+        """Train one epoch, or none for epoch 0, and measure."""
+        settings = self.settings
+        assert settings.epochs is not None
+        assert settings.depth is not None
+        assert settings.width is not None
+        finetune = settings.finetunes and epoch > settings.epochs
+        with self._arithmetic():
+            measured = self._epoch(epoch, settings.epochs if finetune else 0)
+        return EpochRow(
+            data=settings.data,
+            arch=settings.arch,
+            method=settings.method,
+            depth=settings.depth,
+            width=settings.width,
+            phase="finetune" if finetune else "train",
+            epoch=epoch,
+            epochs=settings.total_epochs,
+            sparsity=self._sparsity(),
+            jacobian=self._jacobian() if epoch in settings.jacobian_epochs else None,
+            **measured,
+        )
+
+    def _epoch(self, epoch: int, before: int) -> dict[str, Any]:
+        """What one epoch of a phase measures, which `before` epochs came before. The second phase begins by pruning."""
+        start = time.perf_counter()
+        if before and epoch == before + 1:
+            prune_(self.model, self.settings)
+            self._begin()
+        if epoch:
+            train_loss, train_accuracy, rate = self._train(epoch, before)
+        else:
+            (train_loss, train_accuracy), rate = self._measured(self._batches.all_train()), None
+        test_loss, test_accuracy = self._measured(self._batches.test())
+        for kind, loss in (("training", train_loss), ("test", test_loss)):
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"epoch {epoch}: the {kind} loss is {loss}, so training diverged; lower the learning rate "
+                    f"({self.settings.learning_rate:g}) or the gain ({self.settings.gain:g})"
+                )
+        return {
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+            "learning_rate": rate,
+            "seconds": time.perf_counter() - start,
+        }
+
+    def _train(self, epoch: int, before: int) -> tuple[float, float, float]:
+        """(mean loss, accuracy, last learning rate) of one epoch of learning; `before` epochs came before its phase."""
+        tally, rate, count = _Tally(self.device), 0.0, self._batches.count
+        what = (
+            f"test accuracy {self.rows[-1]['test_accuracy']:.3f}; epoch {epoch} of {self.settings.total_epochs}, batch"
+        )
+        self.model.train()
+        for step, (x, labels) in enumerate(self._batches.train(epoch)):
+            self._progress(what, step, count)
+            rate = learning_rate(self.settings, epoch - before - 1 + step / count)
+            self._optimizer.param_groups[0]["lr"] = rate
+            scores = self.model(x)
+            loss = cross_entropy(scores, labels)
+            self._optimizer.zero_grad()
+            loss.backward()
+            self._optimizer.step()
+            tally.add(scores, labels, loss)
+        return *tally.means(), rate
+
+    def _measured(self, batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+        """Mean loss and accuracy, without learning."""
+        tally = _Tally(self.device)
+        self.model.eval()
+        with torch.no_grad():
+            for x, labels in batches:
+                scores = self.model(x)
+                tally.add(scores, labels, cross_entropy(scores, labels))
+        return tally.means()
+
+    def _sparsity(self) -> float:
+        size = sum(places.size for places in self._kept.values())
+        return 1 - sum(int(places.sum()) for places in self._kept.values()) / size if size else 0.0
+
+    def _jacobian(self) -> InputOutputJacobian:
+        self.model.eval()
+        found = jacobian_spectrum(
+            self.model, self._batches.probes(self.settings.jacobian_inputs), batched=True, progress=self._progress
+        )
+        least, told = found.sigma_min, found.rank == min(found.m, found.n)
+        return InputOutputJacobian(
+            inputs=found.inputs,
+            m=found.m,
+            n=found.n,
+            mean=found.mean,
+            variance=found.variance,
+            log10_sigma_max=math.log10(found.sigma_max) if found.sigma_max else None,
+            log10_sigma_min=math.log10(least) if least and told else None,
+            rank=found.rank,
+            participation=found.participation,
+            condition=found.condition,
+            reason=found.reason,
+        )
+
+    @contextlib.contextmanager
+    def _arithmetic(self) -> Iterator[None]:
+        """float32 products that are float32's, threads that pay, and deterministic algorithms where they are wanted."""
+        side = self.settings.width if self.settings.arch == "fnn" else SMALL + 1
+        assert side is not None
+        before = torch.are_deterministic_algorithms_enabled()
+        if self._deterministic:
+            torch.use_deterministic_algorithms(True)
+        try:
+            with full_precision(side):
+                yield
+        finally:
+            torch.use_deterministic_algorithms(before)
+
+
+class _Tally:
+    """Sums over samples, kept on the device, so that a GPU need not be waited for at each batch."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._loss = torch.zeros((), device=device, dtype=torch.float64 if device.type != "mps" else torch.float32)
+        self._right = torch.zeros((), device=device, dtype=torch.int64)
+        self._count = 0
+
+    def add(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """A batch, its scores (B, classes) and its mean loss."""
+        self._loss += loss.detach() * len(labels)
+        self._right += (scores.detach().argmax(dim=1) == labels).sum()
+        self._count += len(labels)
+
+    def means(self) -> tuple[float, float]:
+        """Loss and accuracy of one sample on the average."""
+        return float(self._loss) / self._count, float(self._right) / self._count
+
+
+def _require_training_memory(model: nn.Module, device: torch.device) -> None:
+    if device.type == "cpu":
+        held = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        require_memory(3 * held, "gradients, momentum and masked copies of the weights", "choose a smaller network")

@@ -1,0 +1,171 @@
+"""What the methods' names mean: how a network is made, and how and when it is pruned."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from sao_cli.errors import SaoWarning
+from sao_cli.masks.degrees import kept_entries
+from sao_cli.masks.lrp import lrp_mask
+from sao_cli.nets.cnn import CNN
+from sao_cli.nets.linear import SparseLinear
+from sao_cli.nets.lipconvnet import LipConvNet
+from sao_cli.nets.network import FNN
+from sao_cli.nets.sparse_model import effective_weight
+from sao_cli.nets.training.settings import PRUNED, TrainingSettings
+from sao_cli.weights.pruning import keep_largest
+
+Kept = dict[str, NDArray[np.bool_]]
+
+
+def build_model(settings: TrainingSettings, channels: int, side: int, classes: int) -> nn.Module:
+    """The network of `settings`, resolved ones, as it is before training, for images (channels, side, side).
+
+    The FNN for digits has the widths 64, `width` ... `width`, 10: the paper's without its two layers that narrow 1024
+    inputs down to 256. For other data they are there: inputs, 2 `width`, `width` ... `width`, classes, which is SAO's
+    Table 1 for images of 1024 pixels. Its CNN on cifar100 and cinic10 ends as the paper's does, without pooling.
+
+    A method of PRUNED is dense and orthogonal here; prune_ makes it sparse. Raises what the networks raise.
+
+    >>> settings = TrainingSettings(depth=3, width=16).resolved()
+    >>> build_model(settings, channels=1, side=8, classes=10).widths
+    [64, 16, 16, 16, 10]
+    """
+    method = "dense" if settings.method in PRUNED else settings.method
+    assert settings.depth is not None
+    assert settings.width is not None
+    target = {"degree": settings.d, "sparsity": settings.sparsity} if method != "dense" else {}
+    told = {**target, "seed": settings.seed, "dtype": getattr(torch, settings.dtype)}
+    if settings.arch == "lipconvnet":
+        if method == "sao" and settings.d is None and settings.sparsity is None:
+            told["degree"] = 4
+        return LipConvNet(settings.depth, image=side, channels=channels, classes=classes, base=settings.width, **told)
+    told |= {"method": method, "layers": settings.layers, "activation": settings.activation, "gain": settings.gain}
+    if settings.arch == "cnn":
+        form = settings.data if settings.data in ("cinic10", "cifar100") else "cifar10"
+        return CNN(settings.depth, settings.width, form=form, image=side, channels=channels, classes=classes, **told)
+    inputs = channels * side**2
+    narrowing = [] if settings.data == "digits" else [2 * settings.width]
+    return FNN(settings.depth, [inputs, *narrowing, settings.width, classes], **told)
+
+
+def prune_(model: nn.Module, settings: TrainingSettings) -> None:
+    """Prune `model`, an FNN or a CNN, in place by the method of `settings`, one of PRUNED (SAO, section III-E).
+
+    lmp keeps the largest magnitudes of each layer, gmp the largest of all layers together, lrp random places: as many
+    of each layer as `kept_entries` has, for gmp their sum. In a CNN these are whole kernels by their Frobenius norm.
+    The first and the last layer stay dense. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0. Of
+    a dense network fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells of layers of which
+    nothing is left. O(weights).
+
+    >>> settings = TrainingSettings(method="lmp-s", depth=3, width=16).resolved()
+    >>> model = build_model(settings, 1, 8, 10)
+    >>> prune_(model, settings)
+    >>> [int(layer.weight_mask.sum()) for layer in prunable(model)]
+    [64, 64]
+    """
+    layers = prunable(model)
+    sizes = [(layer.weight.shape[0], layer.weight.shape[1]) for layer in layers]
+    counts = [kept_entries(m, n, d=settings.d, sparsity=settings.sparsity) for m, n in sizes]
+    rule = settings.method.removesuffix("-s").removesuffix("-t")
+    if rule == "lrp":
+        kept = [
+            lrp_mask(*size, count, seed=settings.seed, layer=layer).to_dense()
+            for layer, (size, count) in enumerate(zip(sizes, counts, strict=True), 1)
+        ]
+    elif rule == "lmp":
+        kept = [_largest([_magnitudes(layer)], count)[0] for layer, count in zip(layers, counts, strict=True)]
+    else:
+        kept = _largest([_magnitudes(layer) for layer in layers], sum(counts))
+        _warn_of_collapse(kept)
+    for layer, mask in zip(layers, kept, strict=True):
+        mask_(layer, torch.from_numpy(mask))
+
+
+def prunable(model: nn.Module) -> list[nn.Module]:
+    """The layers that are sparse or may be pruned, first layer first: the first and the last of an FNN or CNN are not.
+
+    Of a LipConvNet, whose layers are computed from their parameters, there are none.
+    """
+    if isinstance(model, LipConvNet):
+        return []
+    layers = list(model.net)[::2]
+    return layers[1:-1] if isinstance(model, FNN) else layers[1:]
+
+
+def mask_(layer: nn.Module, kept: Tensor) -> None:
+    """Mask an nn.Linear or convolution by torch.nn.utils.prune where `kept` (m, n), booleans, is False."""
+    shape = layer.weight.shape
+    mask = kept.view(*shape[:2], *[1] * (len(shape) - 2)).expand(shape).to(layer.weight.device)
+    with torch.no_grad():
+        layer.weight.mul_(mask)
+        prune.custom_from_mask(layer, "weight", mask)
+
+
+def kept_places(model: nn.Module) -> Kept:
+    """Where each of the prunable layers may have weights, (m, n) booleans by the layer's name.
+
+    By its mask or its blocks' places, not by its values. O(weights).
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+    return {names[id(layer)]: _kept(layer) for layer in prunable(model)}
+
+
+def require_zeros(model: nn.Module, kept: Kept) -> None:
+    """Raise RuntimeError, which is a bug and never the user's fault, where a weight outside `kept` is not exactly 0."""
+    modules = dict(model.named_modules())
+    for name, places in kept.items():
+        weight = dense_weight_of(modules[name]).cpu().numpy()
+        outside = np.count_nonzero(weight[~places])
+        if outside:
+            raise RuntimeError(f"{outside} weights of layer {name!r} that its mask excludes are not zero")
+
+
+def dense_weight_of(layer: nn.Module) -> Tensor:
+    """The weight that the layer's next forward uses as a dense tensor, detached, with exact zeros."""
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        return effective_weight(layer)
+    dense: Tensor = layer.to_dense().detach()
+    return dense
+
+
+def _kept(layer: nn.Module) -> NDArray[np.bool_]:
+    if hasattr(layer, "weight_mask"):
+        mask = layer.weight_mask.flatten(2).any(-1) if layer.weight_mask.ndim > 2 else layer.weight_mask != 0
+        return np.asarray(mask.cpu().numpy())
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        return np.ones(layer.weight.shape[:2], dtype=bool)
+    if isinstance(layer, SparseLinear):
+        kept = np.zeros((layer.out_features, layer.in_features), dtype=bool)
+        np.put_along_axis(kept, layer.entries()[0].cpu().numpy(), True, axis=1)
+        return kept
+    return np.asarray(layer.to_kernel().mask.to_dense())
+
+
+def _magnitudes(layer: nn.Module) -> NDArray[np.float64]:
+    """(m, n) |w|, or the Frobenius norms of kernels."""
+    weight = effective_weight(layer).cpu().double()
+    return np.asarray((weight.abs() if weight.ndim == 2 else weight.flatten(2).norm(dim=2)).numpy())
+
+
+def _largest(magnitudes: Sequence[NDArray[np.float64]], count: int) -> list[NDArray[np.bool_]]:
+    """Where the `count` largest of all the magnitudes are, matrix by matrix; of equal ones the first."""
+    flat = np.concatenate([one.reshape(-1) for one in magnitudes])
+    kept = np.zeros(flat.size, dtype=bool)
+    kept[keep_largest(flat, count)] = True
+    ends = np.cumsum([one.size for one in magnitudes])[:-1]
+    return [part.reshape(one.shape) for part, one in zip(np.split(kept, ends), magnitudes, strict=True)]
+
+
+def _warn_of_collapse(kept: Sequence[NDArray[np.bool_]]) -> None:
+    empty = [str(layer) for layer, mask in enumerate(kept, 2) if not mask.any()]
+    if empty:
+        text = f"pruning left nothing of {len(empty)} layers, the first of them layer {empty[0]}; no signal passes"
+        warnings.warn(text, SaoWarning, stacklevel=3)

@@ -1,0 +1,251 @@
+"""Every setting of a training run, and what the paper has where it is left open."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from sao_cli.errors import FormatError, SaoError, unknown_name
+from sao_cli.measure.activations import check_activation
+
+DATA = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cinic10")
+AUGMENTED = ("cifar10", "cifar100", "cinic10")  # with the convolutional networks (SAO, section III-D.1)
+ARCHITECTURES = ("fnn", "cnn", "lipconvnet")
+LAYERS = ("masked", "blocks")
+SCHEDULES = ("steps", "cosine")
+DTYPES = ("float32", "float64")
+
+CHOSEN = ("dense", "sao", "rg-n", "rg-u", "rg-s", "ramanujan", "eoi")  # made as they are, and trained
+PRUNED = ("lmp-s", "lmp-t", "gmp-s", "gmp-t", "lrp-s", "lrp-t")  # dense, and pruned before training or after it
+METHODS = {
+    "fnn": (*CHOSEN, *PRUNED),
+    "cnn": ("dense", "sao", "rg-n", "rg-u", "rg-s", *PRUNED),
+    "lipconvnet": ("dense", "sao"),  # its layers are orthogonal by construction
+}
+
+# 20 epochs of digits are 460 steps, where 100 of MNIST are 47,000 (128 images each): 1e-4 would leave them at chance.
+LEAST_DIGITS_RATE = 1e-3
+
+_DEPTHS = {"fnn": 50, "cnn": 32, "lipconvnet": 5}  # the least of each in the paper
+_WIDTHS = {"fnn": 256, "cnn": 32, "lipconvnet": 32}
+_RATES: dict[str, dict[float, float]] = {  # depth: learning rate (SAO, Tables 2 and 3)
+    "fnn": {60: 1e-2, 200: 1e-3, 400: 1e-3, 600: 1e-4, 800: 1e-4, 1000: 1e-4},
+    "cnn": {32: 1e-2, 128: 1e-3, 256: 1e-3, 512: 1e-4, 768: 1e-4},
+    "lipconvnet": {math.inf: 1e-2},
+}
+_WARMUPS = {"relu": 768, "tanh": 512}  # the depths from which the paper's CNNs have 10 epochs of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What to train and how. None stands for the paper's choice, or for ours where it has none; resolved() fills it in.
+
+    - `data`, one of DATA; `arch`, one of ARCHITECTURES; `method`, one of METHODS[arch]. The suffix -s prunes the dense
+      orthogonal network before training, -t after it, and then finetunes for as long (SAO, Fig. 1).
+    - `depth` N and `width`: 50 and 256 for the FNN, 32 and 32 for the CNN, 5 and 32 (channels of the first block) for
+      LipConvNet. `d` or `sparsity` fixes the density; by neither it is the feasible degree nearest to 4.
+    - `activation`: tanh, but relu for a CNN on cifar100 and cinic10, as in the paper; LipConvNet has MaxMin alone.
+      `gain`: 1.1 for the FNN, else 1; with 1000 layers 1.03 reaches 86 % on the digits in one epoch, 1.1 none above
+      chance in eight. `layers`, one of LAYERS: "blocks" holds the weights of an SAO layer alone and is the default for
+      `sao`; "masked" is what all methods can be.
+    - `epochs`: 20 for digits (ours), 100 for the FNN, 200 for the others (for the CNN our reading: the paper names the
+      150th epoch). `batch_size`: 64 for digits, else 128 (ours; the paper has none).
+    - `learning_rate`: of Tables 2 and 3, where a depth between two has the deeper one's, for digits 1e-3 at least
+      (ours: they are 460 steps, and the paper's MNIST 47,000 of 128 images); 0.01 for LipConvNet.
+      `momentum` 0.9; `weight_decay` 1e-4, for LipConvNet 5e-4. `schedule` "steps" multiplies the rate by `decay` after
+      each of the epochs `milestones`: 50 and 150, none for the FNN. "cosine" and `warmup` epochs are the default
+      of CNNs where the paper has them: 10 epochs from depth 512 with tanh and 768 with relu, one for cifar100 and
+      cinic10.
+    - `augment`: random crops, flips and AutoAugment, where the paper has them: convolutions on cifar and cinic data.
+    - `jacobian_at`: epochs at which the input-output Jacobian is measured, whole numbers and "last", at
+      `jacobian_inputs` images of the test set (ours).
+
+    >>> TrainingSettings(depth=200).resolved().learning_rate
+    0.001
+    """
+
+    data: str = "digits"
+    arch: str = "fnn"
+    method: str = "sao"
+    depth: int | None = None
+    width: int | None = None
+    d: int | None = None
+    sparsity: float | None = None
+    activation: str | None = None
+    gain: float | None = None
+    layers: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float | None = None
+    schedule: str | None = None
+    milestones: tuple[int, ...] | None = None
+    decay: float = 0.1
+    warmup: int | None = None
+    augment: bool | None = None
+    jacobian_at: tuple[int | str, ...] = (0, "last")
+    jacobian_inputs: int = 8
+    dtype: str = "float32"
+    seed: int = 0
+
+    def resolved(self) -> TrainingSettings:
+        """The same settings with every None filled in, but `d` and `sparsity`, and LipConvNet's activation.
+
+        Raises SaoError for unknown names, for numbers out of range, and for options that do not go together.
+        """
+        self._check_names()
+        depth = _DEPTHS[self.arch] if self.depth is None else self.depth
+        activation = self.activation
+        if activation is None and self.arch != "lipconvnet":
+            activation = "relu" if self.arch == "cnn" and self.data in ("cifar100", "cinic10") else "tanh"
+        warmup, schedule = _paper_schedule(self.arch, self.data, depth, activation)
+        digits = self.data == "digits"
+        chosen: dict[str, Any] = {
+            "depth": depth,
+            "width": _WIDTHS[self.arch],
+            "activation": activation,
+            "gain": 1.1 if self.arch == "fnn" else 1.0,
+            "layers": "blocks" if self.method == "sao" and self.arch != "lipconvnet" else "masked",
+            "epochs": 20 if digits else 100 if self.arch == "fnn" else 200,
+            "batch_size": 64 if digits else 128,
+            "learning_rate": max(paper_rate(self.arch, depth), LEAST_DIGITS_RATE if digits else 0.0),
+            "weight_decay": 5e-4 if self.arch == "lipconvnet" else 1e-4,
+            "schedule": schedule,
+            "milestones": () if self.arch == "fnn" else (50, 150),
+            "warmup": warmup,
+            "augment": self.arch != "fnn" and self.data in AUGMENTED,
+        }
+        filled = replace(self, **{name: told for name, told in chosen.items() if getattr(self, name) is None})
+        filled._check_numbers()
+        filled._check_together()
+        return filled
+
+    @property
+    def finetunes(self) -> bool:
+        """Whether the network is trained, pruned and trained again."""
+        return self.method.endswith("-t")
+
+    @property
+    def total_epochs(self) -> int:
+        """The epochs of all phases together."""
+        assert self.epochs is not None
+        return self.epochs * (2 if self.finetunes else 1)
+
+    @property
+    def jacobian_epochs(self) -> set[int]:
+        """The epochs at which the Jacobian is measured, as numbers."""
+        return {self.total_epochs if at == "last" else int(at) for at in self.jacobian_at}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON has them; from_dict reads them back."""
+        return {name: list(told) if isinstance(told, tuple) else told for name, told in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> TrainingSettings:
+        """The settings that to_dict gave. Raises FormatError for names that are no settings.
+
+        >>> TrainingSettings.from_dict(TrainingSettings(d=2).to_dict()) == TrainingSettings(d=2)
+        True
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(told.keys() - known):
+            raise FormatError(unknown_name("unknown setting", unknown[0], sorted(known)))
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
+        }
+        return cls(**values)
+
+    def _check_names(self) -> None:
+        for name, known in (("data", DATA), ("arch", ARCHITECTURES), ("dtype", DTYPES)):
+            if getattr(self, name) not in known:
+                raise SaoError(unknown_name(f"unknown {name}", getattr(self, name), known))
+        for name, known in (("layers", LAYERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in (None, *known):
+                raise SaoError(unknown_name(f"unknown {name}", getattr(self, name), known))
+        if self.method not in METHODS["fnn"]:
+            hint = "; pruning is -s, before training, or -t, after it" if f"{self.method}-s" in PRUNED else ""
+            raise SaoError(unknown_name("unknown method", self.method, METHODS["fnn"]) + hint)
+        if self.method not in METHODS[self.arch]:
+            raise SaoError(f"method {self.method!r} is none of a {self.arch}'s, {', '.join(METHODS[self.arch])}")
+        if self.activation is not None:
+            check_activation(self.activation)
+
+    def _check_numbers(self) -> None:
+        for name, least in (("depth", 1), ("width", 1), ("epochs", 0), ("batch_size", 1), ("warmup", 0)):
+            _require(getattr(self, name) >= least, name, getattr(self, name), f"a whole number from {least}")
+        _require(self.jacobian_inputs >= 1, "jacobian_inputs", self.jacobian_inputs, "a whole number from 1")
+        _require(self.seed >= 0, "seed", self.seed, "a whole number from 0")
+        for name in ("gain", "learning_rate"):
+            number = getattr(self, name)
+            _require(math.isfinite(number) and number > 0, name, number, "a positive finite number")
+        decay = self.weight_decay
+        _require(decay is not None and math.isfinite(decay) and decay >= 0, "weight_decay", decay, "from 0, finite")
+        _require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
+        _require(0 < self.decay <= 1, "decay", self.decay, "above 0, and at most 1")
+        assert self.milestones is not None
+        _require(all(one >= 1 for one in self.milestones), "milestones", self.milestones, "epochs from 1")
+        for at in self.jacobian_at:
+            there = at == "last" or (isinstance(at, int) and 0 <= at <= self.total_epochs)
+            _require(there, "jacobian_at", at, f'an epoch from 0 to {self.total_epochs}, or "last"')
+
+    def _check_together(self) -> None:
+        if self.d is not None and self.sparsity is not None:
+            raise SaoError("d and sparsity each fix the density; give one of them")
+        if self.method == "dense" and (self.d is not None or self.sparsity is not None):
+            raise SaoError("a dense network has no degree and no sparsity; leave them out, or choose another method")
+        if self.layers == "blocks" and (self.method != "sao" or self.arch == "lipconvnet"):
+            raise SaoError('layers "blocks" are of method sao in an fnn or a cnn; choose "masked"')
+        if self.arch == "lipconvnet" and self.activation is not None:
+            raise SaoError(f"LipConvNet's activation is MaxMin, not {self.activation!r}; leave it out")
+        if self.arch == "lipconvnet" and self.gain != 1:
+            raise SaoError(f"gain {self.gain}: LipConvNet's layers are orthogonal, and have gain 1")
+        if self.augment and self.data not in AUGMENTED:
+            raise SaoError(f"augmentation is for {', '.join(AUGMENTED)}, not for {self.data!r}")
+
+
+def paper_rate(arch: str, depth: int) -> float:
+    """The initial learning rate of SAO's Tables 2 and 3: of the first depth there that is not below `depth`.
+
+    >>> paper_rate("fnn", 50), paper_rate("fnn", 61), paper_rate("cnn", 2000)
+    (0.01, 0.001, 0.0001)
+    """
+    rates = _RATES[arch]
+    return next((rate for listed, rate in rates.items() if depth <= listed), min(rates.values()))
+
+
+def learning_rate(settings: TrainingSettings, epoch: float) -> float:
+    """The learning rate after `epoch` of the epochs of a phase, a fraction of one too (2.5: half of the third is done).
+
+    It rises linearly from 0 in the first `warmup` epochs. Then "steps" multiplies it by `decay` at each milestone that
+    has passed; "cosine" has (1 + cos(pi t)) / 2 of it, t the part that has passed of the epochs after the warm-up
+    (Loshchilov and Hutter, ICLR 2017). `settings` are resolved ones.
+
+    >>> [learning_rate(TrainingSettings(milestones=(1,)).resolved(), epoch) for epoch in (0, 1)]
+    [0.01, 0.001]
+    """
+    rate, warmup = settings.learning_rate, settings.warmup
+    assert rate is not None
+    assert warmup is not None
+    assert settings.milestones is not None
+    assert settings.epochs is not None
+    if epoch < warmup:
+        return rate * epoch / warmup
+    if settings.schedule == "cosine":
+        return rate * (1 + math.cos(math.pi * (epoch - warmup) / max(settings.epochs - warmup, 1))) / 2
+    return rate * settings.decay ** sum(epoch >= one for one in settings.milestones)
+
+
+def _paper_schedule(arch: str, data: str, depth: int, activation: str | None) -> tuple[int, str]:
+    """Epochs of warm-up, and the schedule (SAO, section III-D.1)."""
+    if arch == "cnn" and data in ("cifar100", "cinic10"):
+        return 1, "cosine"
+    if arch == "cnn" and depth >= _WARMUPS.get(activation or "", math.inf):
+        return 10, "cosine"
+    return 0, "steps"
+
+
+def _require(holds: bool, name: str, value: Any, rule: str) -> None:
+    if not holds:
+        raise SaoError(f"{name} {value}: it is {rule}")

@@ -1,0 +1,107 @@
+"""Data sets that torchvision reads from a local folder, and the augmentation that the paper has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sao_cli.errors import FileError, SaoError
+from sao_cli.memory import require_memory
+from sao_cli.progress import Progress
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+_CLASSES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+_MARGIN = 4  # of random crops, as is usual for CIFAR; the paper does not tell
+
+
+def load_images(
+    name: str, folder: str | None, download: bool, progress: Progress
+) -> tuple[int, Images, Labels, Images, Labels]:
+    """(classes, training images, their labels, test images, their labels) of a data set in `folder`.
+
+    Images are (count, channels, side, side). cinic10 is a folder of `train` and `test`, each with a folder of images
+    for each class, as its authors publish it. Raises SaoError without torchvision, FileError where the data are not
+    there or can't be read.
+    """
+    if folder is None:
+        raise SaoError(f"{name} is read from a local folder; name it by --data-folder")
+    torchvision = _torchvision()
+    if name == "cinic10":
+        if download:
+            raise SaoError("torchvision can't fetch cinic10; unpack its archive, and name the folder by --data-folder")
+        parts = [_folder_images(torchvision, Path(folder) / part, progress) for part in ("train", "test")]
+    else:
+        parts = [_known(torchvision, name, folder, train, download) for train in (True, False)]
+    (images, labels), (test_images, test_labels) = parts
+    return int(labels.max()) + 1, images, labels, test_images, test_labels
+
+
+def augmented(images: Images, rng: np.random.Generator) -> Images:
+    """The images, each shifted by up to 4 pixels, mirrored half the times, and changed by AutoAugment for CIFAR-10.
+
+    Random crop, random horizontal flip and AutoAugment (SAO, section III-D.1). torch's random state is left alone.
+    """
+    count, _, side, _ = images.shape
+    margin = [(0, 0), (0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN)]
+    wide = np.pad(images, margin)
+    shifts = rng.integers(0, 2 * _MARGIN + 1, size=(count, 2))
+    mirrored = rng.random(count) < 0.5
+    cut = np.stack([one[:, y : y + side, x : x + side] for one, (y, x) in zip(wide, shifts.tolist(), strict=True)])
+    cut[mirrored] = cut[mirrored][..., ::-1]
+    transforms = _torchvision().transforms
+    policy = transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63 - 1)))
+        changed = [policy(one) for one in torch.from_numpy(cut)]
+    return np.asarray(torch.stack(changed).numpy())
+
+
+def _torchvision() -> Any:
+    try:
+        import torchvision
+    except ImportError as error:
+        raise SaoError("torchvision reads these data, and is not there: pip install 'sao-cli[vision]'") from error
+    except (RuntimeError, OSError) as error:  # what a build for another torch raises
+        reason = " ".join(str(error).split())[:100]
+        raise SaoError(
+            f"torchvision can't be loaded: {reason}; install the version that goes with torch {torch.__version__}"
+        ) from error
+    return torchvision
+
+
+def _known(torchvision: Any, name: str, folder: str, train: bool, download: bool) -> tuple[Images, Labels]:
+    try:
+        found = getattr(torchvision.datasets, _CLASSES[name])(folder, train=train, download=download)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise _missing(name, folder, error) from error
+    images = np.asarray(found.data)
+    images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(np.moveaxis(images, 3, 1))
+    return images, np.asarray(found.targets, dtype=np.int64)
+
+
+def _folder_images(torchvision: Any, folder: Path, progress: Progress) -> tuple[Images, Labels]:
+    try:
+        found = torchvision.datasets.ImageFolder(os.fspath(folder))
+        count = len(found)
+        first = np.asarray(found[0][0].convert("RGB"))
+        require_memory(2 * count * first.size, f"{count} images")
+        images = np.empty((count, *first.shape), dtype=np.uint8)
+        for number, (image, _) in enumerate(found):
+            images[number] = np.asarray(image.convert("RGB"))
+            progress(f"reading {folder.name} images", number, count)
+    except (RuntimeError, OSError, ValueError, IndexError) as error:
+        raise _missing("cinic10", os.fspath(folder), error) from error
+    return np.ascontiguousarray(np.moveaxis(images, 3, 1)), np.asarray(found.targets, dtype=np.int64)
+
+
+def _missing(name: str, folder: str, error: Exception) -> FileError:
+    reason = " ".join(str(error).split())[:200]
+    way_out = "unpack its archive there" if name == "cinic10" else "--download fetches it"
+    return FileError(f"can't read {name} from {folder!r}: {reason.rstrip('. ')}; name its folder, or {way_out}")

@@ -1,0 +1,196 @@
+"""`sao train`: its rows, the folder it keeps, going on, and how it ends before its time. In this process."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from sao_cli import cli
+from sao_cli.io import files
+from sao_cli.io.checkpoints import open_checkpoint
+from sao_cli.nets.training.loop import Training
+
+from .conftest import Done
+
+SMALL = ["--depth", 3, "--width", 16, "--epochs", 2]
+KEYS = """command version seed data arch method depth width phase epoch epochs sparsity jacobian train_loss
+    train_accuracy test_loss test_accuracy learning_rate seconds"""
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """run("--depth", 5) gives exit code, stdout and stderr, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(cli.COMMANDS, "train", "train a sparse network on real data")
+
+    def invoke(*arguments):
+        done = CliRunner().invoke(cli.main, ["train", *map(str, arguments)], prog_name="sao")
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    return invoke
+
+
+@pytest.fixture
+def expect_line(run, tmp_path):
+    """Assert exit code 2, nothing on stdout, one line that says `said`, and no file made or changed."""
+
+    def check(*arguments, said):
+        before = content(tmp_path)
+        done = run(*arguments)
+        assert (done.code, done.out) == (2, ""), done
+        assert done.err.count("\n") == 1, done.err
+        assert done.err.startswith("sao train: ")
+        assert said in done.err
+        assert content(tmp_path) == before
+
+    return check
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def timeless(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_a_run_keeps_its_rows_its_settings_and_its_network(run, tmp_path):
+    done = run(*SMALL, "--d", 2, "-o", "run/")
+    assert done.code == 0, done.err
+    assert done.err == "sao train: the trained network is in run/final.safetensors\n"
+    assert [(row["epoch"], row["jacobian"] is not None) for row in done.rows] == [(0, True), (1, False), (2, True)]
+    assert set(done.rows[0]) == set(KEYS.split())
+    assert done.rows[2]["test_accuracy"] > 0.5
+    folder = tmp_path / "run"
+    assert {path.name for path in folder.iterdir()} == {
+        "settings.json", "metrics.jsonl", "last.safetensors", "final.safetensors"
+    }  # fmt: skip
+    assert [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] == done.rows
+    assert json.loads((folder / "settings.json").read_text())["settings"]["learning_rate"] == 0.01
+    with open_checkpoint(folder / "final.safetensors") as checkpoint:
+        kinds = {entry.name: entry.kind for entry in checkpoint.entries}
+        assert kinds["net.2.weight"] == "matrix"
+        inner = next(entry for entry in checkpoint.entries if entry.name == "net.2.weight")
+        assert (checkpoint.read(inner) != 0).sum(axis=1).tolist() == [2] * 16
+
+
+def test_without_a_folder_nothing_is_kept(run, tmp_path):
+    done = run(*SMALL, "--jacobian-at", "none")
+    assert [row["epoch"] for row in done.rows] == [0, 1, 2]
+    assert all(row["jacobian"] is None for row in done.rows)
+    assert "nothing but the rows is kept" in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_epochs_leave_the_network_as_it_was_made(run, tmp_path):
+    done = run("--depth", 3, "--width", 16, "--epochs", 0, "-o", "fresh", "--method", "lmp-s", "--sparsity", 0.9)
+    assert [row["epoch"] for row in done.rows] == [0]
+    assert done.rows[0]["sparsity"] == pytest.approx(0.9, abs=2e-3)
+    assert (tmp_path / "fresh" / "final.safetensors").exists()
+
+
+def test_a_table_is_a_line_an_epoch(run):
+    done = run(*SMALL, "--table", "-q")
+    assert "log10_sigma" in done.out
+    assert done.out.count(" train ") == 3
+
+
+def test_bad_requests_are_one_line(expect_line, run, tmp_path):
+    expect_line("--data", "digit", said="did you mean 'digits'")
+    expect_line("--width", 16, "--d", 3, "-o", "run", said="nearest feasible")
+    expect_line("--milestones", "50;150", said="'50;150' is no epoch")
+    expect_line("--jacobian-at", "first", said="'first' is no epoch")
+    expect_line("--device", "cuda:64", "-o", "run", said="is not there")
+    expect_line("--resume", said="name it by -o")
+    expect_line("--resume", "-o", "none", said="it has no settings.json")
+    (tmp_path / "file").write_text("x")
+    expect_line("-o", "file/run", said="'file' is a file")
+    assert run(*SMALL, "-o", "run").code == 0
+    expect_line(*SMALL, "-o", "run", said="--resume goes on with it")
+    expect_line("--resume", "-o", "run", "--epochs", 3, said="--epochs 3: the run to resume has 2")
+    (tmp_path / "run" / "settings.json").write_text("{")
+    expect_line("--resume", "-o", "run", said="settings.json can't be read")
+
+
+def test_a_damaged_checkpoint_is_one_line(expect_line, run, tmp_path):
+    assert run(*SMALL, "-o", "run").code == 0
+    last = tmp_path / "run" / "last.safetensors"
+    whole = last.read_bytes()
+    for size in (0, 7, 100, len(whole) // 2, len(whole) - 1):
+        last.write_bytes(whole[:size])
+        expect_line("--resume", "-o", "run", said="last.safetensors")
+
+
+class Killed(BaseException):
+    """In the place of SIGKILL: nothing is cleaned up after it."""
+
+
+@pytest.mark.parametrize("method", ["sao", "lmp-t"])
+def test_a_run_killed_in_a_write_goes_on_to_the_same_end(run, monkeypatch, tmp_path, method):
+    arguments = [*SMALL, "--method", method, "-q"]
+    whole = run(*arguments, "-o", "whole")
+    kept, replace = [], files.os.replace
+
+    def dying(source, target):
+        kept.append(target)
+        if len([one for one in kept if str(one).endswith("last.safetensors")]) == 2:
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", dying)
+        patch.setattr(files.os, "unlink", lambda path: None)
+        with pytest.raises(Killed):
+            CliRunner().invoke(cli.main, ["train", *map(str, arguments), "-o", "run"], catch_exceptions=False)
+    assert list((tmp_path / "run").glob(".sao-*.part"))
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"half a li')
+    done = run("--resume", "-o", "run", "-q")
+    assert done.code == 0, done.err
+    assert [row["epoch"] for row in done.rows] == [row["epoch"] for row in whole.rows][1:]
+    assert not list((tmp_path / "run").glob(".sao-*.part"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert timeless(lines) == timeless(whole.rows)
+    one, two = (tmp_path / name / "final.safetensors" for name in ("run", "whole"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(run, monkeypatch, tmp_path):
+    learn = Training._train
+
+    def interrupted(self, epoch, before):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return learn(self, epoch, before)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_train", interrupted)
+        done = run(*SMALL, "-o", "run")
+    assert done.code == 130
+    assert "epoch 1 of 2 is kept; `sao train --resume -o run` goes on" in done.err
+    assert not (tmp_path / "run" / "final.safetensors").exists()
+    again = run("--resume", "-o", "run", "--device", "cpu")
+    assert (again.code, [row["epoch"] for row in again.rows]) == (0, [2])
+    complete = run("--resume", "-o", "run")
+    assert (complete.code, complete.out) == (0, "")
+
+
+def test_divergence_ends_with_what_is_kept(run, tmp_path):
+    done = run(*SMALL, "--learning-rate", 1e30, "-o", "run", "-q")
+    assert done.code == 2
+    assert [row["epoch"] for row in done.rows] == [0]
+    assert "so training diverged" in done.err
+    assert "epoch 0 is kept in run/last.safetensors" in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "run" / "final.safetensors").exists()
+
+
+def test_the_same_seed_gives_the_same_network(run, tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        torch.manual_seed(len(list(tmp_path.iterdir())))
+        np.random.seed(len(name))  # noqa: NPY002 - neither may matter
+        assert run("--depth", 3, "--width", 16, "--epochs", 1, "--seed", seed, "-o", name).code == 0
+    a, b, c = ((tmp_path / name / "final.safetensors").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c

@@ -1,0 +1,127 @@
+"""The data: splits and order by the seed, what a network reads, and torchvision's data by a stand-in."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from sao_cli.errors import FileError, SaoError
+from sao_cli.nets.training.data import Batches, load_data, stratified
+from sao_cli.nets.training.settings import TrainingSettings
+
+CPU = torch.device("cpu")
+
+
+def settings(**given):
+    return TrainingSettings(**given).resolved()
+
+
+def test_digits_are_split_evenly_by_class():
+    data = load_data(settings())
+    assert (len(data.train_labels), len(data.test_labels)) == (1437, 360)
+    every = np.bincount(np.concatenate([data.train_labels, data.test_labels]))
+    tested = np.bincount(data.test_labels)
+    assert (np.abs(tested - 0.2 * every) < 1).all()
+    other = load_data(settings(seed=1))
+    assert not np.array_equal(other.test_images, data.test_images)
+
+
+def test_a_split_takes_each_sample_once():
+    labels = np.array([0] * 13 + [1] * 7 + [2] * 5)
+    test = stratified(labels, 0.2, seed=3)
+    assert np.bincount(labels[test]).tolist() == [3, 1, 1]  # of 2.6, 1.4 and 1
+    assert np.array_equal(test, stratified(labels, 0.2, seed=3))
+
+
+def test_inputs_are_standardised_by_the_training_images(tiny):
+    batches = Batches(tiny, settings(dtype="float64"), CPU)
+    x = torch.cat([x for x, _ in batches.all_train()])
+    assert x.shape == (40, 64)
+    assert (x.mean().item(), x.std(unbiased=False).item()) == pytest.approx((0, 1), abs=1e-12)
+    by_hand = (tiny.test_images[:3].astype(float) - tiny.train_images.mean()) / tiny.train_images.std()
+    np.testing.assert_allclose(batches.probes(3).numpy(), by_hand.reshape(3, 64), rtol=1e-12)
+    assert Batches(tiny, settings(arch="cnn"), CPU).probes(3).shape == (3, 1, 8, 8)
+
+
+def test_an_epochs_order_follows_from_seed_and_number(tiny):
+    batches = Batches(tiny, settings(batch_size=16), CPU)
+    first, again, second = ([labels.tolist() for _, labels in batches.train(epoch)] for epoch in (1, 1, 2))
+    assert [len(one) for one in first] == [16, 16, 8]
+    assert first == again
+    assert first != second
+    assert sorted(label for batch in second for label in batch) == sorted(tiny.train_labels.tolist())
+
+
+def test_lipconvnet_reads_24_pixels():
+    data = load_data(settings(arch="lipconvnet"))
+    small = load_data(settings())
+    assert data.train_images.shape == (1437, 1, 24, 24)
+    np.testing.assert_array_equal(data.train_images[:, :, 1::3, 2::3], small.train_images)
+
+
+class Stand:
+    """What torchvision's MNIST and CIFAR10 have: `data` and `targets`."""
+
+    def __init__(self, folder, train, download):
+        if folder == "empty" and not download:
+            raise RuntimeError("Dataset not found. You can use download=True to download it")
+        count, grey = (6, torch.arange(784).view(1, 28, 28) % 256) if train else (4, torch.zeros(1, 28, 28))
+        self.data = grey.expand(count, 28, 28).to(torch.uint8)
+        self.targets = torch.arange(count)
+
+
+class Coloured(Stand):
+    def __init__(self, folder, train, download):
+        super().__init__(folder, train, download)
+        self.data = np.arange(5 * 32 * 32 * 3).reshape(5, 32, 32, 3).astype(np.uint8)
+        self.targets = [0, 1, 2, 3, 4]
+
+
+@pytest.fixture
+def torchvision(monkeypatch):
+    module = types.ModuleType("torchvision")
+    module.datasets = types.SimpleNamespace(MNIST=Stand, CIFAR10=Coloured)
+    monkeypatch.setitem(sys.modules, "torchvision", module)
+
+
+@pytest.mark.usefixtures("torchvision")
+def test_known_data_are_read_from_a_folder():
+    data = load_data(settings(data="mnist"), "here")
+    assert data.train_images.shape == (6, 1, 32, 32)  # 1024 pixels, as SAO's Table 1 has
+    assert not data.train_images[:, :, :2].any()
+    assert data.train_images[0, 0, 2, 2:7].tolist() == [0, 1, 2, 3, 4]
+    coloured = load_data(settings(data="cifar10", arch="cnn"), "here")
+    assert coloured.test_images.shape == (5, 3, 32, 32)
+    assert coloured.test_images[0, :, 0, 1].tolist() == [3, 4, 5]
+    cut = load_data(settings(data="cifar10", arch="lipconvnet"), "here")
+    np.testing.assert_array_equal(cut.test_images, coloured.test_images[:, :, 4:28, 4:28])
+
+
+@pytest.mark.usefixtures("torchvision")
+def test_data_that_are_not_there_are_one_line():
+    with pytest.raises(FileError, match=r"can't read mnist from 'empty'.*--download fetches it"):
+        load_data(settings(data="mnist"), "empty")
+    assert len(load_data(settings(data="mnist"), "empty", download=True).train_labels) == 6
+    with pytest.raises(SaoError, match="name it by --data-folder"):
+        load_data(settings(data="mnist"))
+    with pytest.raises(SaoError, match="come with scikit-learn"):
+        load_data(settings(), "here")
+
+
+def test_missing_packages_are_one_line(monkeypatch):
+    for name in ("sklearn", "sklearn.datasets", "torchvision"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SaoError, match=r"sao-cli\[train\]"):
+        load_data(settings())
+    with pytest.raises(SaoError, match=r"sao-cli\[vision\]"):
+        load_data(settings(data="mnist"), "here")
+
+
+def test_a_torchvision_for_another_torch_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    with pytest.raises(SaoError, match="nms does not exist; install the version that goes with torch"):
+        load_data(settings(data="mnist"), "here")

@@ -1,0 +1,99 @@
+"""Networks by their methods' names: pruning against the networks that are pruned when they are made, and the zeros."""
+
+import numpy as np
+import pytest
+import torch
+
+from sao_cli.errors import SaoWarning
+from sao_cli.nets.cnn import CNN
+from sao_cli.nets.lipconvnet import LipConvNet
+from sao_cli.nets.network import FNN
+from sao_cli.nets.training.methods import build_model, kept_places, prunable, prune_, require_zeros
+from sao_cli.nets.training.settings import CHOSEN, METHODS, TrainingSettings
+
+SIZES = {"channels": 1, "side": 8, "classes": 10}
+
+
+def settings(**given):
+    return TrainingSettings(**{"depth": 4, "width": 16, "dtype": "float64", "seed": 2, **given}).resolved()
+
+
+@pytest.mark.parametrize("method", ["lmp-s", "gmp-t", "lrp-s"])
+def test_pruning_a_dense_fnn_is_what_fnn_makes(method):
+    told = settings(method=method, sparsity=0.8)
+    model = build_model(told, **SIZES)
+    prune_(model, told)
+    expected = FNN(4, (64, 16, 10), method=method[:3], sparsity=0.8, seed=2, dtype=torch.float64)
+    for found, wanted in zip(model.layer_weights(), expected.layer_weights(), strict=True):
+        np.testing.assert_array_equal(found.to_dense(), wanted.to_dense())
+
+
+@pytest.mark.parametrize("method", ["lmp-t", "lrp-s"])
+def test_pruning_a_dense_cnn_is_what_cnn_makes(method):
+    told = settings(method=method, sparsity=0.75, arch="cnn")
+    model = build_model(told, **SIZES)
+    prune_(model, told)
+    options = {"image": 8, "channels": 1, "seed": 2, "dtype": torch.float64}
+    expected = CNN(4, 16, method=method[:3], sparsity=0.75, **options)
+    kept = [kernel.mask.nnz for kernel in model.kernels()]
+    assert kept == [16, 64, 64, 64]
+    if method == "lmp-t":  # CNN numbers its random places from the first layer, which is dense, and we from the next
+        for found, wanted in zip(model.kernels(), expected.kernels(), strict=True):
+            np.testing.assert_array_equal(found.values, wanted.values)
+
+
+def test_global_pruning_of_kernels_by_their_norms():
+    told = settings(method="gmp-s", sparsity=0.9, arch="cnn")
+    model = build_model(told, **SIZES)
+    with torch.no_grad():
+        for layer in prunable(model):  # as training makes them: delta kernels have one tap
+            layer.weight.add_(0.1 * torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)))
+    norms = [layer.weight.detach().square().sum((2, 3)) for layer in prunable(model)]
+    prune_(model, told)
+    least = torch.cat([one.flatten() for one in norms]).sort(descending=True).values[round(0.1 * 256) * 3 - 1]
+    for layer, before in zip(prunable(model), norms, strict=True):
+        np.testing.assert_array_equal(layer.weight_mask.any(-1).any(-1), before >= least)
+
+
+def test_a_collapsed_layer_is_told():
+    told = settings(method="gmp-t", sparsity=0.99)
+    model = build_model(told, **SIZES)
+    with torch.no_grad():
+        prunable(model)[1].weight.mul_(1e-3)
+    with pytest.warns(SaoWarning, match="nothing of 1 layers, the first of them layer 3"):
+        prune_(model, told)
+
+
+@pytest.mark.parametrize(("arch", "method"), [(arch, method) for arch in METHODS for method in METHODS[arch]])
+def test_every_method_builds_and_keeps_its_places(arch, method):
+    depth = 5 if arch == "lipconvnet" else 3
+    told = settings(arch=arch, method=method, depth=depth, width=8, dtype="float32")
+    model = build_model(told, **(SIZES | {"side": 24 if arch == "lipconvnet" else 8}))
+    if method not in CHOSEN:
+        prune_(model, told)
+    kept = kept_places(model)
+    require_zeros(model, kept)
+    shares = [places.mean() for places in kept.values()]
+    assert len(shares) == (0 if arch == "lipconvnet" else 2)
+    assert all(share == 1 if method == "dense" else share < 0.7 for share in shares)
+    assert isinstance(model, {"fnn": FNN, "cnn": CNN, "lipconvnet": LipConvNet}[arch])
+
+
+@pytest.mark.parametrize(
+    ("arch", "layers"), [("fnn", "masked"), ("fnn", "blocks"), ("cnn", "masked"), ("cnn", "blocks")]
+)
+def test_a_weight_off_its_mask_is_a_bug(arch, layers):
+    model = build_model(settings(arch=arch, layers=layers), **SIZES)
+    kept = kept_places(model)
+    name = next(iter(kept))
+    assert kept[name].mean() == 0.25
+    kept[name] &= np.arange(16) != np.flatnonzero(kept[name][0])[0]  # the first weight of row 0 is not of this mask
+    with pytest.raises(RuntimeError, match=f"layer '{name}' that its mask excludes are not zero"):
+        require_zeros(model, kept)
+
+
+def test_networks_for_other_data_narrow_as_table_1():
+    told = TrainingSettings(data="mnist", method="dense", depth=2, width=8).resolved()
+    assert build_model(told, 1, 32, 10).widths == [1024, 16, 8, 8, 10]
+    told = TrainingSettings(data="cinic10", arch="cnn", depth=2, width=8).resolved()
+    assert build_model(told, 3, 32, 10).classifier.in_features == 8 * 4 * 4

@@ -1,0 +1,115 @@
+"""The paper's settings as defaults, the schedules by hand, and one line for what can't be."""
+
+import json
+import math
+
+import pytest
+
+from sao_cli.errors import FormatError, SaoError
+from sao_cli.nets.training.settings import METHODS, TrainingSettings, learning_rate
+
+
+def resolved(**given):
+    return TrainingSettings(**given).resolved()
+
+
+CNN = {"data": "cifar10", "arch": "cnn"}
+
+
+@pytest.mark.parametrize(
+    ("given", "depth", "rate", "decay", "milestones", "warmup", "schedule", "epochs"),
+    [  # SAO, Tables 2 and 3, and section III-D
+        ({"data": "mnist"}, 50, 1e-2, 1e-4, (), 0, "steps", 100),
+        ({"data": "mnist", "depth": 200}, 200, 1e-3, 1e-4, (), 0, "steps", 100),
+        ({"data": "mnist", "depth": 401}, 401, 1e-4, 1e-4, (), 0, "steps", 100),
+        (CNN, 32, 1e-2, 1e-4, (50, 150), 0, "steps", 200),
+        (CNN | {"depth": 512}, 512, 1e-4, 1e-4, (50, 150), 10, "cosine", 200),
+        (CNN | {"depth": 512, "activation": "relu"}, 512, 1e-4, 1e-4, (50, 150), 0, "steps", 200),
+        (CNN | {"depth": 768, "activation": "relu"}, 768, 1e-4, 1e-4, (50, 150), 10, "cosine", 200),
+        ({"data": "cinic10", "arch": "cnn", "depth": 8}, 8, 1e-2, 1e-4, (50, 150), 1, "cosine", 200),
+        ({"data": "cifar10", "arch": "lipconvnet"}, 5, 1e-2, 5e-4, (50, 150), 0, "steps", 200),
+    ],
+)  # fmt: skip
+def test_the_papers_settings(given, depth, rate, decay, milestones, warmup, schedule, epochs):
+    found = resolved(**given)
+    assert (found.depth, found.learning_rate, found.weight_decay) == (depth, rate, decay)
+    assert (found.milestones, found.warmup, found.schedule) == (milestones, warmup, schedule)
+    assert (found.epochs, found.momentum, found.decay) == (epochs, 0.9, 0.1)
+    assert found.gain == (1.1 if found.arch == "fnn" else 1)
+    assert found.augment == (found.arch != "fnn")
+    assert found.resolved() == found
+
+
+def test_digits_have_rates_that_suit_460_steps():
+    assert [resolved(depth=depth).learning_rate for depth in (50, 200, 1000)] == [1e-2, 1e-3, 1e-3]
+
+
+def test_pruning_after_training_takes_twice_the_epochs():
+    assert resolved(method="lmp-s", epochs=3).total_epochs == 3
+    after = resolved(method="lmp-t", epochs=3)
+    assert (after.total_epochs, after.jacobian_epochs) == (6, {0, 6})
+
+
+def test_steps_fall_at_milestones():
+    settings = resolved(learning_rate=1.0, milestones=(2, 4), decay=0.1)
+    rates = [learning_rate(settings, epoch) for epoch in (0, 1.9, 2, 3.9, 4)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+
+def test_warm_up_and_cosine():
+    settings = resolved(learning_rate=2.0, warmup=2, schedule="cosine", epochs=10)
+    assert [learning_rate(settings, epoch) for epoch in (0, 0.5, 1.5)] == [0, 0.5, 1.5]
+    assert learning_rate(settings, 2) == 2
+    assert learning_rate(settings, 6) == pytest.approx(1)  # half way
+    assert learning_rate(settings, 4) == pytest.approx(2 * math.cos(math.pi / 8) ** 2)
+    assert learning_rate(settings, 10) == pytest.approx(0)
+
+
+def test_settings_travel_as_json():
+    settings = resolved(method="gmp-t", milestones=(3, 5), jacobian_at=(1, "last"), sparsity=0.9)
+    assert TrainingSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    with pytest.raises(FormatError, match="did you mean 'epochs'"):
+        TrainingSettings.from_dict({"epoch": 3})
+
+
+@pytest.mark.parametrize("arch", METHODS)
+def test_every_method_has_settings(arch):
+    assert [resolved(arch=arch, method=method).method for method in METHODS[arch]] == list(METHODS[arch])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"data": "digit"}, "did you mean 'digits'"),
+        ({"arch": "mlp"}, "there are: fnn, cnn, lipconvnet"),
+        ({"method": "lmp"}, "-s, before training, or -t, after it"),
+        ({"method": "eoi", "arch": "cnn"}, "none of a cnn's"),
+        ({"layers": "block"}, "did you mean 'blocks'"),
+        ({"layers": "blocks", "method": "rg-n"}, 'choose "masked"'),
+        ({"depth": 0}, "depth 0"),
+        ({"epochs": -1}, "epochs -1"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"learning_rate": math.nan}, "learning_rate nan"),
+        ({"gain": 0.0}, "gain 0.0"),
+        ({"momentum": 1.0}, "momentum 1.0"),
+        ({"weight_decay": -1.0}, "weight_decay -1.0"),
+        ({"decay": 0.0}, "decay 0.0"),
+        ({"milestones": (0,)}, "milestones (0,)"),
+        ({"jacobian_at": (21,)}, "from 0 to 20"),
+        ({"jacobian_at": ("first",)}, "jacobian_at first"),
+        ({"jacobian_inputs": 0}, "jacobian_inputs 0"),
+        ({"d": 4, "sparsity": 0.9}, "give one of them"),
+        ({"d": 4, "method": "dense"}, "a dense network has no degree"),
+        ({"activation": "tahn"}, "did you mean 'tanh'"),
+        ({"arch": "lipconvnet", "activation": "relu"}, "MaxMin"),
+        ({"arch": "lipconvnet", "gain": 1.1}, "gain 1.1"),
+        ({"augment": True}, "not for 'digits'"),
+        ({"dtype": "float16"}, "there are: float32, float64"),
+        ({"seed": -1}, "seed -1"),
+    ],
+)
+def test_what_can_not_be_is_one_line(given, said):
+    with pytest.raises(SaoError) as caught:
+        resolved(**given)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
