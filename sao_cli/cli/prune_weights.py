@@ -1,0 +1,210 @@
+"""How each weight of a checkpoint is pruned, and what is told of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sao_cli import __version__
+from sao_cli.cli.render import Row
+from sao_cli.cli.rewriting import NAMED, Choice
+from sao_cli.cli.talk import Talk
+from sao_cli.errors import InfeasibleError, SaoError, unknown_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sao_cli.io.checkpoints import Checkpoint, Entry
+    from sao_cli.mask import Mask
+    from sao_cli.weights.units import Threshold
+
+METHODS = ("lmp", "gmp", "lrp", "sao")
+NEAR = 1.5  # ratio of densities up to which an SAO mask counts as one of the sparsity asked for, as in `sao audit`
+_NOT_TOLD = {  # of an audit's facts: those that the row tells itself, and those by options that audits alone have
+    *("name", "kind", "shape", "dtype", "m", "n", "near_zero", "groups", "skipped", "scheme", "image", "outputs"),
+    *("padding", "stride", "dilation", "alpha", "xmin", "alpha_distance", "mp_edge", "outliers"),
+}
+
+
+@dataclass
+class PruneTask:
+    """What is asked for, and what came of it: `rows` by name, in the order in which weights are written."""
+
+    method: str
+    sparsity: float | None
+    d: int | None
+    seed: int
+    facts: bool
+    talk: Talk
+    rows: dict[str, Row] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)  # of each weight in the file, from 1, which seeds it
+    places: dict[str, int] = field(default_factory=dict)  # of each weight among those that are pruned
+    threshold: Threshold | None = None
+    squares: list[tuple[float, float]] = field(default_factory=list)  # kept, and before, of each weight
+
+    def __post_init__(self) -> None:
+        from sao_cli.masks.degrees import density_of
+
+        if self.method not in METHODS:
+            raise SaoError(unknown_name("unknown method", self.method, METHODS))
+        if (self.sparsity is None) == (self.d is None):
+            raise click.UsageError("give --sparsity or --d, one of them: how much is to be kept")
+        if self.sparsity is not None:
+            density_of(self.sparsity)
+        if self.d is not None and self.d < 1:
+            raise InfeasibleError(f"--d {self.d}; a row keeps 1 at least")
+
+    def why_not(self, entry: Entry) -> str | None:
+        """Why the weight can't be pruned as asked, as its shape and dtype tell."""
+        if entry.dtype == "bool":
+            return "booleans, which are a mask and no weights"
+        try:
+            m, n = entry.shape[:2]
+            if self.method == "sao":
+                return _not_near(m, n, self._degree(entry), self.sparsity)
+            if self.method != "gmp" or self.d is not None:
+                self._kept(entry)
+        except InfeasibleError as error:
+            return str(error)
+        return None
+
+    def prepare(self, checkpoint: Checkpoint, entries: list[Entry]) -> None:
+        """Find what has to be known of all weights before one of them can be pruned."""
+        from sao_cli.weights.units import global_threshold
+
+        weights = [entry.name for entry in checkpoint.entries if entry.kind != "skipped"]
+        self.numbers = {name: number for number, name in enumerate(weights, 1)}
+        self.places = {entry.name: place for place, entry in enumerate(entries)}
+        if self.method == "gmp":
+            sizes = [math.prod(entry.shape[2:]) for entry in entries]
+            magnitudes = [partial(_magnitudes, checkpoint, entry) for entry in entries]
+            self.threshold = global_threshold(magnitudes, sizes, self._kept_of_all(entries), progress=self.talk)
+
+    def change(self, entry: Entry, weight: NDArray[Any]) -> NDArray[Any]:
+        """The weight pruned; its row is kept in `rows`."""
+        import numpy as np
+
+        from sao_cli.weights.units import keep_units, unit_magnitudes
+
+        magnitudes = unit_magnitudes(weight)
+        mask = self._mask(entry, weight, magnitudes)
+        pruned = keep_units(weight, mask)
+        scaled = np.square(magnitudes / (magnitudes.max() or 1.0))
+        kept, total = float(scaled[mask.entry_rows, mask.indices].sum()), float(scaled.sum())
+        peak = float(magnitudes.max())
+        size = math.prod(entry.shape[2:]) * peak * peak
+        self.squares.append((kept * size, total * size))
+        self.rows[entry.name] = {
+            "name": entry.name,
+            "kind": entry.kind,
+            "shape": list(entry.shape),
+            "dtype": entry.dtype,
+            "method": self.method,
+            "d": mask.provenance.get("d") if self.method == "sao" else None,
+            "kept_norm": kept / total if total else None,
+            "before": self._facts(entry, weight),
+            "after": self._facts(entry, pruned),
+        }
+        return pruned
+
+    def told(self, entries: list[Entry]) -> dict[str, dict[str, Any]]:
+        """The provenance of each weight."""
+        asked = {"sparsity": self.sparsity} if self.d is None else {"d": self.d}
+        told = {"version": __version__, "command": "prune", "method": self.method, **asked, "seed": self.seed}
+        return {entry.name: told for entry in entries}
+
+    def summary(self, choice: Choice) -> Row:
+        """The last row: all pruned weights together; weights of which nothing is left are warned of."""
+        from sao_cli.io.files import shown
+
+        empty = [shown(name) for name, row in self.rows.items() if not row["after"]["nnz"]]
+        if empty:
+            told = ", ".join(empty[:NAMED]) + (f" and {len(empty) - NAMED} more" if len(empty) > NAMED else "")
+            self.talk.warn(f"nothing is left of {told}: no signal passes (layer collapse)")
+        size = sum(math.prod(row["shape"]) for row in self.rows.values())
+        left = sum(row["after"]["nnz"] for row in self.rows.values())
+        kept, total = map(sum, zip(*self.squares, strict=True))
+        return {
+            "summary": True,
+            "pruned": len(self.rows),
+            "skipped": len(choice.skipped),
+            "weights": size,
+            "nnz": left,
+            "sparsity": 1 - left / size,
+            "kept_norm": kept / total if total else None,
+        }
+
+    def _mask(self, entry: Entry, weight: NDArray[Any], magnitudes: NDArray[Any]) -> Mask:
+        from sao_cli.masks.lrp import lrp_mask
+        from sao_cli.weights.projection import projected_mask
+        from sao_cli.weights.units import largest_units
+
+        if self.threshold is not None:
+            return self.threshold.mask(self.places[entry.name], magnitudes)
+        (m, n), seeds = entry.shape[:2], {"seed": self.seed, "layer": self.numbers[entry.name]}
+        if self.method == "sao":
+            return projected_mask(weight, self._degree(entry), progress=self.talk, **seeds)
+        if self.method == "lrp":
+            return lrp_mask(m, n, self._kept(entry), **seeds)
+        return largest_units(magnitudes, self._kept(entry))
+
+    def _degree(self, entry: Entry) -> int:
+        from sao_cli.masks.degrees import resolve_degree
+
+        m, n = entry.shape[:2]
+        return resolve_degree(m, n, "sao", d=self.d, sparsity=self.sparsity)
+
+    def _kept(self, entry: Entry) -> int:
+        from sao_cli.masks.degrees import kept_entries
+
+        m, n = entry.shape[:2]
+        return kept_entries(m, n, d=self.d, sparsity=self.sparsity)
+
+    def _kept_of_all(self, entries: list[Entry]) -> int:
+        """How many numbers of all weights together are kept."""
+        if self.sparsity is not None:
+            return round((1.0 - self.sparsity) * sum(math.prod(entry.shape) for entry in entries))
+        return sum(math.prod(entry.shape[2:]) * self._kept(entry) for entry in entries)
+
+    def _facts(self, entry: Entry, weight: NDArray[Any]) -> Row:
+        import numpy as np
+
+        from sao_cli.measure.auditing.audit import audit_weight
+
+        nnz = int(np.count_nonzero(weight))
+        counted = {"nnz": nnz, "sparsity": 1 - nnz / weight.size}
+        if not self.facts:
+            return counted
+        dtype = entry.dtype if entry.dtype == "bfloat16" else None  # which numpy lacks
+        try:
+            row = audit_weight(weight, name=entry.name, dtype=dtype, seed=self.seed, progress=self.talk)
+        except SaoError as error:  # a weight too large to measure can be pruned all the same
+            return {**counted, "reason": str(error)}
+        return {key: fact for key, fact in row.to_dict().items() if key not in _NOT_TOLD}
+
+
+def no_numbers(weight: NDArray[Any]) -> str | None:
+    """Why an array is no weight."""
+    return None if weight.dtype.kind in "iuf" else f"its numbers are of type {weight.dtype}"
+
+
+def _magnitudes(checkpoint: Checkpoint, entry: Entry) -> NDArray[Any]:
+    from sao_cli.weights.units import unit_magnitudes
+
+    return unit_magnitudes(checkpoint.read(entry))
+
+
+def _not_near(m: int, n: int, d: int, sparsity: float | None) -> str | None:
+    """Why the SAO mask of the nearest degree is none of the sparsity that was asked for."""
+    if not sparsity:
+        return None
+    ratio = d / (n * (1 - sparsity))
+    if d < n and abs(math.log(ratio)) <= math.log(NEAR) * (1 + 1e-9):
+        return None
+    nearest = "is dense" if d == n else f"has {1 - d / n:.6g}"
+    why = f"the nearest {nearest}, since gcd({m}, {n}) = {math.gcd(m, n)}"
+    return f"no SAO mask of {m} x {n} is near to sparsity {sparsity:g}: {why}"

@@ -1,0 +1,110 @@
+"""`sao repair`: bring the weights of a checkpoint towards isometries on the masks that they have."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sao_cli import __version__
+from sao_cli.cli.options import common_options
+from sao_cli.cli.render import Row
+from sao_cli.cli.rewriting import (
+    emit_changes,
+    pattern_options,
+    read_or_reason,
+    require_output,
+    weights_asked_for,
+    write_changed,
+)
+from sao_cli.cli.talk import Talk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sao_cli.io.checkpoints import Entry
+
+FACTS = ("residual", "effective_ones", "sigma_min", "sigma_max")  # that a table shows before and after
+
+
+class Gain(click.ParamType):  # type: ignore[type-arg]
+    """A positive number, or keep, which is None."""
+
+    name = "g|keep"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        if value is None or value == "keep":
+            return None
+        try:
+            gain = float(value)
+        except ValueError:
+            gain = math.nan
+        if not 0 < gain < math.inf:
+            self.fail(f"{value!r} is no gain; write a positive number, or keep", param, ctx)
+        return gain
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@pattern_options
+@click.option(
+    "--gain",
+    type=Gain(),
+    default="keep",
+    show_default=True,
+    help="What each weight is to be an isometry times; keep: its root mean square singular value.",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Alternating projections at most."
+)
+@common_options
+@click.pass_obj
+def repair(
+    talk: Talk,
+    /,
+    model: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    gain: float | None,
+    steps: int,
+    seed: int,
+    as_json: bool | None,
+    output: str | None,
+) -> None:
+    """Bring each matrix of a checkpoint as near to an isometry as its mask allows, and write it to -o OUT.safetensors.
+
+    MODEL is what `sao audit` reads. A dense matrix becomes its polar factor, exactly; so does each complete component,
+    as an SAO mask's. On any other mask a few alternating projections start from the values that are there; zeros stay
+    zeros. Convolutions are copied as they are, unless only their centre tap is live, as of 1 x 1; so is all else.
+
+    The report, a row for each matrix, goes to stdout: the residual ||W W^T - I|| of W / gain with the least that the
+    mask allows (residual_floor), effective ones a row (1 is a permutation: near to an isometry, and of no use), least
+    and largest singular value, each before and after, and how much the weights changed.
+
+    Example: sao repair pruned.safetensors -o repaired.safetensors | jq '[.name, .after.sigma_min]'
+    """
+    from sao_cli.io.checkpoints import open_checkpoint
+    from sao_cli.weights.repair import repair as repaired
+    from sao_cli.weights.repair import whole_matrix
+
+    output = require_output(model, output)
+    rows: dict[str, Row] = {}
+
+    def change(entry: "Entry", weight: "NDArray[Any]") -> "NDArray[Any]":
+        dtype = entry.dtype if entry.dtype == "bfloat16" else None  # which numpy lacks
+        found = repaired(weight, dtype=dtype, gain=gain, max_steps=steps, progress=talk)
+        told = {"name": entry.name, "kind": entry.kind, "shape": list(entry.shape), "dtype": entry.dtype}
+        rows[entry.name] = told | found.to_dict()
+        return found.weight
+
+    with open_checkpoint(model) as checkpoint:
+        choice = weights_asked_for(checkpoint, include, exclude)
+        choice = choice.without(lambda entry: read_or_reason(checkpoint, entry, whole_matrix))
+        choice.require_any("repair")
+        told = {"version": __version__, "command": "repair", "gain": "keep" if gain is None else gain, "steps": steps}
+        write_changed(checkpoint, choice.entries, change, output, dict.fromkeys(_names(choice.entries), told), talk)
+        summary = {"summary": True, "repaired": len(rows), "skipped": len(choice.skipped)}
+        emit_changes("repair", seed, checkpoint, choice, rows, summary, FACTS, as_json)
+
+
+def _names(entries: "list[Entry]") -> list[str]:
+    return [entry.name for entry in entries]

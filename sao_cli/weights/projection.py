@@ -1,0 +1,243 @@
+"""The SAO mask on which a given weight keeps most of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sao_cli.errors import SaoError
+from sao_cli.mask import Indices, Mask, index_dtype, regular_mask
+from sao_cli.masks.common import provenance, require_mask_memory
+from sao_cli.masks.degrees import resolve_degree
+from sao_cli.masks.sao import sao_mask
+from sao_cli.matrix import Values
+from sao_cli.memory import require_memory
+from sao_cli.progress import Progress, silent
+from sao_cli.rng import SEARCH, generator
+from sao_cli.weights.units import unit_magnitudes
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+STARTS = 3
+MAX_ROUNDS = 50
+MAX_PASSES = 8
+REGROWN = 4  # groups that are taken apart together: few find what to exchange sooner than many
+LEAST_GAIN = 1e-3  # a round that adds less of the kept sum is the last
+MAX_ASSIGNED = 512  # nodes of one assignment problem, for which scipy takes 20 ms; larger sides are split
+ROUNDING = 1e-12  # by which two sums of the same scores may differ
+
+
+def projected_mask(
+    weight: NDArray[Any], d: int, *, seed: int = 0, layer: int = 1, starts: int = STARTS, progress: Progress = silent
+) -> Mask:
+    """The SAO mask of row degree d, of those found, that keeps most of ||W||_F^2.
+
+    `weight` is a matrix (m, n) or a kernel (c_out, c_in, k, ...), whose 2-D kernels are kept or dropped as wholes. To
+    choose K disjoint groups of c rows and d columns so that the sum of w^2 inside them is the largest is to find the
+    SAO-sparse matrix nearest to W in the Frobenius norm. It is a biclustering, NP-hard in general, so this is a
+    heuristic: with the columns' groups fixed, the best rows for them are a transportation problem, which is solved
+    exactly, and so are the best columns for those rows. The two take turns until a round adds less than a thousandth of
+    the sum, which never falls. Where c = 1 or d = 1 one turn gives the optimum.
+
+    The turns start from sao_mask(m, n, d, seed, layer), which the result is therefore never worse than; from groups
+    that are taken one after the other, each as a submatrix of large |w| grown from the heaviest row left (the search of
+    Shabalin, Weigman, Perou and Nobel, Annals of Applied Statistics 2009); and from such groups grown from random
+    rows, `starts` of them in all. The best is then refined: each group is taken apart together with the three that it
+    would share most with, they are grown anew, and the better of old and new stays. The provenance of the result tells
+    `kept_norm`, the fraction of ||W||_F^2 that it keeps.
+
+    Measured at 256 x 256, d = 4, on normal values: it keeps 0.071 of the squared norm, where a random SAO mask keeps
+    0.016 and the largest magnitudes, of any pattern, 0.121. Of groups that were planted with normal values, and normal
+    noise of a fifth of that size, it keeps 99 % of what they do, and before the refinement 93 %.
+
+    Raises InfeasibleError as sao_mask does, FormatError for a weight that is no matrix or kernel of finite numbers,
+    and MemoryLimitError. A round is O(m n) and two assignments, each O(m^3 + n^3) at worst and far less as a rule;
+    sides over 512 are exchanged by random blocks of groups of that size, which keeps a round O((m + n) 512^2), and
+    the sum from falling, but is no longer exact. 0.4 s at 256 x 256 and d = 4, 3 s at 2048 x 2048 and d = 8.
+
+    >>> weight = np.kron([[0, 1], [1, 0]], np.ones((2, 2))) + 0.1
+    >>> projected_mask(weight, 2).to_dense().astype(int)
+    array([[0, 0, 1, 1],
+           [0, 0, 1, 1],
+           [1, 1, 0, 0],
+           [1, 1, 0, 0]])
+    """
+    if starts < 1:
+        raise SaoError(f"starts = {starts}: the search needs one start at least")
+    magnitudes = unit_magnitudes(weight)
+    m, n = magnitudes.shape
+    d = resolve_degree(m, n, "sao", d=d)
+    require_mask_memory(m, n, m * d)
+    require_memory(40 * m * n, f"the projection of a weight of {m} x {n}")
+    scores = np.square(magnitudes / (magnitudes.max() or 1.0))
+    search = _Search(scores, n // d, generator(seed, layer, SEARCH))
+    best, rows, columns = -1.0, np.zeros(0, np.intp), np.zeros(0, np.intp)
+    for start in range(starts):
+        progress("searching the nearest SAO mask, starts", start, starts)
+        found = search.climb(*_start(search, start, d, seed, layer))
+        if found[0] > best:
+            best, rows, columns = found
+    best, rows, columns = search.refine(best, rows, columns, progress)
+    told = provenance("sao", m, n, d, seed=seed, layer=layer, arrangement="projected")
+    return _mask_of(rows, columns, told | {"kept_norm": best / (float(scores.sum()) or 1.0)})
+
+
+class _Search:
+    """The climb from any groups to better ones; `scores` (m, n) is what there is to keep, in `groups` groups."""
+
+    def __init__(self, scores: Values, groups: int, rng: Generator) -> None:
+        self.sides = (scores, np.ascontiguousarray(scores.T))
+        self.groups, self.rng = groups, rng
+
+    def climb(self, rows: Indices, columns: Indices) -> tuple[float, Indices, Indices]:
+        """The sum that is kept, and the labels (m,) and (n,) that keep it, no worse than those given."""
+        kept = _kept(self._gains(rows, 0), columns)
+        for _ in range(MAX_ROUNDS):
+            before = kept
+            columns = self._exchanged(self._gains(rows, 0), columns)
+            gains = self._gains(columns, 1)
+            rows = self._exchanged(gains, rows)
+            kept = _kept(gains, rows)
+            if kept <= before * (1 + LEAST_GAIN):
+                break
+        return kept, rows, columns
+
+    def grow(self, order: Callable[[Values], int]) -> tuple[Indices, Indices]:
+        """Groups one after the other: a row that `order` chooses by what is left of each, and what fits it best.
+
+        From that row, the d best columns and the c best rows for them take turns until their sum grows no more.
+        """
+        scores, transposed = map(np.sqrt, self.sides)  # in squares, a few large ones would hide the rest of a group
+        (m, n), groups = scores.shape, self.groups
+        c, d = m // groups, n // groups
+        of_rows, of_columns = np.full(m, -1), np.full(n, -1)
+        left = scores.sum(axis=1)
+        for group in range(groups):
+            rows, kept = np.array([order(np.where(of_rows < 0, np.maximum(left, 0.0), -1.0))]), -1.0
+            for _ in range(MAX_ROUNDS):
+                columns = _largest(np.where(of_columns < 0, scores[rows].sum(axis=0), -1.0), d)
+                sums = np.where(of_rows < 0, transposed[columns].sum(axis=0), -1.0)
+                rows, before = _largest(sums, c), kept
+                kept = float(sums[rows].sum())
+                if kept <= before * (1 + LEAST_GAIN):
+                    break
+            of_rows[rows], of_columns[columns] = group, group
+            left -= transposed[columns].sum(axis=0)
+        return of_rows, of_columns
+
+    def refine(
+        self, kept: float, rows: Indices, columns: Indices, progress: Progress
+    ) -> tuple[float, Indices, Indices]:
+        """The sum and the labels after REGROWN groups at a time were grown anew, wherever that keeps more."""
+        rows, columns = rows.copy(), columns.copy()
+        for number in range(MAX_PASSES if self.groups > 1 else 0):
+            progress("refining the nearest SAO mask, passes", number, MAX_PASSES)
+            before = kept
+            for group in self.rng.permutation(self.groups):
+                kept += self._regrow(self._nearest(group, rows, columns), rows, columns)
+            if kept <= before * (1 + LEAST_GAIN):
+                break
+        return self.climb(rows, columns)
+
+    def _regrow(self, groups: Indices, rows: Indices, columns: Indices) -> float:
+        """What the groups keep more when they are grown anew from random rows; the labels change where they do."""
+        number = np.full(self.groups, -1)
+        number[groups] = np.arange(len(groups))
+        own_rows, own_columns = np.flatnonzero(number[rows] >= 0), np.flatnonzero(number[columns] >= 0)
+        part = _Search(self.sides[0][np.ix_(own_rows, own_columns)], len(groups), self.rng)
+        before = _kept(part._gains(number[rows[own_rows]], 0), number[columns[own_columns]])
+        after, fresh_rows, fresh_columns = part.climb(*part.grow(part.any_row))
+        if after <= before * (1 + ROUNDING):
+            return 0.0
+        rows[own_rows], columns[own_columns] = groups[fresh_rows], groups[fresh_columns]
+        return after - before
+
+    def _nearest(self, group: int, rows: Indices, columns: Indices) -> Indices:
+        """The group, and those whose columns its rows would keep most on and whose rows its columns would."""
+        scores, transposed = self.sides
+        shared = np.zeros(self.groups)
+        shared += np.bincount(columns, scores[rows == group].sum(axis=0), self.groups)
+        shared += np.bincount(rows, transposed[columns == group].sum(axis=0), self.groups)
+        shared[group] = np.inf
+        return _largest(shared, min(REGROWN, self.groups))
+
+    def any_row(self, left: Values) -> int:
+        """A random row of those that are not taken, for `grow`."""
+        return int(self.rng.choice(np.flatnonzero(left >= 0.0)))
+
+    def _gains(self, labels: Indices, side: int) -> Values:
+        """(groups, other side): what each node of the other side would keep in each group of `labels`."""
+        scores = self.sides[side]
+        members = np.argsort(labels, kind="stable").reshape(self.groups, -1)
+        gains = np.zeros((self.groups, scores.shape[1]))
+        for place in range(members.shape[1]):
+            gains += scores[members[:, place]]
+        return gains
+
+    def _exchanged(self, gains: Values, labels: Indices) -> Indices:
+        """The labels with which `gains` (groups, size) sum to most, or to no less where they come in several blocks."""
+        result = labels.copy()
+        for groups, nodes in self._blocks(labels):
+            result[nodes] = groups[_assigned(gains[np.ix_(groups, nodes)])]
+        return result
+
+    def _blocks(self, labels: Indices) -> Iterator[tuple[Indices, Indices]]:
+        """Random disjoint sets of groups with at most MAX_ASSIGNED nodes together, two of them at least."""
+        per_group = len(labels) // self.groups
+        size = max(2, MAX_ASSIGNED // per_group)
+        shuffled = self.rng.permutation(self.groups) if size < self.groups else np.arange(self.groups)
+        members = np.argsort(labels, kind="stable").reshape(self.groups, -1)
+        for first in range(0, self.groups, size):
+            groups = shuffled[first : first + size]
+            if len(groups) > 1:
+                yield groups, members[groups].reshape(-1)
+
+
+def _assigned(gains: Values) -> Indices:
+    """(size,) the group of each node, as many in each of the `groups`, by which `gains` (groups, size) sum to most.
+
+    The transportation problem as an assignment problem in which each group stands once for each of its places
+    (Crouse 2016, in scipy); for two groups, the half of the nodes that prefer the first most.
+    """
+    groups, size = gains.shape
+    places = size // groups
+    if groups == 2:
+        second = np.ones(size, np.intp)
+        second[_largest(gains[0] - gains[1], places)] = 0
+        return second
+    from scipy.optimize import linear_sum_assignment
+
+    _, chosen = linear_sum_assignment(np.repeat(gains.T, places, axis=1), maximize=True)
+    labels: Indices = chosen // places
+    return labels
+
+
+def _start(search: _Search, number: int, d: int, seed: int, layer: int) -> tuple[Indices, Indices]:
+    m, n = search.sides[0].shape
+    if number == 0:
+        groups = sao_mask(m, n, d, seed=seed, layer=layer).groups
+        assert groups is not None  # as every SAO mask's
+        return groups.rows, groups.columns
+    if number == 1:
+        return search.grow(lambda left: int(left.argmax()))
+    return search.grow(search.any_row)
+
+
+def _kept(gains: Values, labels: Indices) -> float:
+    return float(gains[labels, np.arange(len(labels))].sum())
+
+
+def _largest(values: Values, count: int) -> Indices:
+    return np.argpartition(values, len(values) - count)[len(values) - count :]
+
+
+def _mask_of(rows: Indices, columns: Indices, told: dict[str, Any]) -> Mask:
+    """The mask with a one wherever a row and a column are in one group."""
+    groups = int(rows.max()) + 1
+    members = np.sort(np.argsort(columns, kind="stable").reshape(groups, -1), axis=1)
+    ones = len(rows) * members.shape[1]
+    return regular_mask(members.astype(index_dtype(len(columns), ones))[rows], len(columns), told)
