@@ -21,8 +21,13 @@ COMMANDS = {
     "verify": "verify the eigenvalue conditions of a mask",
     "reach": "compute who reaches whom through a stack",
     "weights": "put values on a mask",
+    "kernel": "build a convolution kernel",
     "spectrum": "compute singular values, and test them against a dense layer",
     "jacobian": "compute the singular values of a deep network's Jacobian",
+    "train": "train a network from any initialisation",
+    "audit": "audit a checkpoint, layer by layer",
+    "prune": "prune a checkpoint to a target sparsity",
+    "repair": "make a checkpoint's layers isometric on the masks that they have",
 }
 USAGE, BUG, INTERRUPTED = 2, 70, 130
 

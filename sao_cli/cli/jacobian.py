@@ -1,7 +1,7 @@
 """`sao jacobian`: singular values of a deep network's Jacobian."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +13,7 @@ from sao_cli.cli.options import (
     degree_options,
     input_argument,
     is_described,
+    options_given,
     plot_option,
     read_input,
 )
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sao_cli.matrix import Matrix
     from sao_cli.results import DepthJacobian
 
+DEFAULT_CONVOLUTIONS = (32, 5)  # of a cnn, the shallowest of the paper's Table 8, and of a lipconvnet, of its Table 11
 DEFAULT_DEPTH = 50  # the shallowest network of the paper's Table 7
 COLUMNS = (
     "depth",
@@ -44,8 +46,15 @@ SPARE = ("predicted_log10_mean_square", "rank", "participation", "variance", "lo
 
 @click.command()
 @input_argument
+@click.option("--arch", default="fnn", show_default=True, help="fnn, cnn or lipconvnet: what is built.")
 @click.option("--depth", "depths", type=int, multiple=True, help="Layers; may be repeated.  [default: 50, or all read]")
-@click.option("--width", type=int, help=f"Inputs and outputs of every layer.  [default: {DEFAULT_WIDTH}]")
+@click.option(
+    "--width",
+    type=int,
+    help=f"Inputs and outputs of every layer, or channels.  [default: {DEFAULT_WIDTH}; channels: 32]",
+)
+@click.option("--image", type=int, help="Side of the images that a cnn or lipconvnet reads.  [default: 32, 24]")
+@click.option("--scheme", help="cnn: delta, eco, normal or uniform kernels.  [default: delta]")
 @click.option("--method", multiple=True, metavar="METHOD", help=f"{METHODS}; may be repeated.  [default: sao]")
 @degree_options
 @click.option("--arrangement", default="random", show_default=True, help="Groups of SAO layers: random or minimal.")
@@ -90,7 +99,7 @@ def jacobian(
     output: str | None,
     inputs: int,
     input_std: float,
-    by_layer: bool,
+    arch: str,
     **described: Any,
 ) -> None:
     """Compute the singular values of a deep network's Jacobian J = D_L W_L ... D_1 W_1.
@@ -98,38 +107,72 @@ def jacobian(
     Builds a network of square layers, or reads a stack of weights; every depth asked for, of every method and
     activation, is a row. The product is kept as graded factors, so that 1000 layers neither overflow nor lose their
     small singular values, which are told as logarithms; `resolved` is the fraction that can be told from zero. Beside
-    them stands what mean-field theory predicts of the squared values.
+    them stands what mean-field theory predicts of the squared values. --arch cnn and lipconvnet build the paper's
+    convolutional networks, and J leads from an image to the features before the classifier.
 
     Example: sao jacobian --depth 50 --depth 200 --width 256 --method sao --method rg-n --gain 1.1 --plot fig11.pdf
     """
     from sao_cli.measure.activations import ACTIVATIONS
     from sao_cli.nets.devices import find_device
-    from sao_cli.nets.jacobian import network_jacobian
 
     where = str(find_device(device, dtype))
     if device == "auto" and where != "cpu":
         talk.say(f"computing on {where}")
     names = ACTIVATIONS if "all" in activations else list(dict.fromkeys(activations))
-    rows: list[DepthJacobian] = []
-    for stack in _stacks(file, tensor, depths, seed, described, talk):
-        for name in names:
-            rows += network_jacobian(
-                stack,
-                name,
-                depths=depths or [len(stack)],
-                inputs=inputs,
-                input_std=input_std,
-                device=where,
-                dtype=dtype,
-                by_layer=by_layer,
-                seed=seed,
-                progress=talk,
-            )
+    asked = {"inputs": inputs, "input_std": input_std, "device": where, "dtype": dtype, "seed": seed, "progress": talk}
+    if arch == "fnn":
+        rows = list(_of_layers(file, tensor, depths, names, described, asked, talk))
+    else:
+        rows = list(_of_images(arch, depths, names, described, asked))
     if plot is not None:
         from sao_cli.plots import depth_figure, depth_histogram_figure, save_figure
 
         save_figure((depth_figure if picture == "depth" else depth_histogram_figure)(rows), plot)
     emit("jacobian", seed, map(_shown, rows), as_json=as_json, output=output, columns=COLUMNS, spare=SPARE)
+
+
+def _of_layers(
+    file: str | None,
+    tensor: str | None,
+    depths: tuple[int, ...],
+    activations: Sequence[str],
+    described: dict[str, Any],
+    asked: dict[str, Any],
+    talk: Talk,
+) -> "Iterator[DepthJacobian]":
+    from sao_cli.nets.jacobian import network_jacobian
+
+    if given := options_given(click.get_current_context(), "image", "scheme"):
+        raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
+    asked["by_layer"] = described.pop("by_layer")
+    described = {name: value for name, value in described.items() if name not in ("image", "scheme")}
+    for stack in _stacks(file, tensor, depths, asked["seed"], described, talk):
+        for name in activations:
+            yield from network_jacobian(stack, name, depths=depths or [len(stack)], **asked)
+
+
+def _of_images(
+    arch: str, depths: tuple[int, ...], activations: Sequence[str], described: dict[str, Any], asked: dict[str, Any]
+) -> "Iterator[DepthJacobian]":
+    """A row for each depth, method and activation of a convolutional network; LipConvNet has neither of the latter."""
+    from sao_cli.nets.image_jacobian import architecture_jacobian
+
+    context = click.get_current_context()
+    fixed = () if arch == "cnn" else ("method", "scheme", "activations", "gain")
+    if given := options_given(context, "file", "tensor", "c", "arrangement", "by_layer", *fixed):
+        raise SaoError(f"{' '.join(given)} is not for --arch {arch}; leave it out")
+    options = {"degree": described["d"], "sparsity": described["sparsity"], "image": described["image"]}
+    options = {name: value for name, value in options.items() if value is not None}
+    depths = depths or (DEFAULT_CONVOLUTIONS[arch == "lipconvnet"],)
+    if arch != "cnn":
+        width = {} if described["width"] is None else {"base": described["width"]}
+        yield from architecture_jacobian(arch, depths, **width, **options, **asked)
+        return
+    options |= {"gain": described["gain"], "scheme": described["scheme"] or "delta"}
+    options |= {} if described["width"] is None else {"width": described["width"]}
+    for method in described["method"] or ("sao",):
+        for name in activations:
+            yield from architecture_jacobian(arch, depths, method=method, activation=name, **options, **asked)
 
 
 def _stacks(

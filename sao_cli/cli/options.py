@@ -15,6 +15,7 @@ from sao_cli.errors import SaoError
 from sao_cli.mask import Mask
 
 if TYPE_CHECKING:
+    from sao_cli.kernel import Kernel
     from sao_cli.matrix import Matrix
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
@@ -24,8 +25,34 @@ METHODS = "sao, ramanujan, biregular, xnet, radix, two-stage, eoi, lrp, lmp, gmp
 DESCRIBING = ("m", "n", "widths", "layers", "method", "arrangement", "d", "c", "sparsity")
 
 
+class Sizes(click.ParamType):  # type: ignore[type-arg]  # which only newer versions of click let one name
+    """A whole number for all axes of an image, or one for each of them, as in 32x24."""
+
+    name = "n[xn...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        if not re.fullmatch(r"\d{1,9}(x\d{1,9})*", value, re.ASCII):
+            self.fail(f"{value!r} is no size; write a whole number, or one for each axis, as in 32x24", param, ctx)
+        sizes = tuple(map(int, value.split("x")))
+        return sizes if len(sizes) > 1 else sizes[0]
+
+
 def common_options(command: F) -> F:
     """--seed, --json/--table, -o/--output, --threads and -q/--quiet."""
+    output = click.option(
+        "-o", "--output", metavar="FILE", callback=check_folder, help="Write the result to FILE instead of stdout."
+    )
+    return _common(command, output)
+
+
+def folder_options(command: F) -> F:
+    """common_options of a command whose -o names a folder, which may be there."""
+    return _common(command, click.option("-o", "--output", metavar="FOLDER", help="Keep the run in this folder."))
+
+
+def _common(command: F, output: Any) -> F:
     options = [
         click.option(
             "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random number."
@@ -36,9 +63,7 @@ def common_options(command: F) -> F:
             default=None,
             help="Force JSON lines, or a table. [default: a table on a terminal]",
         ),
-        click.option(
-            "-o", "--output", metavar="FILE", callback=_check_folder, help="Write the result to FILE instead of stdout."
-        ),
+        output,
         click.option(
             "--threads",
             type=click.IntRange(min=1),
@@ -193,11 +218,22 @@ def read_input(file: str | None, tensor: str | None) -> "list[Matrix]":
     """The matrices in FILE, or on stdin where no file is named and stdin is not a terminal."""
     from sao_cli.io import read_matrices
 
+    return read_matrices(_source(file), tensor=tensor)
+
+
+def read_weights_input(file: str | None, tensor: str | None) -> "list[Matrix | Kernel]":
+    """The matrices and convolution kernels in FILE or on stdin, as read_input."""
+    from sao_cli.io import read_weights
+
+    return read_weights(_source(file), tensor=tensor)
+
+
+def _source(file: str | None) -> str:
     if file is None and sys.stdin.isatty():
         command = click.get_current_context().command_path
         source = "sao weights --d 4" if command in ("sao spectrum", "sao jacobian") else "sao mask --d 4"
         raise SaoError(f"no input: name a file, or pipe one in, as in `{source} | {command}`; see {command} --help")
-    return read_matrices("-" if file is None else file, tensor=tensor)
+    return "-" if file is None else file
 
 
 def is_described(file: str | None, *more: str) -> bool:
@@ -211,7 +247,8 @@ def is_described(file: str | None, *more: str) -> bool:
 def options_given(ctx: click.Context, *names: str) -> list[str]:
     """Those of the options that the command line names, as --name."""
     given = click.core.ParameterSource.COMMANDLINE
-    return [f"--{name.replace('_', '-')}" for name in names if ctx.get_parameter_source(name) == given]
+    written = {option.name: option.opts[0] for option in ctx.command.params}
+    return [written[name] for name in names if ctx.get_parameter_source(name) == given]
 
 
 def _parse_widths(text: str) -> list[int]:
@@ -282,10 +319,10 @@ def _limit_threads(_: click.Context, __: click.Parameter, value: int | None) -> 
 def _check_picture(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and not value.lower().endswith(PICTURES):
         raise click.BadParameter(f"{value!r} ends in none of {', '.join(PICTURES)}, so its format is not known")
-    return _check_folder(_, __, value)
+    return check_folder(_, __, value)
 
 
-def _check_folder(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def check_folder(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Refuse before any work what could not be written after it."""
     if value is not None and os.path.isdir(value):
         raise click.BadParameter(f"{value!r} is a folder; name a file in it")

@@ -1,13 +1,29 @@
 """`sao plan`: which degrees are feasible."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from sao_cli.cli.options import common_options, degree_options, sizes_options, widths_of
+from sao_cli.cli.options import common_options, degree_options, options_given, sizes_options, widths_of
 from sao_cli.cli.render import emit
+from sao_cli.cli.talk import Talk
+
+if TYPE_CHECKING:
+    from sao_cli.masks.architectures import ConvShape
+
+CNN_DEPTH, CNN_WIDTH, LIP_DEPTH = 32, 32, 5  # the smallest of each in the paper's Tables 8 and 11
+OF_NETWORKS = ("depth", "width", "form", "image")
+OF_LAYERS = ("m", "n", "widths", "layers")
 
 
 @click.command()
 @sizes_options
+@click.option("--cnn", is_flag=True, help="Plan the paper's vanilla CNN; degrees count whole 2-D kernels.")
+@click.option("--lipconvnet", is_flag=True, help="Plan LipConvNet-N, the paper's Table 4.")
+@click.option("--depth", type=int, help=f"N, convolutions.  [default: {CNN_DEPTH}, or {LIP_DEPTH} of --lipconvnet]")
+@click.option("--width", type=int, help=f"Channels of every layer of --cnn.  [default: {CNN_WIDTH}]")
+@click.option("--form", help="cifar10, or cinic10 or cifar100: two more layers instead of pooling.  [default: cifar10]")
+@click.option("--image", type=int, help="Side of the square image.  [default: 32, or 24 of --lipconvnet]")
 @click.option("--method", default="sao", show_default=True, help="The construction that the degrees are for.")
 @degree_options
 @common_options
@@ -16,6 +32,12 @@ def plan(
     n: int | None,
     widths: str | None,
     layers: int | None,
+    cnn: bool,
+    lipconvnet: bool,
+    depth: int | None,
+    width: int | None,
+    form: str | None,
+    image: int | None,
     method: str,
     d: int | None,
     c: int | None,
@@ -29,11 +51,59 @@ def plan(
     One row a layer: the degrees chosen for --sparsity, --d or --c, the sparsity that they achieve, the weights that
     they leave (biases not counted), and every feasible d; c is m*d/n.
 
+    With --cnn or --lipconvnet the layers are convolutions between n and m channels, and stderr says how many weights
+    they have in all. The first stays dense; all are where no target is given. LipConvNet's layers read n = c_in*s^2
+    channels at stride s and keep a part of a square mask, so that rows (d) or columns (c) may not all have as many:
+    the other is null then.
+
     Example: sao plan --widths 784,512,256x49,10 --sparsity 0.98 --json | jq .parameters
     """
     from sao_cli.masks.degrees import plan as plan_layers
     from sao_cli.masks.stack import check_method
 
+    _check_given(cnn, lipconvnet)
     check_method(method)
-    planned = plan_layers(widths_of(m, n, layers, widths), method=method, d=d, c=c, sparsity=sparsity)
-    emit("plan", seed, (row.to_dict() for row in planned), as_json=as_json, output=output)
+    target: dict[str, Any] = {"method": method, "d": d, "c": c, "sparsity": sparsity}
+    if cnn or lipconvnet:
+        from sao_cli.masks.architectures import plan_convolutions
+
+        convolutions = plan_convolutions(_shapes(cnn, depth, width, form, image), **target)
+        rows = [row.to_dict() for row in convolutions]
+        _say_total(rows)
+    else:
+        rows = [row.to_dict() for row in plan_layers(widths_of(m, n, layers, widths), **target)]
+    emit("plan", seed, rows, as_json=as_json, output=output)
+
+
+def _check_given(cnn: bool, lipconvnet: bool) -> None:
+    """Raise UsageError for options that describe another network, or none."""
+    ctx = click.get_current_context()
+    networks = options_given(ctx, "cnn", "lipconvnet")
+    if cnn and lipconvnet:
+        raise click.UsageError("--cnn and --lipconvnet exclude each other; give one of them")
+    if networks and (given := options_given(ctx, *OF_LAYERS)):
+        raise click.UsageError(f"{networks[0]} and {given[0]} exclude each other; {networks[0]} has sizes of its own")
+    if not networks and (given := options_given(ctx, *OF_NETWORKS)):
+        raise click.UsageError(f"{given[0]} describes a convolutional network; name it with --cnn or --lipconvnet")
+    if lipconvnet and (given := options_given(ctx, "width", "form")):
+        raise click.UsageError(f"{given[0]} is of --cnn alone; a LipConvNet is described by --depth and --image")
+
+
+def _shapes(cnn: bool, depth: int | None, width: int | None, form: str | None, image: int | None) -> "list[ConvShape]":
+    """The network's convolutions; what was not given has the library's defaults, or the paper's."""
+    from sao_cli.masks.architectures import cnn_shapes, lipconvnet_shapes
+
+    sizes = {} if image is None else {"image": image}
+    if not cnn:
+        return lipconvnet_shapes(LIP_DEPTH if depth is None else depth, **sizes)
+    depth, width = CNN_DEPTH if depth is None else depth, CNN_WIDTH if width is None else width
+    return cnn_shapes(depth, width, form=form or "cifar10", **sizes)
+
+
+def _say_total(rows: list[dict[str, Any]]) -> None:
+    total = sum(row["parameters"] for row in rows)
+    talk = click.get_current_context().ensure_object(Talk)
+    talk.say(
+        f"{total} parameters in {len(rows)} convolutions, of which the first is dense; biases and the classifier are "
+        "not counted"
+    )

@@ -11,7 +11,7 @@ from sao_cli.cli.options import (
     is_described,
     mask_options,
     plot_option,
-    read_input,
+    read_weights_input,
 )
 from sao_cli.cli.render import Row, emit
 from sao_cli.cli.talk import Talk
@@ -78,7 +78,7 @@ def reach(
     if is_described(file):
         masks = build_masks(seed, talk, **described)
     else:
-        masks = [matrix.mask for matrix in read_input(file, tensor)]
+        masks = [one.mask for one in read_weights_input(file, tensor)]
     keep = "all" if plot is not None else "last" if output is not None else None
     found = reachability(masks, rank=rank, keep=keep, progress=talk)
     rows: list[Row] = [*(depth.to_dict() for depth in found.depths), found.summary.to_dict()]

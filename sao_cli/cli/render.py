@@ -69,7 +69,7 @@ def _json_line(row: Row) -> str:
 def _table(rows: list[Row], columns: Sequence[str], spare: Sequence[str], width: int | None) -> str:
     from rich.console import Console
 
-    console = Console(width=width, file=sys.stdout, highlight=False)
+    console = Console(width=width, file=sys.stdout, highlight=False, emoji=False)
     body = [_flat(row) for row in rows if "summary" not in row]
     with console.capture() as capture:
         console.print(_tall(body[0]) if len(body) == 1 else _fitting(console, body, columns, spare))
@@ -121,7 +121,7 @@ def _wide(rows: list[Row], columns: Sequence[str]) -> "Table":
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     cells = {key: [_cell(row.get(key, "")) for row in rows] for key in shown}
     for key in shown:  # where room is short, a name folds and a number stays whole
-        widest = max(len(Text.from_markup(cell)) for cell in cells[key])
+        widest = max(len(Text.from_markup(cell, emoji=False)) for cell in cells[key])
         table.add_column(_header(key), overflow="fold", min_width=min(widest, 24))
     for row in zip(*cells.values(), strict=True):
         table.add_row(*row)
@@ -149,4 +149,6 @@ def _cell(value: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+    from rich.markup import escape
+
+    return escape(text)

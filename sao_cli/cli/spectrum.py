@@ -9,23 +9,26 @@ import click
 
 from sao_cli.cli.options import (
     METHODS,
+    Sizes,
     common_options,
     input_argument,
     is_described,
     layer_options,
+    options_given,
     plot_option,
-    read_input,
+    read_weights_input,
     take_widths,
     value_options,
 )
 from sao_cli.cli.render import Drawing, Row, emit
 from sao_cli.cli.talk import Talk
 from sao_cli.errors import SaoError
+from sao_cli.kernel import Kernel
+from sao_cli.matrix import Matrix
 
 if TYPE_CHECKING:
-    from sao_cli.matrix import Matrix
     from sao_cli.measure.spectrum import Comparison, Draw
-    from sao_cli.results import LayerSpectrum
+    from sao_cli.results import KernelSpectrum, LayerSpectrum
 
 COLUMNS = (
     "layer",
@@ -45,6 +48,17 @@ COLUMNS = (
 )
 SPARE = ("mean", "sigma_min", "sparsity", "rank", "ks.pvalue_holm", "repeats.fraction_below_005", "ks.statistic")
 LAWS = ("dense", "marchenko-pastur", "none")
+GEOMETRY = ("image", "padding", "stride", "dilation", "groups")
+NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
+
+
+class Padding(Sizes):
+    """The name of a padding, or a number of zeros on each side of the image."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 @click.command()
@@ -73,6 +87,19 @@ LAWS = ("dense", "marchenko-pastur", "none")
     "weights.",
 )
 @click.option("--resolution", type=float, help="Singular values so near count as equal.  [default: rounding's]")
+@click.option(
+    "--image", type=Sizes(), help="Sides of the image that a convolution kernel is applied to, as in 32 or 32x24."
+)
+@click.option(
+    "--padding",
+    type=Padding(),
+    default="circular",
+    show_default=True,
+    help="circular, zeros, same, valid, reflect, or a number of zeros on each side.",
+)
+@click.option("--stride", type=Sizes(), default="1", show_default=True, help="Stride of the convolution.")
+@click.option("--dilation", type=Sizes(), default="1", show_default=True, help="Dilation of the kernel.")
+@click.option("--groups", type=int, default=1, show_default=True, help="Groups of channels.")
 @click.option("--repeats", type=int, help="Repeat with the seeds that follow, and tell the spread of p.  [default: 1]")
 @click.option("--within", type=float, default=0.05, show_default=True, help="Count singular values so near to 1.")
 @click.option("--values", is_flag=True, help="Add singular_values, descending, to each row.")
@@ -107,8 +134,10 @@ def spectrum(
     """Compute the singular values of a layer's Jacobian, and test them against a dense orthogonal layer's.
 
     Reads weights from FILE or stdin, or builds them by --method; every layer of a stack, under every activation, is a
-    row. J = D W with D = diag(phi'(W x)). The Kolmogorov-Smirnov test takes values that differ by no more than rounding
-    as equal; with several rows p is also given with Holm's correction, and with --repeats its median and spread.
+    row. J = D W with D = diag(phi'(W x)). A convolution kernel is measured as the linear map of images of some size
+    that it is (--image, --padding, --stride, --dilation, --groups), and not as a reshaped matrix. The
+    Kolmogorov-Smirnov test takes values that differ by no more than rounding as equal; with several rows p is also
+    given with Holm's correction, and with --repeats its median and spread.
 
     Example: sao spectrum --method sao --method lmp --sparsity 0.992 --activation all --repeats 20 --plot fig9.pdf
     """
@@ -119,18 +148,30 @@ def spectrum(
     if plot is not None and picture == "cdf" and options["reference"] in LAWS[1:]:
         raise SaoError("--picture cdf draws the distance to a reference layer; --reference dense or a FILE gives one")
     comparison = _comparison(options)
-    draws, n = _draws(file, tensor, method, options, talk)
-    chosen = None if inputs is None else read_inputs(inputs, n)
-    found = compare_spectra(
-        draws,
-        ACTIVATIONS if "all" in activations else list(dict.fromkeys(activations)),
-        input_std=input_std,
-        inputs=chosen,
-        comparison=comparison,
-        repeats=repeats if repeats is not None else 1 if chosen is None else len(chosen),
-        seed=seed,
-        progress=talk,
-    )
+    geometry = {name: options.pop(name) for name in GEOMETRY}
+    read = None if is_described(file) else read_weights_input(file, tensor)
+    matrices = [one for one in read or [] if isinstance(one, Matrix)]
+    kernels = [one.as_dtype(options["dtype"]) for one in read or [] if isinstance(one, Kernel)]
+    if kernels and matrices:
+        raise SaoError(
+            f"{len(kernels)} of {len(kernels + matrices)} weights are convolution kernels; choose --tensor NAME"
+        )
+    if kernels:
+        found: Sequence[LayerSpectrum] = _of_kernels(kernels, geometry, comparison, seed, talk)
+    else:
+        draws, n = _draws(None if read is None else matrices, method, options, talk)
+        _refuse_kernel_options()
+        chosen = None if inputs is None else read_inputs(inputs, n)
+        found = compare_spectra(
+            draws,
+            ACTIVATIONS if "all" in activations else list(dict.fromkeys(activations)),
+            input_std=input_std,
+            inputs=chosen,
+            comparison=comparison,
+            repeats=repeats if repeats is not None else 1 if chosen is None else len(chosen),
+            seed=seed,
+            progress=talk,
+        )
     if plot is not None:
         _draw(found, plot, picture)
     columns = COLUMNS if any(row.layer > 1 for row in found) else COLUMNS[1:]
@@ -146,17 +187,37 @@ def _comparison(options: dict[str, Any]) -> "Comparison":
     given = {"gain": options["gain"], "resolution": resolution, "within": within}
     if reference in LAWS:
         return Comparison(reference=reference, **given)
-    from sao_cli.io import read_matrices
+    from sao_cli.io import read_weights
 
-    return Comparison(reference=read_matrices(reference), name=reference, **given)
+    return Comparison(reference=read_weights(reference), name=reference, **given)
+
+
+def _of_kernels(
+    kernels: list[Kernel], geometry: dict[str, Any], comparison: "Comparison", seed: int, talk: Talk
+) -> "list[KernelSpectrum]":
+    """A row for each convolution kernel that was read, all of them under one geometry."""
+    from sao_cli.measure.convolution.report import kernel_spectrum
+
+    if given := options_given(click.get_current_context(), *NOT_OF_KERNELS):
+        raise SaoError(f"{' '.join(given)} is for matrices; a convolution is measured as the linear map that it is")
+    if geometry["image"] is None:
+        shape = "x".join(map(str, kernels[0].shape))
+        raise SaoError(f"a kernel of {shape} is a map only of images of some size; --image 32 gives their sides")
+    asked = {**geometry, "comparison": comparison, "seed": seed, "progress": talk}
+    return [kernel_spectrum(kernel, layer=layer, **asked) for layer, kernel in enumerate(kernels, 1)]
+
+
+def _refuse_kernel_options() -> None:
+    if given := options_given(click.get_current_context(), *GEOMETRY):
+        raise SaoError(f"{' '.join(given)} is for convolution kernels, and these layers are matrices; leave it out")
 
 
 def _draws(
-    file: str | None, tensor: str | None, methods: Sequence[str], options: dict[str, Any], talk: Talk
+    read: list[Matrix] | None, methods: Sequence[str], options: dict[str, Any], talk: Talk
 ) -> "tuple[dict[str, Draw], int]":
     """What gives the layers by seed, by method (or by "" for those that are read), and the inputs that they have."""
-    if not is_described(file):
-        stack = [matrix.as_dtype(options["dtype"]) for matrix in read_input(file, tensor)]
+    if read is not None:
+        stack = [matrix.as_dtype(options["dtype"]) for matrix in read]
         return {"": lambda _: stack}, stack[0].mask.n
     from sao_cli.weights.stack import check_method, weight_stack
 
@@ -170,7 +231,7 @@ def _draws(
     return {method: functools.partial(draw, method) for method in methods or ("sao",)}, widths[0]
 
 
-def _rows(found: "list[LayerSpectrum]", values: bool, talk: Talk) -> list[Row]:
+def _rows(found: "Sequence[LayerSpectrum]", values: bool, talk: Talk) -> list[Row]:
     from sao_cli.cli.histogram import bars, sparkline
 
     high = max(2.0, *(row.sigma_max for row in found))
@@ -191,7 +252,7 @@ def _rows(found: "list[LayerSpectrum]", values: bool, talk: Talk) -> list[Row]:
     return rows
 
 
-def _draw(found: "list[LayerSpectrum]", plot: str, picture: str) -> None:
+def _draw(found: "Sequence[LayerSpectrum]", plot: str, picture: str) -> None:
     from sao_cli.plots import Curve, ecdf_figure, save_figure, spectrum_figure
 
     curves = [Curve(_label(one, found), one.activation, one.singular_values, one.exact) for one in found]
@@ -208,5 +269,5 @@ def _draw(found: "list[LayerSpectrum]", plot: str, picture: str) -> None:
     save_figure(ecdf_figure(curves, references, [one.ks for one in found if one.ks is not None]), plot)
 
 
-def _label(one: "LayerSpectrum", found: "list[LayerSpectrum]") -> str:
+def _label(one: "LayerSpectrum", found: "Sequence[LayerSpectrum]") -> str:
     return one.method if all(other.layer == 1 for other in found) else f"{one.method}, layer {one.layer}"

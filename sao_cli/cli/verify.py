@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sao_cli.cli.options import common_options, input_argument, plot_option, read_input
+from sao_cli.cli.options import common_options, input_argument, plot_option, read_weights_input
 from sao_cli.cli.render import Row, emit
 from sao_cli.cli.talk import Talk
 from sao_cli.mask import Mask
@@ -53,7 +53,7 @@ def verify(
 
     Example: sao mask --m 256 --n 256 --d 4 --method ramanujan | sao verify --criterion standard
     """
-    masks = [matrix.mask for matrix in read_input(file, tensor)]
+    masks = [one.mask for one in read_weights_input(file, tensor)]
     spectra = _spectra(masks, seed, talk) if plot is not None else []  # first, since memory may not do for it
     found: list[Expansion] = []
     rows = _rows(masks, criterion, seed, talk, found)

@@ -1,0 +1,73 @@
+"""`sao kernel`: build a convolution kernel."""
+
+from typing import Any
+
+import click
+
+from sao_cli.cli.deliver import deliver
+from sao_cli.cli.options import Sizes, common_options, degree_options, value_options
+from sao_cli.cli.talk import Talk
+
+
+@click.command()
+@click.option("--scheme", default="delta", show_default=True, help="delta, eco, soc, normal or uniform.")
+@click.option("--c-out", type=int, default=64, show_default=True, help="Output channels.")
+@click.option("--c-in", type=int, default=64, show_default=True, help="Input channels.")
+@click.option("--size", type=Sizes(), default="3", show_default=True, help="Taps on each axis; 5x3 where they differ.")
+@click.option("--axes", type=int, default=2, show_default=True, help="1 for signals, 2 for images, 3 for volumes.")
+@degree_options
+@click.option(
+    "--method", help="dense, sao, rg-n, rg-u, rg-s, lmp or lrp: which kernels are kept.  [default: dense; sao with --d]"
+)
+@click.option("--arrangement", default="random", show_default=True, help="Groups of SAO masks: random or minimal.")
+@click.option("--stride", type=int, default=1, show_default=True, help="eco: channels after space-to-depth by it.")
+@click.option("--terms", type=int, help="soc: terms of the exponential series.  [default: 12]")
+@click.option("--looks-linear", is_flag=True, help="Make it [[W, -W], [-W, W]], for ReLU.")
+@value_options
+@common_options
+@click.pass_obj
+def kernel(
+    talk: Talk,
+    /,
+    c_out: int,
+    c_in: int,
+    size: "int | tuple[int, ...]",
+    axes: int,
+    terms: int | None,
+    seed: int,
+    as_json: bool | None,
+    output: str | None,
+    **described: Any,
+) -> None:
+    """Build a convolution kernel (c_out, c_in, k, k), dense or with whole 2-D kernels removed.
+
+    The result is safetensors bytes, or a file by its suffix (.safetensors, .pt, .npy, .npz). --d, --c and --sparsity
+    count kernels: those that an output channel keeps, those that an input channel feeds, and the fraction removed.
+
+    \b
+    Schemes:
+      delta            an orthogonal matrix in the centre tap: orthogonal under any padding that keeps the image
+      eco              orthogonal at each frequency: so where the image's side divides dilation times size
+      soc              the exponential of a skew-symmetric convolution, as a larger kernel of --terms terms
+      normal, uniform  independent values of variance 1/(d k^2)
+
+    Example: sao kernel --scheme eco --c-out 16 --c-in 16 --d 4 | sao spectrum --image 9 --dilation 3
+    """
+    from sao_cli.io import suffix_for
+    from sao_cli.weights.kernels.build import build_kernel
+
+    if output is not None:
+        suffix_for(output, 1, kernels=True)
+    if isinstance(size, tuple):
+        axes = len(size)
+    described |= {} if terms is None else {"terms": terms}
+    made = build_kernel(c_out, c_in, size, axes=axes, seed=seed, **described)
+    told = made.mask.provenance
+    if described["sparsity"] is not None:
+        kept = f"d = {made.mask.nnz / made.mask.m:.6g}, c = {made.mask.nnz / made.mask.n:.6g}"
+        talk.say(f"sparsity {made.mask.sparsity:.6g}, {kept} (asked for sparsity {described['sparsity']:.6g})")
+    if "error_bound" in told:
+        talk.say(f"as a circular convolution its singular values are within {told['error_bound']:.2g} of 1, times gain")
+    if told.get("looks_linear"):
+        talk.say("a looks-linear kernel has the singular values of 2 W and zeros: 2 and 0 where W is orthogonal, not 1")
+    deliver("kernel", [made], seed, as_json=as_json, output=output, talk=talk)
