@@ -10,7 +10,7 @@ import pytest
 import sao_cli
 
 ROOT = Path(sao_cli.__file__).parent
-FOUNDATIONS = {"lazy", "errors", "memory", "progress", "results", "rng", "mask", "matrix", "threads"}
+FOUNDATIONS = {"lazy", "errors", "memory", "progress", "results", "rng", "mask", "matrix", "kernel", "threads"}
 MAY_IMPORT = {  # room: the rooms that it may know, besides itself
     "errors": set(),
     "lazy": set(),
@@ -21,13 +21,15 @@ MAY_IMPORT = {  # room: the rooms that it may know, besides itself
     "rng": {"errors"},
     "mask": {"errors", "memory"},
     "matrix": {"errors", "memory", "mask"},
+    "kernel": {"errors", "memory", "mask", "matrix"},
     "measure": FOUNDATIONS,
     "io": FOUNDATIONS,
     "masks": FOUNDATIONS | {"measure"},
     "weights": FOUNDATIONS | {"masks", "measure"},
     "nets": FOUNDATIONS | {"masks", "weights", "measure"},
     "plots": FOUNDATIONS | {"io"},
-    "cli": FOUNDATIONS | {"measure", "io", "masks", "weights", "nets", "plots"},
+    "pages": FOUNDATIONS | {"io"},
+    "cli": FOUNDATIONS | {"measure", "io", "masks", "weights", "nets", "plots", "pages"},
 }
 HEAVY = ("torch", "matplotlib", "networkx", "scipy", "rich", "safetensors", "numba")
 ONLY_ROOM = {"matplotlib": "plots", "torch": "nets"}
