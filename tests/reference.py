@@ -1,4 +1,7 @@
-"""The generated pages of docs/: cli.md from --help, python.md from docstrings. Run it to write them."""
+"""The generated pages of docs/: cli.md from --help, python.md from docstrings, and the table of convolutions.md.
+
+Run it to write them.
+"""
 
 import inspect
 import re
@@ -25,17 +28,58 @@ def cli_page() -> str:
 
 
 def python_page() -> str:
-    """Every public name's signature and docstring, those of `Mask`'s and `Matrix`'s members, and `nets`."""
+    """Every public name's signature and docstring, those of `Mask`'s, `Matrix`'s and `Kernel`'s members, and `nets`."""
     parts = [f"# Python\n\nThe names of `sao_cli`, each loaded on first use. Generated from docstrings {GENERATED}\n"]
     for name in sao_cli.__all__:
         thing = getattr(sao_cli, name)
         if callable(thing):
             parts.append(_entry("##", name, thing))
-        if thing in (sao_cli.Mask, sao_cli.Matrix):
+        if thing in (sao_cli.Mask, sao_cli.Matrix, sao_cli.Kernel):
             parts += [_entry("###", f"{name}.{key}", member) for key, member in _members(thing)]
     parts.append("# `sao_cli.nets`: for torch\n")
     parts += [_entry("##", f"nets.{name}", getattr(sao_cli.nets, name)) for name in sao_cli.nets.__all__]
     return "\n".join(parts)
+
+
+KERNELS = {  # by the name in the table: what build_kernel makes it of
+    "delta": {"scheme": "delta"},
+    "SAO-delta": {"scheme": "delta", "d": 4},
+    "delta, k = 2": {"scheme": "delta", "size": 2},
+    "ECO": {"scheme": "eco"},
+    "SAO-ECO": {"scheme": "eco", "d": 4},
+    "ECO, k = 2": {"scheme": "eco", "size": 2},
+    "SOC, 5 terms": {"scheme": "soc", "terms": 5},
+    "SAO-SOC, 5 terms": {"scheme": "soc", "terms": 5, "d": 4},
+    "normal": {"scheme": "normal"},
+}
+GEOMETRIES = {
+    "n = 9": {"image": 9},
+    "n = 9, dilation 3": {"image": 9, "dilation": 3},
+    "n = 10, dilation 3": {"image": 10, "dilation": 3},
+    "n = 12, stride 2": {"image": 12, "stride": 2},
+    "zeros, n = 9": {"image": 9, "padding": "zeros"},
+    "same, n = 12, stride 2": {"image": 12, "padding": "same", "stride": 2},
+    "valid, n = 9": {"image": 9, "padding": "valid"},
+    "reflect, n = 9": {"image": 9, "padding": "reflect"},
+}
+
+
+def convolutions_page() -> str:
+    """docs/convolutions.md with its table measured anew: the singular values of each kernel in each geometry."""
+    rows = [["8 channels", *GEOMETRIES], ["---"] * (len(GEOMETRIES) + 1)]
+    for name, asked in KERNELS.items():
+        kernel = sao_cli.build_kernel(8, 8, asked.get("size", 3), **{key: asked[key] for key in asked if key != "size"})
+        found = [sao_cli.kernel_spectrum(kernel, **geometry) for geometry in GEOMETRIES.values()]
+        rows.append([name, *(_range(one.sigma_min, one.sigma_max) for one in found)])
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    before, _, rest = (DOCS / "convolutions.md").read_text().partition("<!-- measured -->\n")
+    return f"{before}<!-- measured -->\n{table}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+
+
+def _range(low: float, high: float) -> str:
+    if (error := max(abs(low - 1), abs(high - 1))) < 1e-2:
+        return "all 1" if error < 1e-9 else f"1 ± {error:.1g}"
+    return f"{0 if low < 1e-9 else low:.2g} to {high:.2g}"
 
 
 def _members(cls):
@@ -64,3 +108,4 @@ def _signature(function) -> str:
 if __name__ == "__main__":
     (DOCS / "cli.md").write_text(cli_page())
     (DOCS / "python.md").write_text(python_page())
+    (DOCS / "convolutions.md").write_text(convolutions_page())
