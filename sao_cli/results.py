@@ -345,7 +345,8 @@ class AuditSummary(Report):
     """An audit in one line; see measure.auditing.chains.audit_summary.
 
     Lists hold layers' names; `worst_isometry`, `worst_condition`, `largest` and `smallest` have the name of a layer
-    and the number in question, None where no layer has one.
+    and the number in question, None where no layer has one. `overall_sparsity` is of all of them together, and has a
+    name of its own so that a filter on rows' `sparsity` leaves this line out.
     """
 
     summary: bool = True
@@ -358,7 +359,7 @@ class AuditSummary(Report):
     total_parameters: int
     audited_parameters: int
     kept_parameters: int
-    sparsity: float | None
+    overall_sparsity: float | None
     estimated: int
     dead_inputs: int
     dead_outputs: int

@@ -44,7 +44,7 @@ def table_rows(
     yield from map(_chain, chains)
     yield {
         "summary": True,
-        **{key: getattr(summary, key) for key in ("rows", "skipped", "kept_parameters", "sparsity")},
+        **{key: getattr(summary, key) for key in ("rows", "skipped", "kept_parameters", "overall_sparsity")},
         **{key: len(getattr(summary, key)) for key in ("disconnected", "rank_deficient")},
     }
 

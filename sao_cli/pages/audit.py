@@ -83,7 +83,7 @@ def _cards(report: AuditReport) -> list[tuple[str, str]]:
         ("layers audited", cell(len(rows))),
         ("tensors skipped", cell(summary.skipped)),
         ("parameters", _short(summary.audited_parameters)),
-        ("sparsity", "–" if summary.sparsity is None else f"{100 * summary.sparsity:.3g} %"),
+        ("sparsity", "–" if summary.overall_sparsity is None else f"{100 * summary.overall_sparsity:.3g} %"),
         ("disconnected", cell(len(summary.disconnected))),
         ("dead inputs, outputs", f"{summary.dead_inputs:,}, {summary.dead_outputs:,}"),
     ]

@@ -134,14 +134,14 @@ def test_the_summary_adds_up():
     assert summary.skipped_reasons == {"1-D": 2, "integers": 1}
     kept = sum(np.count_nonzero(layer) for layer in layers)
     assert (summary.total_parameters, summary.audited_parameters, summary.kept_parameters) == (90, 72, kept)
-    assert summary.sparsity == 1 - kept / 72
+    assert summary.overall_sparsity == 1 - kept / 72
     assert (summary.disconnected, summary.rank_deficient) == (("layer0",), ("layer0",))
     assert summary.dead_inputs >= 1
     assert (summary.chains, summary.blocked_chains) == (1, 1)
     worst = max(rows[:2], key=lambda row: row.isometry_error)
     assert summary.worst_isometry == {"name": worst.name, "isometry_error": worst.isometry_error}
     empty = audit_summary(rows[2:])
-    assert (empty.sparsity, empty.worst_isometry, empty.rows) == (None, None, 0)
+    assert (empty.overall_sparsity, empty.worst_isometry, empty.rows) == (None, None, 0)
 
 
 def test_audits_are_lined_up_by_name():
