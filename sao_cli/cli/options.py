@@ -33,8 +33,8 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]  # which only newer vers
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]
-        if not re.fullmatch(r"\d{1,9}(x\d{1,9})*", value, re.ASCII):
-            self.fail(f"{value!r} is no size; write a whole number, or one for each axis, as in 32x24", param, ctx)
+        if not re.fullmatch(r"0*[1-9]\d{0,8}(x0*[1-9]\d{0,8})*", value, re.ASCII):
+            self.fail(f"{value!r} is no size; write a number from 1, or one for each axis, as in 32x24", param, ctx)
         sizes = tuple(map(int, value.split("x")))
         return sizes if len(sizes) > 1 else sizes[0]
 

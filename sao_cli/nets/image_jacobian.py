@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sao_cli.errors import SaoError, unknown_name
+from sao_cli.memory import require_memory
 from sao_cli.nets.cnn import CNN
 from sao_cli.nets.devices import find_device
 from sao_cli.nets.jacobian import DTYPES
@@ -60,6 +61,9 @@ def architecture_jacobian(
     build: Build = CNN if architecture == "cnn" else LipConvNet
     where = find_device(device, dtype)
     side = (32 if architecture == "cnn" else 24) if image is None else image
+    channels = int(options.get("width" if architecture == "cnn" else "base", 32))
+    what = f"features of {channels} channels on images of {side} x {side}"
+    require_memory(4 * 8 * channels * side**2, what, "choose fewer channels or smaller images")
     for number, depth in enumerate(depths, 1):
         network = build(depth, image=side, seed=seed, device=where, dtype=DTYPES[dtype], **options)
         x = input_std * generator(seed, 0, INPUTS, 0).standard_normal((inputs, 3, side, side))
