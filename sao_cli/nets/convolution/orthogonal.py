@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -34,6 +34,9 @@ class OrthogonalConv2d(nn.Module):  # type: ignore[misc]
     bias: Tensor | None
     inputs: Tensor | None
     places: Tensor | None
+
+    # (B, K r, ...) outputs by group, of (B, K q, ...) inputs by group
+    _convolved: Callable[[Tensor], Tensor]
 
     def __init__(
         self,
@@ -88,10 +91,6 @@ class OrthogonalConv2d(nn.Module):  # type: ignore[misc]
         sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         sparse = "" if self.degree is None else f", degree={self.degree}, groups={self.groups}"
         return f"{sizes}{sparse}, bias={self.bias is not None}"
-
-    def _convolved(self, x: Tensor) -> Tensor:
-        """(B, K r, ...) outputs by group, of (B, K q, ...) inputs by group."""
-        raise NotImplementedError
 
     def _set_groups(self, inputs: Indices, outputs: Indices, device: Any) -> None:
         """Take group k's inputs from inputs[k] and put its outputs at outputs[k]; what is above c_out is dropped."""
