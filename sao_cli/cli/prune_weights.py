@@ -147,7 +147,8 @@ class PruneTask:
             return self.threshold.mask(self.places[entry.name], magnitudes)
         (m, n), seeds = entry.shape[:2], {"seed": self.seed, "layer": self.numbers[entry.name]}
         if self.method == "sao":
-            return projected_mask(weight, self._degree(entry), progress=self.talk, **seeds)
+            degree = self._degree(entry)
+            return _own_mask(magnitudes, degree) or projected_mask(weight, degree, progress=self.talk, **seeds)
         if self.method == "lrp":
             return lrp_mask(m, n, self._kept(entry), **seeds)
         return largest_units(magnitudes, self._kept(entry))
@@ -185,6 +186,17 @@ class PruneTask:
         except SaoError as error:  # a weight too large to measure can be pruned all the same
             return {**counted, "reason": str(error)}
         return {key: fact for key, fact in row.to_dict().items() if key not in _NOT_TOLD}
+
+
+def _own_mask(magnitudes: NDArray[Any], degree: int) -> Mask | None:
+    """The mask that the weight has, where that is an SAO mask already, as sparse as was asked for or sparser."""
+    from sao_cli.mask import Mask
+
+    kept = (magnitudes != 0).sum(axis=1)
+    if not 0 < kept.min() == kept.max() <= degree:
+        return None
+    mask = Mask.from_dense(magnitudes != 0, {"d": int(kept[0])})
+    return mask if mask.groups is not None and mask.column_degrees.min() == mask.column_degrees.max() else None
 
 
 def no_numbers(weight: NDArray[Any]) -> str | None:

@@ -35,7 +35,6 @@ PRUNED = ("a.weight", "b.weight", "conv.weight", "half.weight", "odd.weight")
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sao_cli.cli.COMMANDS, "prune", "prune a checkpoint")
     tensors = MODEL | {"half.weight": Lazy((8, 16), "bfloat16", lambda: MODEL["half.weight"])}
     write_checkpoint(tensors, "model.safetensors", {"format": "pt"})
     return lambda *arguments: CliRunner().invoke(sao_cli.cli.main, ["prune", *map(str, arguments)])
@@ -228,3 +227,19 @@ def test_wrong_numbers_are_skipped_and_copied(run):
     assert "every value must be a finite number" in rows[1]["reason"]
     with open_checkpoint("out.safetensors") as checkpoint:
         assert np.isnan(checkpoint.file.read("b")).all()
+
+
+def test_an_sao_mask_that_is_sparse_enough_stays(run):
+    from sao_cli import sao_weight
+
+    own = sao_weight(16, 16, 2, seed=3).to_dense().astype(np.float32)
+    denser = sao_weight(16, 16, 8, seed=4).to_dense().astype(np.float32)
+    ragged = np.where(np.eye(16) > 0, 1, own).astype(np.float32)
+    weights = {"first": MODEL["a.weight"], "own": own, "denser": denser, "ragged": ragged, "last": MODEL["a.weight"]}
+    write_checkpoint(weights, "sao.safetensors")
+    tensors, rows = pruned(run, "--method", "sao", "--d", 4, "--no-facts", model="sao.safetensors")
+    found = {row["name"]: row for row in rows if "name" in row}
+    assert np.array_equal(tensors["own"], own)
+    assert (found["own"]["d"], found["own"]["kept_norm"]) == (2, 1.0)
+    assert found["denser"]["d"] == found["ragged"]["d"] == 4
+    assert (np.count_nonzero(tensors["denser"], axis=1) == 4).all()

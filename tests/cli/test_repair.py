@@ -29,7 +29,6 @@ MODEL = {
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sao_cli.cli.COMMANDS, "repair", "repair a checkpoint")
     write_checkpoint(MODEL, "model.safetensors", {"format": "pt"})
     return lambda *arguments: CliRunner().invoke(sao_cli.cli.main, ["repair", *map(str, arguments)])
 
