@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sao_cli.kernel import Weight
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began a file before version 1.6
+NESTED = 8  # dicts and lists inside each other, at most
 _PROVENANCE = "sao"
 
 
@@ -31,7 +32,7 @@ def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Weight]:
     Raises FormatError for a file that needs more than weights_only=True allows.
     """
     loaded = _loaded(file, name)
-    tensors = dict(_tensors(loaded, ""))
+    tensors = dict(tensors_in(loaded))
     shapes = {key: tuple(found.shape) for key, found in tensors.items()}
     chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)
     metadata = getattr(loaded, "_metadata", None)
@@ -80,7 +81,8 @@ def _loaded(file: IO[bytes], name: str) -> Any:
         ) from error
 
 
-def _tensors(value: Any, name: str, depth: int = 8) -> Iterator[tuple[str, Any]]:
+def tensors_in(value: Any, name: str = "", depth: int = NESTED) -> Iterator[tuple[str, Any]]:
+    """The tensors in dicts and lists inside each other, by their keys and places joined with dots."""
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -88,7 +90,7 @@ def _tensors(value: Any, name: str, depth: int = 8) -> Iterator[tuple[str, Any]]
     elif isinstance(value, Mapping | list | tuple) and depth:
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, item in items:
-            yield from _tensors(item, f"{name}.{key}" if name else str(key), depth - 1)
+            yield from tensors_in(item, f"{name}.{key}" if name else str(key), depth - 1)
 
 
 def _provenance(metadata: Any, key: str) -> dict[str, Any]:

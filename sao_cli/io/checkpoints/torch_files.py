@@ -6,7 +6,7 @@ import re
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,12 +15,12 @@ from sao_cli.errors import FormatError, SaoError
 from sao_cli.io.checkpoints.files import Beside, Path, Snapshot, Stored, TensorFile, brief
 from sao_cli.io.checkpoints.numpy_files import stem
 from sao_cli.io.files import shown
+from sao_cli.io.torch_files import NESTED, tensors_in
 from sao_cli.memory import require_memory
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params")
 OPTIMISER = re.compile(r"optim(izer|iser)?s?(_states?|_state_dict)?|opt(_state)?|.*optimi[sz]er.*", re.IGNORECASE)
 _RELEASED_AFTER = 1 << 25  # bytes read, after which the file is mapped anew: pages read would else stay in memory
-_DEPTH = 8  # of dicts and lists inside each other
 
 
 class TorchFile(TensorFile):
@@ -117,7 +117,7 @@ def _reason(error: Exception) -> str:
 def _parts(loaded: Any) -> tuple[Any, list[Beside]]:
     """The weights in what was loaded, their wrappers taken off, and what lies beside them."""
     beside: list[Beside] = []
-    for _ in range(_DEPTH):
+    for _ in range(NESTED):
         if not isinstance(loaded, Mapping):
             break
         if _is_optimiser("", loaded):
@@ -147,35 +147,24 @@ def _is_optimiser(key: Any, value: Any) -> bool:
 
 
 def _beside(name: str, value: Any, reason: str) -> Beside:
-    tensors = [tensor for _, tensor in _tensors(value, "")]
+    tensors = [tensor for _, tensor in tensors_in(value)]
     plural = "tensor" if len(tensors) == 1 else "tensors"
     return Beside(name, len(tensors), sum(map(_bytes, tensors)), f"{reason} ({len(tensors)} {plural})")
 
 
 def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and next(_tensors(value, ""), None) is not None
+    return isinstance(value, Mapping) and next(tensors_in(value), None) is not None
 
 
 def _named(weights: Any, alone: str) -> dict[str, Any]:
     """The tensors by name, those of nested dicts joined by dots; a tensor without a name gets the file's."""
     named: dict[str, Any] = {}
-    for name, tensor in _tensors(weights, ""):
+    for name, tensor in tensors_in(weights):
         name, count = name or alone, 1
         while (unique := name if count == 1 else f"{name} ({count})") in named:  # "a.b" beside "b" inside "a"
             count += 1
         named[unique] = tensor
     return named
-
-
-def _tensors(value: Any, name: str, depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield name, value
-    elif isinstance(value, Mapping | list | tuple) and depth:
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            yield from _tensors(item, f"{name}.{key}" if name else str(key), depth - 1)
 
 
 def _stored(tensor: Any) -> Stored:
