@@ -121,7 +121,8 @@ def spectral_density(
     what is not in atoms. It is an estimate: structure finer than sigma_max/k that does not show by then is not
     accounted for. Singular values below 3e-6 sigma_max count as zeros, and zeros that the pattern forces are counted
     by a maximum matching. Within `products` products with W and W^T the first probe takes a quarter, and the steps
-    of the others are chosen by what it shows, so that both errors together are least.
+    of the others are chosen by what it shows, so that both errors together are least. N steps use the space up: the
+    nodes then are the eigenvalues, and the probes' error is all there is.
 
     Raises SaoError for fewer than 128 products, FormatError for values that are not finite, MemoryLimitError. O(nnz)
     a product, N log N once, and some eight vectors of length m + n beside a transposed copy of W.
@@ -255,8 +256,9 @@ def _together(parts: WeightComponents, chosen: Numbers) -> tuple[Mask, Values | 
 def _runs(gram: SizedOperator, applications: int, rng: np.random.Generator, progress: Progress) -> list[_Run]:
     """A pilot that takes a quarter of the applications of A, and as many more runs as the rest allows."""
     progress("spectral density", 0, applications)
-    runs = [_run(gram, applications // 4, rng)]
-    steps = _best_steps(runs[0], gram.size, applications)
+    longest = min(applications // 4, gram.size)
+    runs = [_run(gram, longest, rng)]
+    steps = longest if runs[0].betas[-1] == 0 else _best_steps(runs[0], gram.size, applications)
     spent = len(runs[0].alphas)
     while spent + steps <= applications and spent > 1:  # after one step A is a multiple of the identity
         progress("spectral density", spent, applications)
@@ -266,19 +268,47 @@ def _runs(gram: SizedOperator, applications: int, rng: np.random.Generator, prog
 
 
 def _run(gram: SizedOperator, steps: int, rng: np.random.Generator) -> _Run:
-    process = Lanczos(gram, random_direction(gram, rng))
+    """`steps` steps, or fewer where the space is used up: after `gram.size` of them whatever rounding left of beta."""
+    start = random_direction(gram, rng)
+    whole = gram.size <= min(steps, EXACT_SIDE)
+    process = Lanczos(_Orthogonal(gram) if whole else gram, start)
     while process.steps < steps:
         process.step()
         if process.betas[-1] <= _USED_UP * (max(process.alphas) + 2 * max(process.betas)):  # above the norm of T_k
             process.betas[-1] = 0.0
             break
+    if process.steps == gram.size and whole:
+        process.betas[-1] = 0.0
     return _Run(process.alphas, process.betas)
+
+
+class _Orthogonal:
+    """`gram` for one Lanczos process, each of whose vectors is made orthogonal to all before it.
+
+    Without that, rounding puts copies of converged values in the place of others, and after `size` steps most of the
+    nodes are no eigenvalues, from a size of some 20 on. Twice is enough (Parlett 1998, section 6.9). O(size) a step
+    and vector, and (size, size) numbers.
+    """
+
+    def __init__(self, gram: SizedOperator) -> None:
+        self._gram = gram
+        self._basis = np.empty((gram.size, gram.size))
+        self._count = 0
+
+    def apply(self, x: Values) -> Values:
+        self._basis[self._count] = x
+        self._count += 1
+        return self._gram.apply(x)
+
+    def project_(self, x: Values) -> None:
+        basis = self._basis[: self._count]
+        for _ in range(2):
+            self._gram.project_(x)
+            x -= (basis @ x) @ basis
 
 
 def _best_steps(pilot: _Run, size: int, applications: int) -> int:
     """The steps for which the errors of the probes and of the quadrature, as the pilot shows it, add up to least."""
-    if pilot.betas[-1] == 0:
-        return applications // 4
     errors = {}
     for halvings in range(_HALVINGS):
         steps = max(1, len(pilot.alphas) >> halvings)
