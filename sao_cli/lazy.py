@@ -1,20 +1,36 @@
 """Public names that load on first use (PEP 562), so that a process pays only for what it needs."""
 
+import functools
 import importlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from typing import Any
 
 
-def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of `package`, for names whose modules `homes` tells; a subpackage is its own home.
+def lazy_names(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The `__getattr__` and `__dir__` of `package`, whose `__init__.py` is `file`.
 
-    >>> __getattr__ = lazy_names(__name__, {"Mask": "sao_cli.mask"})
+    Which names there are, and where each lives, is told once, in the stub `__init__.pyi` beside it, which type checkers
+    read too (as scientific Python's SPEC 1 has it): a line `from MODULE import NAME as NAME` each. It is read when the
+    first name is asked for.
     """
 
-    def load(name: str) -> Any:
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(homes[name])
-        return module if homes[name] == f"{package}.{name}" else getattr(module, name)
+    @functools.cache
+    def homes() -> dict[str, str]:
+        with open(f"{file}i", encoding="utf-8") as stub:
+            lines = re.findall(r"^from (\S+) import (\w+) as \2$", stub.read(), flags=re.MULTILINE)
+        return {name: home for home, name in lines}
 
-    return load
+    def names() -> list[str]:
+        return sorted(homes())
+
+    def load(name: str) -> Any:
+        if name == "__all__":
+            return names()
+        if name.startswith("__") or name not in homes():
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if (home := homes()[name]) == package:
+            return importlib.import_module(f"{package}.{name}")
+        return getattr(importlib.import_module(home), name)
+
+    return load, names

@@ -3,6 +3,7 @@
 Run it to write them.
 """
 
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -14,6 +15,7 @@ import sao_cli
 from sao_cli.cli import COMMANDS, main
 
 DOCS = Path(__file__).parent.parent / "docs"
+METHOD_KINDS = staticmethod | classmethod
 GENERATED = "by `python tests/reference.py`."
 
 
@@ -28,17 +30,35 @@ def cli_page() -> str:
 
 
 def python_page() -> str:
-    """Every public name's signature and docstring, those of `Mask`'s, `Matrix`'s and `Kernel`'s members, and `nets`."""
+    """Every public name by the topics of the packages' stubs: its module's own words, signature, docstring, members."""
     parts = [f"# Python\n\nThe names of `sao_cli`, each loaded on first use. Generated from docstrings {GENERATED}\n"]
-    for name in sao_cli.__all__:
-        thing = getattr(sao_cli, name)
-        if callable(thing):
-            parts.append(_entry("##", name, thing))
-        if thing in (sao_cli.Mask, sao_cli.Matrix, sao_cli.Kernel):
-            parts += [_entry("###", f"{name}.{key}", member) for key, member in _members(thing)]
-    parts.append("# `sao_cli.nets`: for torch\n")
-    parts += [_entry("##", f"nets.{name}", getattr(sao_cli.nets, name)) for name in sao_cli.nets.__all__]
+    topics = [(package, *topic) for package in (sao_cli, sao_cli.nets) for topic in _topics(package)]
+    parts.append("\n".join(f"- [{title}](#{_anchor(title)})" for _, title, _ in topics) + "\n")
+    for package, title, names in topics:
+        parts.append(f"## {title}\n")
+        prefix, module = "nets." if package is sao_cli.nets else "", None
+        for name in names:
+            thing = getattr(package, name)
+            if inspect.getmodule(thing) is not module:
+                module = inspect.getmodule(thing)
+                parts.append(f"*{module.__name__.removeprefix('sao_cli.')}: {' '.join(module.__doc__.split())}*\n")
+            parts.append(_entry("###", prefix + name, thing))
+            parts += _members(prefix + name, thing)
     return "\n".join(parts)
+
+
+def _topics(package) -> list[tuple[str, list[str]]]:
+    """(heading, names) in the order of the stub, whose comments are the headings; a package is no name to document."""
+    stub = Path(package.__file__).with_suffix(".pyi").read_text()
+    blocks = re.findall(r"^# (.+)\n((?:from .*\n)+)", stub, flags=re.MULTILINE)
+    suffix = " (`sao_cli.nets`)" if package is sao_cli.nets else ""
+    found = [(title + suffix, re.findall(r" as (\w+)$", lines, flags=re.MULTILINE)) for title, lines in blocks]
+    return [(title, names) for title, names in found if not inspect.ismodule(getattr(package, names[0]))]
+
+
+def _anchor(title: str) -> str:
+    """The fragment that readers of Markdown give a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 KERNELS = {  # by the name in the table: what build_kernel makes it of
@@ -82,27 +102,56 @@ def _range(low: float, high: float) -> str:
     return f"{0 if low < 1e-9 else low:.2g} to {high:.2g}"
 
 
-def _members(cls):
-    documented = [(key, value) for key, value in vars(cls).items() if not key.startswith("_")]
-    return [(key, value) for key, value in documented if inspect.getdoc(value) and hasattr(cls, key)]
+def _members(name, thing) -> list[str]:
+    """A class's properties as one list, and its methods, each where it says something of its own; in source order."""
+    if not inspect.isclass(thing):
+        return []
+    own = {key: value for key, value in vars(thing).items() if not key.startswith("_") and inspect.getdoc(value)}
+    properties = [key for key, value in own.items() if isinstance(value, property | functools.cached_property)]
+    listed = "".join(f"- `{key}`: {' '.join(inspect.getdoc(own[key]).split())}\n" for key in properties)
+    methods = [key for key, value in own.items() if inspect.isfunction(value) or isinstance(value, METHOD_KINDS)]
+    return [listed] * bool(listed) + [_entry("####", f"{name}.{key}", own[key]) for key in methods]
 
 
 def _entry(level, name, thing) -> str:
+    """One name: its signature as typed, and its docstring; the keys of reports stand in their docstrings."""
     function = getattr(thing, "__func__", thing)
-    signature = _signature(function) if inspect.isfunction(function) else ""
-    return f"{level} `{name}{signature}`\n\n```text\n{inspect.getdoc(thing)}\n```\n"
+    if inspect.isclass(function) and not issubclass(function, sao_cli.Report):
+        function = function.__init__
+    typed = f"{_signature(name, function)}\n" if inspect.isfunction(function) else ""
+    return f'{level} `{name}`\n\n```python\n{typed}"""{inspect.getdoc(thing)}"""\n```\n'
 
 
-def _signature(function) -> str:
-    """Names and defaults, without annotations, of which docstrings tell more."""
+def _signature(name, function) -> str:
+    """name(parameter: type = default, ...) -> type, on one line where 100 columns hold it."""
     signature = inspect.signature(function)
-    parameters = [
-        parameter.replace(annotation=parameter.empty)
-        for parameter in signature.parameters.values()
-        if parameter.name not in ("self", "cls")
-    ]
-    bare = str(signature.replace(parameters=parameters, return_annotation=signature.empty))
-    return re.sub(r"<(?:class|function) '?(?:\w+\.)*(\w+)[^>]*>", r"\1", bare)
+    parameters = [one for one in signature.parameters.values() if one.name not in ("self", "cls")]
+    shown, kinds = [_parameter(one) for one in parameters], [one.kind for one in parameters]
+    if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        shown.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
+    given = signature.return_annotation
+    result = "" if given in (signature.empty, None, "None") else f" -> {_type(given)}"
+    line = f"{name.rpartition('.')[2]}({', '.join(shown)}){result}"
+    return line if len(line) <= 100 else line[: line.index("(")] + "(\n    " + ",\n    ".join(shown) + f",\n){result}"
+
+
+def _parameter(one) -> str:
+    typed = "" if one.annotation is one.empty else f": {_type(one.annotation)}"
+    default = "" if one.default is one.empty else f"{' = ' if typed else '='}{_default(one.default)}"
+    stars = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
+    return f"{stars}{one.name}{typed}{default}"
+
+
+def _default(value) -> str:
+    if type(value).__name__ == "_HAS_DEFAULT_FACTORY_CLASS":  # dataclasses' mark of a default that is made anew
+        return "..."
+    return value.__name__ if inspect.isfunction(value) or inspect.isclass(value) else repr(value)
+
+
+def _type(annotation) -> str:
+    """An annotation in the words of its source, without modules' paths."""
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=\w)", "", text.strip("'"))
 
 
 if __name__ == "__main__":
