@@ -151,7 +151,7 @@ def _in_order(
 
 def _row(checkpoint: Checkpoint, entry: Entry, *, progress: Any, asked: dict[str, Any]) -> AuditRow:
     from sao_cli.io.files import shown
-    from sao_cli.measure.auditing.audit import audit_weight, skipped_row, too_large
+    from sao_cli.measure.auditing.audit import UNMEASURED, audit_weight, said, skipped_row, too_large
 
     if entry.kind == "skipped":
         return skipped_row(entry.name, entry.shape, entry.dtype, entry.reason or "no weight")
@@ -161,9 +161,9 @@ def _row(checkpoint: Checkpoint, entry: Entry, *, progress: Any, asked: dict[str
             # numpy lacks bfloat16, so that only the entry tells what the weights are
             dtype = entry.dtype if entry.dtype == "bfloat16" else None
             return audit_weight(checkpoint.read(entry), name=entry.name, dtype=dtype, progress=progress, **asked)
-        except (SaoError, MemoryError, ArithmeticError) as error:
+        except UNMEASURED as error:
             where = f"{checkpoint.name}: tensor {shown(entry.name)}"  # said by the row itself
-            reason = str(error).removeprefix(where).lstrip(": ") or "memory ran out"
+            reason = said(error).removeprefix(where).lstrip(": ")
     return skipped_row(entry.name, entry.shape, entry.dtype, reason, kind=entry.kind)
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from safetensors.numpy import load, load_file
 
@@ -105,6 +106,20 @@ def test_a_tensor_of_a_checkpoint_is_measured_with_stride_and_padding(run, tmp_p
     assert (done.code, "features.3.weight" in done.err) == (2, True)
 
 
+@pytest.mark.parametrize("padding", ["1", "zeros", "circular"])
+def test_an_image_below_the_kernel_is_one_that_torch_takes(run, tmp_path, padding):
+    weights = np.random.default_rng(0).standard_normal((3, 3, 3, 3))
+    np.save(tmp_path / "w.npy", weights)
+    mode = "circular" if padding == "circular" else "zeros"
+    layer = torch.nn.Conv2d(3, 3, 3, padding=1, padding_mode=mode, bias=False, dtype=torch.float64)
+    layer.weight.data = torch.from_numpy(weights)
+    images = torch.eye(12, dtype=torch.float64).reshape(12, 3, 2, 2)
+    expected = np.linalg.svd(layer(images).reshape(12, -1).detach().numpy(), compute_uv=False)
+    for command in ("spectrum", "audit"):
+        [row, *_] = run(command, "w.npy", "--image", 2, "--padding", padding, "--json").rows
+        assert (row["sigma_max"], row["sigma_min"]) == pytest.approx((expected[0], expected[-1]))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -117,7 +132,7 @@ def test_a_tensor_of_a_checkpoint_is_measured_with_stride_and_padding(run, tmp_p
         ("kernel -o k.mtx", ".safetensors"),
         ("kernel --d 4 --sparsity 0.5", "exclude each other"),
         ("spectrum k.safetensors", "--image 32"),
-        ("spectrum k.safetensors --image 2", "larger than an image"),
+        ("spectrum k.safetensors --image 2 --padding valid", "larger than an image of 2 with padding valid"),
         ("spectrum k.safetensors --image 8 --padding mirror", "'mirror'"),
         ("spectrum k.safetensors --image 8 --groups 3", "3 groups"),
         ("spectrum k.safetensors --image 8x8x8", "(8, 8, 8)"),

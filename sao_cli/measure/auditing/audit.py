@@ -34,6 +34,9 @@ SMALL = 2**20  # entries up to which a mask is looked at by its eigenvalues even
 NO_IMAGE = "a convolution's singular values are those of a map of images: --image N"
 ALL_ONES = "the mask is all ones, and the eigenvalue conditions are of sparse ones"
 MANY_ONES = "more than half of the mask is ones, and the eigenvalue conditions are of sparse ones"
+# What one tensor may raise while others are measured: what is said to the user, and numerics that can't take it
+# (numpy's LinAlgError is a ValueError).
+UNMEASURED = (SaoError, ValueError, ArithmeticError, MemoryError)
 
 _GRAPH = (
     *("biregular", "row_degree", "column_degree", "components", "connected", "dead_inputs", "dead_outputs"),
@@ -106,9 +109,9 @@ def audit_weight(
 
     Raises FormatError and SaoError for what is no weight, or not finite, or has more than `max_size` numbers, and for
     options that are out of range; MemoryLimitError. What can be told of a good weight is told, and `reason` says why
-    the rest is None: an image that does not fit the kernel, an SVD that does not fit in memory. Cost: that of the
-    singular values (a dense float32 matrix: a half to a third of numpy's SVD), and of the expansion where the mask is
-    sparse.
+    the rest is None: an image that does not fit the kernel, an SVD that does not converge or does not fit in memory.
+    Cost: that of the singular values (a dense float32 matrix: a half to a third of numpy's SVD), and of the expansion
+    where the mask is sparse.
 
     >>> row = audit_weight(np.diag([1.0, 1.0, 0.5, 0.0]), name="layer")
     >>> row.sparsity, row.dead_inputs, row.rank, row.sigma_max
@@ -136,8 +139,8 @@ def audit_weight(
             facts |= _matrix(layer, setting, facts, reasons)
         else:
             facts |= _kernel(layer, setting, reasons)
-    except SaoError as error:  # an image that does not fit, a size out of reach: the graph's facts still stand
-        reasons.append(str(error))
+    except UNMEASURED as error:  # an image that does not fit, a size out of reach: the graph's facts still stand
+        reasons.append(said(error))
     return AuditRow(
         name=name,
         kind=layer.kind,
@@ -156,6 +159,19 @@ def skipped_row(name: str, shape: Sequence[int], dtype: str, reason: str, *, kin
     True
     """
     return AuditRow(name=name, kind=kind, shape=tuple(shape), dtype=dtype, skipped=True, reason=reason)
+
+
+def said(error: Exception) -> str:
+    """What an error of UNMEASURED says, as a row's reason.
+
+    >>> said(np.linalg.LinAlgError("SVD did not converge"))
+    'it could not be measured: SVD did not converge'
+    """
+    if isinstance(error, SaoError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return str(error) or "memory ran out"
+    return f"it could not be measured: {error}"
 
 
 def too_large(shape: Sequence[int], max_size: int | None) -> str | None:
@@ -191,8 +207,8 @@ def _graph(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
         return known
     try:
         found = expansion(pattern.to_mask(), seed=setting.seed, progress=setting.progress)
-    except SaoError as error:
-        reasons.append(str(error))
+    except UNMEASURED as error:
+        reasons.append(said(error))
         return {}
     if found.reason:
         reasons.append(found.reason)
@@ -252,8 +268,8 @@ def _kernel(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
         return facts
     try:
         return facts | _operator(layer, setting, reasons)
-    except SaoError as error:
-        reasons.append(str(error))
+    except UNMEASURED as error:
+        reasons.append(said(error))
         return facts
 
 

@@ -118,7 +118,7 @@ class Blocks:
         if shape[2] == 1:  # a frequency: sums over taps are one matrix product for each residue
             for place in range(shape[4]):
                 taps = np.flatnonzero(self._reads[0] == place)
-                flat = weights[:, taps].reshape(count, len(taps), -1)
+                flat = weights[:, taps].reshape(count, len(taps), c_out * c_in)  # no tap, where none of them is live
                 sums = blocks[:, :, 0, :, place, :]
                 sums.real = (coefficients[:, taps].real @ flat).reshape(sums.shape)
                 if sums.dtype.kind == "c":

@@ -92,8 +92,9 @@ class Geometry:
     - `valid`: none; `reflect`: as `zeros`, but mirrored without the edge (torch's padding_mode="reflect");
     - a whole number p: p zeros on both sides, torch's padding=p.
 
-    A kernel larger than the image is refused: more taps than places with circular padding, where dilated taps may wrap,
-    or a reach of n or more with the others. An axis of one place takes any kernel, unless nothing is left to read.
+    The padded image must hold the kernel, as in torch: n + 2 p > reach for p zeros on both sides, n > reach without
+    any, and a mirror needs n > reach - reach // 2. `zeros`, `same` and `circular` fit every image: a kernel larger than
+    the image wraps around it, as often as it takes, where torch's own circular padding stops at once around.
 
     Raises SaoError for unknown paddings and for strides, dilations and sides below 1, FormatError for kernels that do
     not fit. O(D), whatever the image.
@@ -166,15 +167,12 @@ def _checked_padding(padding: str | int) -> str | int:
 
 
 def _check_fit(axis: Axis) -> None:
-    wraps = axis.padding == "circular"
-    extent = axis.size if wraps else axis.reach + 1
-    if extent > axis.side > 1 or axis.outputs < 1 or (axis.padding == "reflect" and axis.side <= _longer_edge(axis)):
-        dilated = "" if axis.dilation == 1 or wraps else f" (dilation {axis.dilation})"
+    mirrored = axis.padding == "reflect"
+    edge = axis.reach - axis.reach // 2  # the longer of the two that are mirrored
+    if axis.outputs < 1 or (mirrored and axis.side <= edge):
+        zeros = axis.padding if isinstance(axis.padding, int) else 0
+        dilated = "" if axis.dilation == 1 else f" (dilation {axis.dilation})"
         raise FormatError(
             f"a kernel of {axis.size} taps{dilated} is larger than an image of {axis.side} with padding "
-            f"{axis.padding}; choose an image of {max(extent, 2)} or more"
+            f"{axis.padding}; choose an image of {edge + 1 if mirrored else axis.reach + 1 - 2 * zeros} or more"
         )
-
-
-def _longer_edge(axis: Axis) -> int:
-    return axis.reach - axis.reach // 2

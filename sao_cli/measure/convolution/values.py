@@ -217,6 +217,8 @@ def largest_value(gram: ConvolutionGram, rng: np.random.Generator, progress: Pro
         return ritz.error <= 2 * SIGMA_ERROR * ritz.value and bound(ritz) <= 2 * SIGMA_BOUND
 
     ritz, used_up = iterate(process, is_enough, gram.roundoff, progress, "sigma_max")
+    if ritz.value <= 0:  # the taps read nothing but zeros, or cancel
+        return Largest(0.0, 0.0, 0.0)
     rounding = 4 * gram.roundoff / ritz.value
     error = max(ritz.error / ritz.value, rounding) / 2
     return Largest(math.sqrt(ritz.value), error, error if used_up else bound(ritz) / 2)

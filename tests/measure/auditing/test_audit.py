@@ -202,6 +202,21 @@ def test_groups_join_each_output_to_its_own_channels():
     assert row.sigma_max is not None
 
 
+@pytest.mark.parametrize(
+    "error", [np.linalg.LinAlgError("SVD did not converge"), ValueError("bad"), ZeroDivisionError("of 0")]
+)
+@pytest.mark.parametrize(("axes", "fails", "left"), [(2, "_matrix", 1), (3, "_operator", 1), (2, "expansion", None)])
+def test_numerics_that_fail_on_one_tensor_are_its_reason(monkeypatch, error, axes, fails, left):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(audit, fails, fail)
+    row = audit_weight(np.tril(np.ones((4, 6))).reshape(4, 6, *[1] * (axes - 2)), name="w", image=5)
+    assert f"it could not be measured: {error}" in row.reason
+    assert (row.nnz, row.skipped) == (10, False)
+    assert (row.components, row.sigma_max is None) == (left and 3, left is not None)
+
+
 def test_an_image_that_does_not_fit_leaves_the_graph():
     row = audit_weight(gaussian(4, 4, 3, 3), name="conv", image=(5, 5, 5))
     assert (row.connected, row.sigma_max) == (True, None)

@@ -111,6 +111,44 @@ def test_components_and_dead_channels_are_found_whatever_their_order():
         assert (found.values[-16:] == 0).all()
 
 
+def test_a_stride_class_without_a_live_tap_is_a_zero():
+    weights = np.zeros((1, 1, 3, 3))
+    weights[0, 0, 0, 0], weights[0, 0, 1, 1] = 1, 2
+    found = convolution_values(weights, 8, padding="valid", stride=2)
+    np.testing.assert_allclose(found.values, explicit_values(weights, (8, 8), "valid", 2), atol=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_kernels_with_few_live_taps_under_any_geometry(seed):
+    """Strides beyond the kernel, images below it, dilation, groups, 1 to 3 axes; torch decides what fits."""
+    rng = np.random.default_rng(seed)
+    axes, groups = rng.integers(1, 4), rng.integers(1, 3)
+    taps, image = rng.integers(1, 5, axes), tuple(rng.integers(1, (10, 6, 4)[axes - 1], axes).tolist())
+    weights = rng.standard_normal((groups * rng.integers(1, 4), rng.integers(1, 4), *taps))
+    weights *= rng.permutation(np.arange(taps.prod()) < rng.integers(0, 4)).reshape(taps)  # none live, too
+    padding = (*PADDINGS, 0, 1, 3)[rng.integers(9)]
+    options = {"padding": padding, "stride": int(rng.integers(1, 6)), "dilation": int(rng.integers(1, 4))}
+    try:
+        expected = explicit_values(weights, image, groups=groups, **options)
+    except RuntimeError:  # torch's, of a kernel that the padded image does not hold
+        with pytest.raises(FormatError, match="larger than an image"):
+            convolution_values(weights, image, groups=groups, **options)
+        return
+    found = convolution_values(weights, image, groups=groups, **options)
+    np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-12)
+    estimate = convolution_values(weights, image, groups=groups, exact_side=0, **options)
+    assert estimate.values[0] == pytest.approx(expected[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["circular", "reflect"])
+def test_taps_that_cancel_on_a_small_image_leave_zero_on_both_routes(padding):
+    weights = np.zeros((3, 3, 3))
+    weights[:, :, 0] = gaussian(3, 3)
+    weights[:, :, 2] = -weights[:, :, 0]  # the places on either side are one
+    for exact_side in (4096, 0):
+        assert not convolution_values(weights, 2, padding=padding, exact_side=exact_side).values.any()
+
+
 def test_depthwise_kernels_have_the_absolute_values_of_their_transforms():
     weights = gaussian(5, 1, 3, 3)
     expected = np.abs(np.fft.fft2(weights[:, 0], (10, 8)))
@@ -225,8 +263,10 @@ def test_a_kernel_of_one_place_takes_any_padding_that_leaves_something_to_read()
 @pytest.mark.parametrize(
     ("image", "options", "said"),
     [
-        (2, {}, "a kernel of 3 taps is larger than an image of 2"),
-        (8, {"padding": "zeros", "dilation": 4}, r"taps \(dilation 4\) is larger than an image of 8 .* 9 or more"),
+        (2, {"padding": "valid"}, "a kernel of 3 taps is larger than an image of 2 .* 3 or more"),
+        (8, {"padding": "valid", "dilation": 4}, r"taps \(dilation 4\) is larger than an image of 8 .* 9 or more"),
+        (4, {"padding": 2, "dilation": 4}, r"larger than an image of 4 with padding 2; choose an image of 5 or more"),
+        (2, {"padding": "reflect", "dilation": 2}, "larger than an image of 2 with padding reflect; .* 3 or more"),
         (1, {"padding": "valid"}, "larger than an image of 1"),
         (1, {"padding": "reflect"}, "larger than an image of 1"),
         (8, {"padding": "zero"}, "did you mean 'zeros'"),
