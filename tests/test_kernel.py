@@ -11,12 +11,11 @@ from sao_cli.kernel import Kernel
 from sao_cli.mask import Mask
 from sao_cli.matrix import PRECISIONS, Matrix
 
-RNG = np.random.default_rng(0)
 KEPT = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 1]], dtype=bool)
 
 
 def values(*size):
-    return RNG.standard_normal((4, 3, *size)) * KEPT.reshape(4, 3, *(1 for _ in size))
+    return np.random.default_rng(0).standard_normal((4, 3, *size)) * KEPT.reshape(4, 3, *(1 for _ in size))
 
 
 @pytest.mark.parametrize("size", [(5,), (3, 2), (1, 2, 3)])

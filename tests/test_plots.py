@@ -187,7 +187,8 @@ def test_spectra_of_any_scale_are_drawn(value):
 
 def test_eleven_activations_and_eight_methods_are_legible():
     activations = [f"activation {k}" for k in range(11)]
-    curves = [Curve(method, name, RNG.random(64) * 3) for name in activations for method in METHODS]
+    rng = np.random.default_rng(0)
+    curves = [Curve(method, name, rng.random(64) * 3) for name in activations for method in METHODS]
     references = [dense(activation=name) for name in activations]
     for figure in (spectrum_figure(curves, references), cdf_figure(curves, references)):
         figure.draw_without_rendering()
