@@ -142,6 +142,20 @@ class Kernel:
 Weight: TypeAlias = Matrix | Kernel
 
 
+def swapped_channels(weight: NDArray[Any], groups: int = 1) -> NDArray[Any]:
+    """(a, b/groups, ...) as (b, a/groups, ...): the first two axes swapped within each of the groups.
+
+    It leads from a transposed convolution's weight (in, out/groups, ...), as torch.nn.ConvTranspose2d keeps it, to
+    (out, in/groups, ...), and back; of a matrix it is the transpose. A view where there is one group. O(size).
+
+    >>> swapped_channels(np.arange(4).reshape(2, 2)).tolist(), swapped_channels(np.zeros((4, 3)), groups=2).shape
+    ([[0, 2], [1, 3]], (6, 2))
+    """
+    first, second, *taps = weight.shape
+    split = weight.reshape(groups, first // groups, second, *taps)
+    return split.swapaxes(1, 2).reshape(second * groups, first // groups, *taps)
+
+
 def _is_live(values: Values) -> NDArray[np.bool_]:
     """(c_out, c_in) whether a kernel has any value but zeros."""
     live: NDArray[np.bool_] = (values != 0).any(axis=tuple(range(2, values.ndim)))

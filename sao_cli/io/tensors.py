@@ -64,6 +64,17 @@ def pruned_parts(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str,
     return original, mask
 
 
+def masked_names(mask: str) -> tuple[str, ...]:
+    """The names of the weight beside which a `mask` of zeros and ones stands, if it is one: X of X_mask.
+
+    >>> masked_names("fc.weight_mask"), masked_names("fc.mask")
+    (('fc.weight',), ('fc.weight',))
+    """
+    if mask.endswith("_mask"):
+        return (mask.removesuffix("_mask"),)
+    return (f"{mask.removesuffix('mask')}weight",) if mask == "mask" or mask.endswith(".mask") else ()
+
+
 def pruned(original: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
     """What torch.nn.utils.prune computes with: the original where its mask is not 0, whatever stands elsewhere."""
     with np.errstate(invalid="ignore", over="ignore"):

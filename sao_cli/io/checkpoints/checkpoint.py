@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,8 @@ from sao_cli.errors import FileError, FormatError
 from sao_cli.io.checkpoints.entries import Entry, entries_of
 from sao_cli.io.checkpoints.files import Path, Snapshot, TensorFile, brief
 from sao_cli.io.checkpoints.layers import assembled
+from sao_cli.io.checkpoints.order import natural
+from sao_cli.io.checkpoints.ties import Tie, ties_of
 from sao_cli.io.files import file_error, shown
 from sao_cli.io.reading import _GZIP, _NPY, _PICKLE, _ZIP, _looks_like_safetensors
 from sao_cli.memory import require_memory
@@ -69,10 +72,10 @@ class Checkpoint:
     def read(self, entry: Entry) -> NDArray[Any]:
         """The tensor, dense, in its own dtype; bfloat16 as float32, which holds it exactly. Not to be written to.
 
-        Of pruned tensors it is the product with the mask, of an SAOLinear's blocks the whole (m, n) matrix, where the
-        inputs that padding added are columns too. Raises FormatError, of one line, for what can't be read and for
-        values that are not finite, and MemoryLimitError for what would not fit. Memory: the tensor, where it is made
-        of several, all of them.
+        Of pruned tensors, and of one with a mask beside it, it is the product with the mask, of an SAOLinear's blocks
+        the whole (m, n) matrix, where the inputs that padding added are columns too. Raises FormatError, of one line,
+        for what can't be read and for values that are not finite, and MemoryLimitError for what would not fit.
+        Memory: the tensor, where it is made of several, all of them.
         """
         where = f"{self.name}: tensor {shown(entry.name)}"
         if not entry.parts or entry.form == "" or 0 in entry.shape:
@@ -81,6 +84,11 @@ class Checkpoint:
         array = parts[0] if entry.form == "plain" else _combined(entry, parts, where)
         _require_finite(array, where)
         return array
+
+    @cached_property
+    def ties(self) -> list[Tie]:
+        """The weights with several names; see ties.ties_of for what that takes."""
+        return ties_of(self.file, sorted(self.entries, key=lambda entry: natural(entry.name)))
 
     def close(self) -> None:
         """Close the file; what was read stays."""

@@ -17,14 +17,14 @@ def changed_tensors(checkpoint: Checkpoint, changes: Mapping[Entry, Lazy]) -> di
     """All tensors of `checkpoint`, for write_checkpoint, in the file's order, with `changes` in place of its entries.
 
     The others are not looked at: their numbers stay what they are, infinite ones too, and parts stay parts. A weight
-    that several tensors make is one tensor when it was changed. What lies beside the weights, as an optimizer's state
-    in a torch file, is left out. Raises FormatError for a tensor that can't be read, or written as safetensors, since a
-    checkpoint without it would be another network. O(tensors).
+    that several tensors make is one tensor when it was changed; a mask beside a weight stays beside it. What lies
+    beside the weights, as an optimizer's state in a torch file, is left out. Raises FormatError for a tensor that
+    can't be read, or written as safetensors, since a checkpoint without it would be another network. O(tensors).
     """
     file = checkpoint.file
     names = stored_names(checkpoint, changes)
     first = {entry.parts[0]: entry for entry in changes}
-    parts = {part for entry in changes for part in entry.parts}
+    parts = {part for entry in changes for part in entry.parts if part != entry.masked_by}
     tensors = {}
     for name, stored in file.stored.items():
         if name in first:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
 
+from sao_cli.errors import FormatError
 from sao_cli.io.checkpoints.files import Stored, TensorFile
 from sao_cli.io.checkpoints.layers import Layer, layers_of
 from sao_cli.io.files import shown
+from sao_cli.io.tensors import AXES
 
 MATRIX, KERNEL, SKIPPED = "matrix", "kernel", "skipped"
+UNKNOWN = "weight"  # of unknown shape
+EMBEDDING = "embedding"
 _PREFIXES = ("module.", "_orig_mod.")  # of torch.nn.DataParallel, and of torch.compile
 
 _BIAS = re.compile(r"(?:^|_)bias(?:es)?(?:_|\d*$)", re.IGNORECASE)
@@ -24,6 +29,9 @@ _SCALES = ("scale", "scales", "scale_inv", "absmax", "zero_point", "zeros")  # o
 OPTIMISER = re.compile(r"(?:optim(?:izer|iser)?s?(?:_states?|_state_dict)?)[./]", re.IGNORECASE)
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 _WHOLE = {"int16", "int32", "int64", "uint16", "uint32", "uint64"}
+INTEGERS = "integers"
+NOT_BINARY = ", which holds other numbers than 0 and 1 and is not multiplied in"
+COMPUTED = "what"  # begins the reasons of tensors that a weight is computed from, in a way that the file does not tell
 _REAL = {"float64", "float32", "float16", "bfloat16", "bool"}
 
 
@@ -35,6 +43,9 @@ class Entry:
     "int8"), and `bytes` what it takes in the file. `kind` is "matrix" (2 axes), "kernel" (3 to 5), or "skipped", where
     `reason` says in plain words what it is or why it can't be read. `parts` are the stored tensors, and `form` is how
     they make it, empty where that is not known.
+
+    `unread` is what a skipped tensor would be if it could be read, "matrix", "kernel", or "weight" where not even its
+    shape is known; None for what is no weight.
     """
 
     name: str
@@ -45,6 +56,17 @@ class Entry:
     bytes: int
     parts: tuple[str, ...] = field(default=(), repr=False)
     form: str = field(default="plain", repr=False)
+    unread: str | None = field(default=None, repr=False)
+
+    @property
+    def numbers(self) -> int | None:
+        """How many numbers it holds; None where its shape is not known."""
+        return None if not self.parts or (self.unread == UNKNOWN and not self.shape) else math.prod(self.shape)
+
+    @property
+    def masked_by(self) -> str | None:
+        """The tensor, as stored, that is multiplied into it and stays beside it."""
+        return self.parts[1] if self.form == "masked" else None
 
 
 def entries_of(file: TensorFile) -> list[Entry]:
@@ -55,14 +77,15 @@ def entries_of(file: TensorFile) -> list[Entry]:
     plain = {name: tensor for name, tensor in file.stored.items() if not OPTIMISER.match(name)}
     prefix = common_prefix(plain)
     stored = {name.removeprefix(prefix): tensor for name, tensor in plain.items()}
-    layers = {part: layer for layer in layers_of(stored) for part in layer.parts}
+    layers = {part: layer for layer in _layers(file, stored, prefix) for part in layer.parts}
     done: set[str] = set()
     entries = []
     for name, tensor in stored.items():
         layer = layers.get(name)
         if layer is None:
-            kind, reason = _kind(name, tensor, stored)
-            entries.append(Entry(name, tensor.shape, tensor.dtype, kind, reason, tensor.bytes, (prefix + name,)))
+            told = _kind(name, tensor, stored)
+            parts = ((prefix + name,), "plain")
+            entries.append(Entry(name, tensor.shape, tensor.dtype, *told[:2], tensor.bytes, *parts, told[2]))
         elif layer.name not in done:
             done.add(layer.name)
             entries.append(_of_layer(layer, prefix, stored))
@@ -73,9 +96,31 @@ def _of_layer(layer: Layer, prefix: str, stored: Mapping[str, Stored]) -> Entry:
     tensors = [stored[part] for part in layer.parts]
     problem = next((tensor.problem for tensor in tensors if tensor.problem), None) or layer.problem
     size = sum(tensor.bytes for tensor in tensors)
-    kind, reason = _kind(layer.name, Stored(layer.shape, layer.dtype, size, problem), stored)
+    kind, reason, unread = _kind(layer.name, Stored(layer.shape, layer.dtype, size, problem), stored)
     parts = tuple(prefix + part for part in layer.parts)
-    return Entry(layer.name, layer.shape, layer.dtype, kind, reason, size, parts, "" if layer.problem else layer.form)
+    form = "" if layer.problem else layer.form
+    return Entry(layer.name, layer.shape, layer.dtype, kind, reason, size, parts, form, unread)
+
+
+def _layers(file: TensorFile, stored: Mapping[str, Stored], prefix: str) -> list[Layer]:
+    """Those of `stored`, of which a mask beside its weight is one only if it holds zeros and ones."""
+    found = []
+    for layer in layers_of(stored):
+        problem = _of_mask(file, prefix + layer.parts[1]) if layer.form == "masked" else ""
+        if problem is not None:
+            found.append(layer._replace(problem=problem) if problem else layer)
+    return found
+
+
+def _of_mask(file: TensorFile, name: str) -> str | None:
+    """What is wrong with a mask that is to be multiplied in, "" if nothing; None for one with other numbers."""
+    if file.stored[name].dtype == "bool":
+        return ""
+    try:
+        mask = file.read(name)
+    except FormatError as error:
+        return f"its mask can't be read: {error}"
+    return "" if ((mask == 0) | (mask == 1)).all() else None
 
 
 def _beside(file: TensorFile, plain: int) -> list[Entry]:
@@ -87,14 +132,26 @@ def _beside(file: TensorFile, plain: int) -> list[Entry]:
     return rows
 
 
-def _kind(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> tuple[str, str | None]:
-    reason = tensor.problem or _by_name(name, tensor, stored) or _by_dtype(tensor)
-    if reason is not None:
-        return SKIPPED, reason
+def _kind(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> tuple[str, str | None, str | None]:
+    """An Entry's kind, reason and unread."""
+    named = _by_name(name, tensor, stored)
+    if tensor.problem is not None:
+        return SKIPPED, tensor.problem, None if named else _by_axes(tensor)
+    if named is not None:
+        return SKIPPED, named, _by_axes(tensor) if named.startswith(COMPUTED) else None
+    if (reason := _by_dtype(tensor)) is not None:
+        is_weight = name.endswith("weight") and not reason.startswith(INTEGERS)
+        return SKIPPED, reason, _by_axes(tensor) if is_weight else None
+    if len(tensor.shape) > max(AXES):
+        return SKIPPED, f"{len(tensor.shape)} axes; a weight has 2 to 5", None
+    return _by_axes(tensor) or SKIPPED, None, None
+
+
+def _by_axes(tensor: Stored) -> str | None:
     axes = len(tensor.shape)
-    if axes == 2:
-        return MATRIX, None
-    return (KERNEL, None) if axes <= 5 else (SKIPPED, f"{axes} axes; a weight has 2 to 5")
+    if not axes and tensor.problem is not None:
+        return UNKNOWN
+    return (MATRIX if axes == 2 else KERNEL) if axes in AXES else None
 
 
 def _by_name(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | None:
@@ -102,11 +159,16 @@ def _by_name(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | N
     path, dot, last = name.rpartition(".")
     if 0 in tensor.shape:
         return "empty"
+    if not tensor.shape and tensor.problem is not None:
+        tensor = tensor._replace(shape=(1, 1))  # which may be a weight's
     if f"{path}{dot}running_mean" in stored:
         return "norm"
     if ".parametrizations." in name and not _BIAS.search(last):
         return _of_parametrization(name, tensor)
-    return _by_owner(name, tensor, stored) or _by_words(path.rpartition(".")[2], last, len(tensor.shape))
+    reason = _by_owner(name, tensor, stored) or _by_words(path.rpartition(".")[2], last, len(tensor.shape))
+    bias = stored.get(f"{path}.bias")
+    is_linear = reason == EMBEDDING and last == "weight" and bias is not None and bias.shape == tensor.shape[:1]
+    return None if is_linear else reason
 
 
 @lru_cache(maxsize=4096)
@@ -120,7 +182,7 @@ def _by_words(module: str, last: str, axes: int) -> str | None:
         return "norm"
     if axes < 2:
         return "1-D" if axes else "scalar"
-    return "embedding" if _is_embedding(module, last, axes) else None
+    return EMBEDDING if _is_embedding(module, last, axes) else None
 
 
 def _by_dtype(tensor: Stored) -> str | None:
@@ -128,7 +190,7 @@ def _by_dtype(tensor: Stored) -> str | None:
     if dtype in _REAL:
         return None
     if dtype in _WHOLE:
-        return "integers"
+        return INTEGERS
     if dtype.startswith("complex"):
         return "complex numbers"
     if dtype.startswith(("int", "uint", "qint", "quint", "float8", "float4")):
@@ -147,7 +209,7 @@ def _of_parametrization(name: str, tensor: Stored) -> str:
     parameter, _, part = rest.partition(".")
     whole = shown(f"{module}.{parameter}")
     if part.startswith("original") and len(tensor.shape) > 1:
-        return f"what a parametrization computes {whole} from; remove_parametrizations, then save"
+        return f"{COMPUTED} a parametrization computes {whole} from; remove_parametrizations, then save"
     return f"buffer of {whole}"
 
 
@@ -157,11 +219,11 @@ def _by_owner(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | 
         whole = name[:-5]
         for other in (whole, f"{whole}.weight", f"{whole}_orig"):
             if other in stored and stored[other].shape == tensor.shape:
-                return f"mask of {shown(other)}"
+                return f"mask of {shown(other)}" + ("" if other.endswith("_orig") else NOT_BINARY)
     if name.endswith(("_u", "_v")) and f"{name[:-2]}_orig" in stored:
         return f"buffer of {shown(name[:-2])}"
     if name.endswith("_orig") and f"{name[:-5]}_u" in stored:
-        return f"what spectral_norm computes {shown(name[:-5])} from; remove_spectral_norm, then save"
+        return f"{COMPUTED} spectral_norm computes {shown(name[:-5])} from; remove_spectral_norm, then save"
     if name.endswith(_SCALES):
         path = name.rpartition(".")[0]
         for other in (path, *(f"{path}.{one}" for one in ("weight", "qweight", "weight_packed"))):

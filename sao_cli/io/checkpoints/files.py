@@ -14,15 +14,21 @@ from sao_cli.errors import FileError, FormatError
 from sao_cli.io.files import file_error, shown
 
 Path = str | os.PathLike[str]
+HEAD = 4096
 
 
 class Stored(NamedTuple):
-    """A tensor as a file tells of it; `dtype` is torch's name. `problem` says why it can't be read, if so."""
+    """A tensor as a file tells of it; `dtype` is torch's name. `problem` says why it can't be read, if so.
+
+    `storage` is (what, strides): tensors of one "what" are the same numbers in the same memory, whatever the order of
+    their axes, which the strides tell; None where the file's format does not tell.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     bytes: int
     problem: str | None = None
+    storage: tuple[tuple[Any, ...], tuple[int, ...]] | None = None
 
 
 class Beside(NamedTuple):
@@ -48,6 +54,10 @@ class TensorFile(ABC):
     @abstractmethod
     def read(self, name: str) -> NDArray[Any]:
         """The named tensor; FormatError, of one line, where it can't be read."""
+
+    def head(self, name: str) -> bytes:
+        """The first bytes of the named tensor, HEAD of them or all: what differs in them need not be read."""
+        return self.read(name).reshape(-1)[:HEAD].tobytes()[:HEAD]
 
     def close(self) -> None:  # noqa: B027 - most hold nothing open
         """Give back what is held open."""

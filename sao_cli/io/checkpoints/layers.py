@@ -1,8 +1,8 @@
 """Weights that a checkpoint keeps in several tensors: which tensors belong together, and the one that they make.
 
-Known are torch.nn.utils.prune's NAME_orig and NAME_mask, weight_norm's length and direction, and the layers of
-sao_cli.nets that hold blocks: SAOLinear, SAOConv2d, TwoStageLinear. Of ECOConv2d, SOCConv2d and SparseConv2d the state
-does not tell the weight.
+Known are torch.nn.utils.prune's NAME_orig and NAME_mask, NAME with NAME_mask beside it, weight_norm's length and
+direction, and the layers of sao_cli.nets that hold blocks: SAOLinear, SAOConv2d, TwoStageLinear. Of ECOConv2d,
+SOCConv2d and SparseConv2d the state does not tell the weight.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError
 from sao_cli.io.checkpoints.files import Stored
-from sao_cli.io.tensors import pruned
+from sao_cli.io.tensors import masked_names, pruned
 
 Dense = NDArray[Any]
 _PARAMETRIZED = ".parametrizations."
@@ -56,6 +56,8 @@ def assembled(form: str, parts: Sequence[Dense]) -> Dense:
 def _candidates(name: str, stored: Mapping[str, Stored]) -> Iterator[Layer]:
     if name.endswith("_orig"):
         yield from _pruned(name, stored)
+    elif name.endswith("mask"):
+        yield from _masked(name, stored)
     elif name.endswith((".original1", "_v")):
         yield from _normed(name, stored)
     elif name.endswith("inputs"):
@@ -74,6 +76,14 @@ def _pruned(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
     if whole in stored or mask not in stored or stored[mask].shape != stored[name].shape:
         return []
     return [Layer(whole, stored[name].shape, stored[name].dtype, "pruned", (name, mask))]
+
+
+def _masked(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
+    """A weight with the mask beside it that its module multiplies it by, X_mask or, of a "weight", "mask"."""
+    whole = next((one for one in masked_names(name) if one in stored), None)
+    if whole is None or not stored[name].shape or stored[whole].shape != stored[name].shape:
+        return []
+    return [Layer(whole, stored[whole].shape, stored[whole].dtype, "masked", (whole, name))]
 
 
 def _normed(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
@@ -222,6 +232,7 @@ def _require_places(places: Dense, size: int, name: str) -> None:
 
 _FORMS: dict[str, Callable[..., Dense]] = {
     "pruned": pruned,
+    "masked": pruned,
     "weight_norm": _weight_norm,
     "blocks": _blocks,
     "two_stage": _two_stage,

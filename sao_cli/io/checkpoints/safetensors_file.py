@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError
-from sao_cli.io.checkpoints.files import Path, Snapshot, Stored, TensorFile, brief
+from sao_cli.io.checkpoints.files import HEAD, Path, Snapshot, Stored, TensorFile, brief
 from sao_cli.io.files import file_error, shown
 from sao_cli.memory import require_memory
 
@@ -69,6 +69,12 @@ class SafetensorsFile(TensorFile):
             if isinstance(error, FormatError):
                 raise
             raise FormatError(f"{where} can't be read: {brief(error)}") from error
+
+    def head(self, name: str) -> bytes:
+        """The first bytes as they stand in the file."""
+        with open(self._file.path, "rb") as file:
+            file.seek(self._starts[name])
+            return file.read(min(HEAD, self.stored[name].bytes))
 
     def _header(self, file: IO[bytes]) -> tuple[dict[str, Any], int]:
         length = int.from_bytes(file.read(8), "little")

@@ -42,6 +42,10 @@ class ShardedFiles(TensorFile):
             raise FormatError(f"{self.name}: tensor {shown(name)}: {problem}")
         return self._files[self._home[name]].read(name)
 
+    def head(self, name: str) -> bytes:
+        """The named tensor's first bytes, from its shard."""
+        return self._files[self._home[name]].head(name)
+
     def close(self) -> None:
         """Close every shard."""
         for file in self._files.values():

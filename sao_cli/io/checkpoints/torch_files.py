@@ -174,7 +174,18 @@ def _stored(tensor: Any) -> Stored:
     shape = tuple(tensor.shape)
     if tensor.is_meta:
         return Stored(shape, dtype, 0, "on the meta device: its values were not saved")
-    return Stored(shape, dtype, _bytes(tensor))
+    return Stored(shape, dtype, _bytes(tensor), storage=_storage(tensor))
+
+
+def _storage(tensor: Any) -> tuple[tuple[Any, ...], tuple[int, ...]] | None:
+    """Stored's `storage`; None for tensors without one of their own, as sparse ones."""
+    import torch
+
+    if tensor.layout is not torch.strided or not tensor.numel():
+        return None
+    strides = tuple(tensor.stride())
+    axes = sorted(zip(strides, tensor.shape, strict=True))
+    return (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), str(tensor.dtype), *axes), strides
 
 
 def _bytes(tensor: Any) -> int:

@@ -177,8 +177,8 @@ def test_names_stay_raw_in_entries_and_are_shown_in_messages(tmp_path):
     assert [entry.name for entry in open_checkpoint(path).entries] == names
     _, reasons = read_all(path)
     assert len(reasons) == 5
-    write_checkpoint({"\x1b.weight": np.eye(2), "\x1b.weight_mask": np.eye(2)}, path)
-    assert open_checkpoint(path).entries[1].reason == r"mask of '\x1b.weight'"
+    write_checkpoint({"\x1b.weight": np.eye(2), "\x1b.weight_mask": 2 * np.eye(2)}, path)
+    assert open_checkpoint(path).entries[1].reason.startswith(r"mask of '\x1b.weight'")
 
 
 class Evil:

@@ -77,11 +77,51 @@ def test_what_a_tensor_is_may_depend_on_its_neighbours(tmp_path):
         "1.running_mean": "norm",
         "2.weight": "1-D",
         "a.weight": "matrix",
-        "a.weight_mask": "mask of a.weight",
         "b.weight": "quantised (int8)",
         "b.weight_scale": "buffer of b.weight",
         "c.weight_scale": "matrix",
     }
+
+
+@pytest.mark.parametrize("names", ["fc.weight fc.weight_mask", "fc.weight fc.mask", "scale scale_mask"])
+@pytest.mark.parametrize("dtype", [np.float32, np.bool_, np.uint8])
+def test_a_mask_beside_its_weight_is_multiplied_in(tmp_path, names, dtype):
+    weight, mask = names.split()
+    values, ones = np.arange(1.0, 17).reshape(4, 4), (np.eye(4) + np.eye(4)[::-1]).astype(dtype)
+    path = stored(tmp_path, **{weight: values, mask: ones})
+    (entry,) = listed(path).values()
+    assert (entry.name, entry.kind, entry.masked_by) == (weight, "matrix", mask)
+    np.testing.assert_array_equal(open_checkpoint(path).read(entry), values * ones)
+
+
+@pytest.mark.parametrize("mask", [2 * TWO, np.full((4, 4), -np.inf)])
+def test_a_mask_of_other_numbers_is_not_multiplied_in_and_says_so(tmp_path, mask):
+    path = stored(tmp_path, fc__weight=TWO, fc__weight_mask=mask)
+    assert kinds(path) == {
+        "fc.weight": "matrix",
+        "fc.weight_mask": "mask of fc.weight, which holds other numbers than 0 and 1 and is not multiplied in",
+    }
+    assert kinds(stored(tmp_path, fc__weight=TWO, fc__weight_mask=TWO[:2])) == {
+        "fc.weight": "matrix",
+        "fc.weight_mask": "matrix",
+    }
+
+
+def test_a_linear_layer_named_embedding_is_told_by_its_bias(tmp_path):
+    arrays = {"time_embedding.weight": TWO[:3], "time_embedding.bias": TWO[0, :3], "embedding.weight": TWO}
+    assert kinds(stored(tmp_path, **arrays)) == {
+        "time_embedding.weight": "matrix",
+        "time_embedding.bias": "bias",
+        "embedding.weight": "embedding",
+    }
+
+
+def test_what_would_be_a_weight_and_can_not_be_read_says_so(tmp_path):
+    arrays = {"a.weight": TWO.astype(np.int8), "b.scales": TWO.astype(np.int8), "c.weight": TWO.astype(np.complex64)}
+    arrays |= {"ids": TWO.astype(np.int64), "d.weight_orig": TWO, "d.weight_u": ONE, "e.bias": ONE}
+    unread = {name: entry.unread for name, entry in listed(stored(tmp_path, **arrays)).items()}
+    weights = {"a.weight": "matrix", "c.weight": "matrix", "d.weight_orig": "matrix"}
+    assert unread == dict.fromkeys(arrays) | weights
 
 
 def test_pruned_pairs_are_their_product_whatever_stands_behind_the_mask(tmp_path):
