@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sao_cli.errors import SaoError
 from sao_cli.measure.activations import activation_derivative, activation_value, check_activation
 
-_NODES = 120  # of Gauss and Legendre a piece: phi is smooth between its kinks
+_NODES = 60  # of Gauss and Legendre a piece, of which none is long beside what phi or the density does on it
 _FAR = 12.0  # standard deviations; what is beyond has a mass of 1e-32
+_BENDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of |h|: kinks are at 0 and 1, and past 64 phi is straight
 
 Values = NDArray[np.float64]
 
@@ -89,7 +90,11 @@ def jacobian_moments(layers: Sequence[LayerMoments], activation: str, *, input_s
 
 @functools.lru_cache(maxsize=4096)
 def gaussian_moments(activation: str, variance: float) -> tuple[float, float, float]:
-    """(E[phi'^2], E[phi'^4], E[phi^2]) at h ~ N(0, variance), by Gauss-Legendre rules between the kinks of phi.
+    """(E[phi'^2], E[phi'^4], E[phi^2]) at h ~ N(0, variance), by Gauss-Legendre rules on pieces of doubling length.
+
+    Pieces end at kinks of phi and grow with |h| as far as phi bends, however wide the law is, and then with it: a rule
+    over all of its width would see a narrow slope, such as the sigmoid's at a variance of 1e6, at a few nodes only.
+    Relative errors of some 1e-14, at variances from 1e-12 to 1e12.
 
     >>> [round(moment, 12) for moment in gaussian_moments("relu", 4.0)]
     [0.5, 0.5, 2.0]
@@ -98,8 +103,8 @@ def gaussian_moments(activation: str, variance: float) -> tuple[float, float, fl
     if scale == 0:
         slope, value = float(activation_derivative(activation, 0.0)), float(activation_value(activation, 0.0))
         return slope**2, slope**4, value**2
-    kinks = {0.0, min(1 / scale, _FAR)} | {step / 4 * min(_FAR, 8 / scale) for step in range(1, 4)}
-    edges = sorted({-_FAR, _FAR} | kinks | {-kink for kink in kinks})
+    ends = {0.0, _FAR / 4, _FAR / 2, 3 * _FAR / 4, _FAR} | {bend / scale for bend in _BENDS if bend < _FAR * scale}
+    edges = sorted(ends | {-end for end in ends})
     nodes, weights = _rule()
     moments = np.zeros(3)
     for low, high in itertools.pairwise(edges):

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate
 
 from sao_cli.errors import SaoError
 from sao_cli.measure.activations import ACTIVATIONS, activation_derivative, activation_value
@@ -14,26 +14,47 @@ from sao_cli.weights.haar import haar_matrix
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("variance", [1e-4, 0.3, 1.0, 7.0, 400.0])
+@pytest.mark.parametrize("variance", [1e-12, 0.3, 400.0, 1e6])
 def test_moments_are_scipys_integrals(activation, variance):
+    """Over h itself, where phi bends, whatever the width of the law is, and over z beyond."""
     scale = math.sqrt(variance)
-    points = [-1 / scale, 0.0, 1 / scale]
+    bends = [0.0, *(end for end in (1 / scale, 6 / scale, 40 / scale, 3.0, 7.0) if end < 12), 12.0]
+    edges = sorted({end for bend in bends for end in (bend, -bend)})
     for found, function in zip(
         gaussian_moments(activation, variance),
         (
-            lambda z: activation_derivative(activation, scale * z) ** 2,
-            lambda z: activation_derivative(activation, scale * z) ** 4,
-            lambda z: activation_value(activation, scale * z) ** 2,
+            lambda h: activation_derivative(activation, h) ** 2,
+            lambda h: activation_derivative(activation, h) ** 4,
+            lambda h: activation_value(activation, h) ** 2,
         ),
         strict=True,
     ):
         exact = 0.0
-        edges = [-12.0, *[point for point in points if abs(point) < 12], 12.0]
         for low, high in itertools.pairwise(edges):
             exact += integrate.quad(
-                lambda z, f=function: float(f(z)) * stats.norm.pdf(z), low, high, limit=200, epsabs=1e-13
+                lambda z, f=function: float(f(scale * z)) * math.exp(-z * z / 2) / math.sqrt(2 * math.pi),
+                *(low, high),
+                limit=200,
+                epsabs=1e-11 * found,
+                epsrel=1e-11,
             )[0]
-        assert found == pytest.approx(exact, rel=1e-9, abs=1e-13)
+        assert found == pytest.approx(exact, rel=1e-10, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "variance", "expected"),
+    [
+        ("sigmoid", 1e6, (6.649033718504392e-05, 2.8495869083750583e-06, 0.49960105837583)),
+        ("tanh", 1e12, (5.319230405351578e-07, 3.647472277955697e-07, 0.9999992021154392)),
+        ("silu", 1e6, (0.5000857623112095, 0.5002182837521261, 499999.9986875416)),
+        ("softplus", 1e9, (0.49998738433741063, 0.499976871285255, 500000000.00003034)),
+        ("selu", 1e6, (0.5526028302594281, 0.610330560091088, 551987.8260218953)),
+        ("gelu", 1e-12, (0.2500000000006366, 0.06250000000095493, 2.5000000000047745e-13)),
+    ],
+)
+def test_moments_from_multi_precision(activation, variance, expected):
+    """mpmath's quadrature with 30 digits, split where phi bends."""
+    assert gaussian_moments(activation, variance) == pytest.approx(expected, rel=1e-13, abs=0)
 
 
 def test_closed_forms():
