@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+BOUND, ESTIMATE = "bound", "estimate"  # what an error is: never exceeded, or only likely
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -164,9 +166,11 @@ class Within(Report):
 class LayerSpectrum(Report):
     """The singular values of one layer's Jacobian J = D W, and their facts; see measure.spectrum for definitions.
 
-    `exact` is False where the values are quantiles of an estimated density; `reason` then says how good it is, and
-    it says why a number is None. `singular_values` (min(m, n),), descending, and the reference's, are no part of the
-    report unless they are asked for.
+    `exact` is False where the values are quantiles of an estimated density; `density_error` then tells how far its
+    distribution function is off, `error_kind` that this is an "estimate", and `reason` how it came about; both are
+    None where `exact`. `frobenius_norm` is exact by every route, and `sigma_max` no quantile, but a lower bound.
+    `reason` also says why a number is None. `singular_values` (min(m, n),), descending, and the reference's, are no
+    part of the report unless they are asked for.
     """
 
     layer: int
@@ -190,6 +194,8 @@ class LayerSpectrum(Report):
     effective_rank: float | None
     within: Within
     exact: bool
+    density_error: float | None
+    error_kind: str | None
     ks: KSTest | None
     repeats: Repeats | None
     reason: str | None
@@ -304,6 +310,7 @@ class AuditRow(Report):
     exact: bool | None = None
     error: float | None = None
     density_error: float | None = None
+    error_kind: str | None = None
     scheme: str | None = None
     image: tuple[int, ...] | None = None
     outputs: tuple[int, ...] | None = None

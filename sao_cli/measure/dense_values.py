@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sao_cli.measure.component_values import EXACT_ENTRIES, block_singular_values
 from sao_cli.measure.density import PRODUCTS, operator_density
 from sao_cli.measure.lanczos import Vector
+from sao_cli.measure.norms import frobenius_norm, longest_line_of_array
 from sao_cli.measure.singular_values import SingularValues
 from sao_cli.measure.spectra import EXACT_SIDE
 from sao_cli.memory import require_memory
@@ -53,7 +54,7 @@ def dense_singular_values(
         return _estimated(dense, products, seed, progress)
     with one_thread(side):
         values = _by_svd(dense) if dense.dtype == np.float64 else _by_gram_matrix(dense)
-    return SingularValues(values=values, exact=True)
+    return SingularValues(values=values, exact=True, norm=frobenius_norm(dense))
 
 
 def _by_svd(dense: NDArray[np.float64]) -> Values:
@@ -76,14 +77,12 @@ def _estimated(dense: NDArray[Any], products: int, seed: int, progress: Progress
     operator = DenseGram(dense)
     with one_thread():
         found = operator_density(operator, generator(seed, 1, PROBES), products=products, progress=progress)
-    found = found.scaled(operator.exponent)
-    values = found.quantiles(found.size)
-    values[0] = max(values[0], found.sigma_max)
-    reason = (
-        f"stochastic density: {found.probes} probes of {found.steps} Lanczos steps, CDF error about "
-        f"{found.error:.1g}; the dense SVD of {_sides(dense)} is out of reach"
+    return SingularValues.estimated(
+        found.scaled(operator.exponent),
+        f"the dense SVD of {_sides(dense)} is out of reach",
+        norm=frobenius_norm(dense),
+        at_least=longest_line_of_array(dense),
     )
-    return SingularValues(values=values, exact=False, error=found.error, reason=reason)
 
 
 class DenseGram:

@@ -19,6 +19,7 @@ from sao_cli.measure.quadrature import Distribution, Rule, mean_distribution, qu
 from sao_cli.measure.spectra import EXACT_SIDE
 from sao_cli.memory import require_memory
 from sao_cli.progress import Progress, silent
+from sao_cli.results import ESTIMATE
 from sao_cli.rng import PROBES, generator
 from sao_cli.threads import one_thread
 
@@ -90,6 +91,11 @@ class SpectralDensity:
     def _cdf(self, x: Values, side: Literal["left", "right"]) -> Values:
         counted = np.searchsorted(self.exact, x, side) / self.size
         return counted if self.rest is None else counted + self._rest_share * self.rest.cdf(x, side)
+
+    @property
+    def error_kind(self) -> str:
+        """What `error`, `standard_error` and `sigma_max_error` are: estimates, which chance may exceed."""
+        return ESTIMATE
 
     @property
     def _rest_share(self) -> float:

@@ -15,8 +15,9 @@ from sao_cli.kernel import Kernel
 from sao_cli.matrix import Matrix
 from sao_cli.measure.ks import ks_test, ks_test_law
 from sao_cli.measure.marchenko_pastur import singular_value_law
+from sao_cli.measure.norms import frobenius_norm
 from sao_cli.measure.singular_values import SingularValues
-from sao_cli.results import KSTest, Within
+from sao_cli.results import ESTIMATE, KSTest, Within
 
 Values = NDArray[np.float64]
 
@@ -76,6 +77,7 @@ class Measured:
         values = self.found.values
         largest = float(values[0])
         scaled = values / (largest or 1.0)  # so that no square overflows
+        norm = self.norm
         threshold = max(self.sides) * self.eps * largest
         rank = int((values > threshold).sum()) if self.found.exact else None
         full = rank == len(values) and largest > 0
@@ -87,10 +89,19 @@ class Measured:
             "rank": rank,
             "condition": largest / float(values[-1]) if full else None,
             "isometry_error": float(np.abs(values - 1).max()),
-            **_norms(scaled, largest),
+            "frobenius_norm": norm,
+            "stable_rank": (norm / largest) ** 2 if largest else None,
+            "effective_rank": _effective_rank(scaled) if largest else None,
             "within": Within(eps=within, fraction=float((np.abs(values - 1) <= within).mean())),
+            "density_error": self.found.error,
+            "error_kind": None if self.found.error is None else ESTIMATE,
             "reason": self._reason(rank, largest),
         }
+
+    @property
+    def norm(self) -> float:
+        """The root of the sum of the squares of all singular values: of the numbers themselves, or of the values."""
+        return frobenius_norm(self.found.values) if self.found.norm is None else self.found.norm
 
     def compare(
         self, comparison: Comparison, reference: Callable[[str], Reference]
@@ -125,7 +136,7 @@ class Measured:
         values, scale = self.found.values, float(self.found.values[0])
         if scale == 0:  # no variance, and so no law
             return None
-        variance = float(np.square(values / scale).sum()) / (m * n)
+        variance = (self.norm / scale) ** 2 / (m * n)
         law = singular_value_law(m, n, variance)
         resolution = self.resolution(comparison, self.eps, scale)
         test = ks_test_law(values / scale, law.cdf, resolution=resolution / scale, reference=name)
@@ -138,18 +149,10 @@ def mean_degree(nnz: int, size: int) -> float:
     return nnz / size if rest else whole
 
 
-def _norms(scaled: Values, largest: float) -> dict[str, float | None]:
-    """Frobenius norm and the two soft ranks, of singular values as shares of the largest."""
-    if largest == 0:
-        return {"frobenius_norm": 0.0, "stable_rank": None, "effective_rank": None}
-    squares = float(np.square(scaled).sum())
+def _effective_rank(scaled: Values) -> float:
+    """Of singular values as shares of the largest."""
     shares = scaled[scaled > 0] / scaled.sum()
-    entropy = -float((shares * np.log(shares)).sum())
-    return {
-        "frobenius_norm": largest * math.sqrt(squares),
-        "stable_rank": squares,
-        "effective_rank": math.exp(entropy),
-    }
+    return math.exp(-float((shares * np.log(shares)).sum()))
 
 
 def _noted(test: KSTest, exact: bool, largest: float) -> KSTest:

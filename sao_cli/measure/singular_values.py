@@ -11,7 +11,8 @@ from sao_cli.errors import SaoError
 from sao_cli.mask import Mask
 from sao_cli.matrix import Matrix
 from sao_cli.measure.component_values import EXACT_ENTRIES, WeightComponents, exceeds, labelled
-from sao_cli.measure.density import spectral_density
+from sao_cli.measure.density import SpectralDensity, spectral_density
+from sao_cli.measure.norms import longest_line, matrix_norm
 from sao_cli.measure.spectra import EXACT_SIDE
 from sao_cli.progress import Progress, silent
 
@@ -22,13 +23,34 @@ Values = NDArray[np.float64]
 class SingularValues:
     """(min(m, n),) `values`, descending: the singular values where `exact`, else as many quantiles of their density.
 
-    `error` estimates how far their distribution function is off, None where it is exact, and `reason` says why.
+    `error` estimates how far their distribution function is off, None where it is exact, and `reason` says why. The
+    first of the values is then the largest that is known for certain, a lower bound, and no quantile. `norm` is the
+    root of the sum of all squares, ||W||_F, where that is known from the numbers themselves, by whatever route the
+    values were found.
     """
 
     values: Values
     exact: bool
     error: float | None = None
     reason: str | None = None
+    norm: float | None = None
+
+    @classmethod
+    def estimated(
+        cls, density: SpectralDensity, why: str, *, norm: float | None = None, at_least: float = 0.0
+    ) -> SingularValues:
+        """What a density tells, with all that is known better: the largest Ritz value, or `at_least` where that is
+        more, comes first, and no value is above it. `why` says why an estimate has to do. O(size log size).
+        """
+        values = density.quantiles(density.size)
+        largest = max(density.sigma_max, at_least)
+        values = np.minimum(values, largest)
+        values[0] = largest
+        reason = (
+            f"stochastic density: {density.probes} probes of {density.steps} Lanczos steps, CDF error about "
+            f"{density.error:.1g}, sigma_max a lower bound; {why}"
+        )
+        return cls(values=values, exact=False, error=density.error, reason=reason, norm=norm)
 
 
 def singular_values(weight: Matrix) -> Values:
@@ -75,14 +97,12 @@ def measured_singular_values(
     """
     parts = WeightComponents.of(weight)
     large = parts.too_large()
+    norm = matrix_norm(parts.weight)
     if not len(large):
-        return SingularValues(values=_all_values(parts), exact=True)
+        return SingularValues(values=_all_values(parts), exact=True, norm=norm)
     density = spectral_density(weight, seed=seed, layer=layer, progress=progress)
-    reason = (
-        f"stochastic density: {density.probes} probes of {density.steps} Lanczos steps, CDF error about "
-        f"{density.error:.1g}; {_what(parts, large)} is out of reach"
-    )
-    return SingularValues(values=density.quantiles(density.size), exact=False, error=density.error, reason=reason)
+    why = f"{_what(parts, large)} is out of reach"
+    return SingularValues.estimated(density, why, norm=norm, at_least=longest_line(parts.weight))
 
 
 def _all_values(parts: WeightComponents) -> Values:

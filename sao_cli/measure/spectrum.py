@@ -57,10 +57,15 @@ def spectrum(
     - `mean` and `std` of the s_i; `isometry_error` = max |s_i - 1|; `within`: the fraction of |s_i - 1| <= eps;
     - `rank`: how many are above max(m, n) eps s_1, eps of the weight's dtype (numpy.linalg.matrix_rank's default);
     - `condition` = s_1/s_k, None where the rank is less than k;
-    - `frobenius_norm` = sqrt(sum s_i^2); `stable_rank` = sum s_i^2 / s_1^2 (Rudelson and Vershynin 2007);
+    - `frobenius_norm` = sqrt(sum s_i^2), from the numbers themselves; `stable_rank` = sum s_i^2 / s_1^2 (Rudelson and
+      Vershynin 2007);
       `effective_rank` = exp(-sum p_i ln p_i), p_i = s_i/sum s (Roy and Vetterli 2007);
     - `ks`: the Kolmogorov-Smirnov test of measure.ks, with slack 10 sqrt(max(m, n)) eps s_1 unless
       `comparison.resolution` sets it, eps and s_1 the larger ones of both sides (design: ties differ in last bits).
+
+    Where the values are quantiles of a density (`exact` False), `frobenius_norm` is as exact as ever, and `sigma_max`
+    the largest Ritz value or norm of a row or column, which it is never below; `density_error` tells how far the
+    quantiles' distribution function may be off, and is an estimate, as `error_kind` says.
 
     Raises SaoError for a pattern without values, for an unknown activation or reference, and for sizes out of reach.
     Cost: that of measure.singular_values, linear in the ones for SAO layers.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sao_cli.errors import FormatError, MemoryLimitError, SaoError
 from sao_cli.matrix import FINITE, PRECISIONS
 from sao_cli.measure.density import PRODUCTS, SpectralDensity, check_products, operator_density
+from sao_cli.measure.singular_values import SingularValues
 from sao_cli.measure.spectra import EXACT_SIDE
 from sao_cli.memory import require_memory
 from sao_cli.nets.devices import find_device, full_precision
@@ -29,7 +30,7 @@ from sao_cli.nets.functions import (
 from sao_cli.nets.jacobian import DTYPES
 from sao_cli.nets.products import JacobianGram, JacobianProducts, checked_norm
 from sao_cli.progress import Progress, silent
-from sao_cli.results import Report
+from sao_cli.results import ESTIMATE, Report
 from sao_cli.rng import PROBES, generator
 from sao_cli.threads import one_thread
 
@@ -45,9 +46,9 @@ class ModuleJacobian(Report):
     """The singular values of a module's Jacobian at one input or several; see jacobian_spectrum for definitions.
 
     Where `exact` is False they are quantiles of an estimated distribution, whose CDF is off by about `error`, found
-    with `products` products with J and J^T an input; `sigma_max` is then off by about `sigma_max_error`, and what
-    can't be told is None. `reason` says why. `singular_values` (inputs, min(m, n)), descending, are no part of the
-    report.
+    with `products` products with J and J^T an input; `sigma_max` is then a lower bound, off by about
+    `sigma_max_error`, `error_kind` tells that both are an "estimate", and what can't be told is None. `reason` says
+    why. `singular_values` (inputs, min(m, n)), descending, are no part of the report.
     """
 
     module: str
@@ -64,6 +65,7 @@ class ModuleJacobian(Report):
     condition: float | None
     exact: bool
     error: float | None
+    error_kind: str | None
     products: int
     device: str
     dtype: str
@@ -171,21 +173,17 @@ def _found(
 ) -> _Found:
     size = min(products.shape)
     density: SpectralDensity | None = None
-    note: str | None
+    note: str | None = None
     if not products.connected:
         values = np.zeros(size)
     elif size <= max_dense:
         values = _dense_values(products, progress)
     else:
         density = _density(products, count, rng, progress)
-        values = density.quantiles(size)
-    if density is not None and density.sigma_max:
-        note = (
-            f"stochastic density: {density.probes} probes of {density.steps} Lanczos steps, CDF error about "
-            f"{density.error:.1g}; {size} singular values are more than max_dense = {max_dense}"
-        )
-    else:
-        note = None if values[0] else _zero_note(function, products, rng)
+        estimate = SingularValues.estimated(density, f"{size} singular values are more than max_dense = {max_dense}")
+        values, note = estimate.values, estimate.reason
+    if not values[0]:
+        note = _zero_note(function, products, rng)
     return _Found(values, products.shape, products.eps, density, note)
 
 
@@ -273,7 +271,7 @@ def _report(found: list[_Found], eps: float, halves: list[str], **told: str) -> 
     values = np.stack([one.values for one in found])
     densities = [one.density for one in found if one.density is not None]
     exact = not densities
-    largest = max([float(values.max()), *(density.sigma_max for density in densities)])
+    largest = float(values.max())
     shares = values / (largest or 1.0)  # so that no square overflows
     ranks = (values > max(m, n) * eps * values[:, :1]).sum(axis=1)
     full = exact and bool((ranks == min(m, n)).all())
@@ -303,6 +301,7 @@ def _report(found: list[_Found], eps: float, halves: list[str], **told: str) -> 
         condition=float((values[:, 0] / values[:, -1]).max()) if full else None,
         exact=exact,
         error=max((density.error for density in densities), default=None),
+        error_kind=None if exact else ESTIMATE,
         products=max((density.products for density in densities), default=0),
         reason="; ".join(dict.fromkeys(notes)) or None,
         singular_values=values,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sao_cli.errors import MemoryLimitError
 from sao_cli.measure import dense_values
 from sao_cli.measure.dense_values import DenseGram, dense_singular_values
+from sao_cli.measure.density import SpectralDensity
 
 EPS32 = 2.0**-23
 
@@ -43,6 +44,7 @@ def test_an_estimate_is_as_near_as_it_says(dtype, scale):
     found = dense_singular_values(dense, exact_side=100)
     assert not found.exact
     assert found.values[0] == pytest.approx(truth[-1], rel=1e-6)
+    assert found.norm == pytest.approx(scale * np.linalg.norm(dense / dense.dtype.type(scale)), rel=1e-6)
     shares = np.arange(1, 151) / 150
     distance = np.abs(np.searchsorted(np.sort(found.values), truth, side="right") / 150 - shares).max()
     assert distance <= found.error + 1 / 150
@@ -63,3 +65,17 @@ def test_memory_is_asked_for_first(monkeypatch):
     monkeypatch.setattr("sao_cli.memory.available_memory", lambda: 1000)
     with pytest.raises(MemoryLimitError, match="Gram matrix of 30 x 40"):
         dense_singular_values(np.ones((30, 40), dtype=np.float32))
+
+
+@pytest.mark.parametrize("along", [0, 1])
+def test_no_estimate_is_below_the_norm_of_a_row_or_column(along, monkeypatch):
+    """With so few products the process may not have seen it yet, and the numbers tell."""
+    dense = np.random.default_rng(4).standard_normal((60, 80)).astype(np.float32)
+    dense[(7, slice(None)) if along else (slice(None), 7)] *= 1e3
+    monkeypatch.setattr(
+        dense_values, "operator_density", lambda *_, **__: SpectralDensity(size=60, exact=np.ones(60), sigma_max=1.0)
+    )
+    found = dense_singular_values(dense, exact_side=10)
+    assert found.values[0] == pytest.approx(np.linalg.norm(dense, axis=along).max(), rel=1e-6)
+    assert found.values[1] == 1
+    assert found.norm == pytest.approx(np.linalg.norm(dense), rel=1e-6)

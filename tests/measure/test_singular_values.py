@@ -201,6 +201,7 @@ def test_measured_values_are_exact_where_they_can_be():
     weight = gaussian(known.random_pattern(50, 40, 0.1, 5))
     found = measured_singular_values(weight)
     assert (found.exact, found.error, found.reason) == (True, None, None)
+    assert found.norm == pytest.approx(np.linalg.norm(weight.values), rel=1e-15)
     assert np.array_equal(found.values, singular_values(weight))
 
 
@@ -209,11 +210,15 @@ def test_measured_values_are_quantiles_beyond_and_say_so():
     found = measured_singular_values(weight, seed=3, layer=2)
     density = spectral_density(weight, seed=3, layer=2)
     assert not found.exact
-    assert np.array_equal(found.values, density.quantiles(4100))
+    assert np.array_equal(found.values[1:], np.minimum(density.quantiles(4100)[1:], density.sigma_max))
+    assert found.values[0] == density.sigma_max
+    assert found.norm == pytest.approx(np.linalg.norm(weight.values), rel=1e-15)
     assert found.error == density.error < 0.1
+    assert density.error_kind == "estimate"
     assert found.reason == (
         f"stochastic density: {density.probes} probes of {density.steps} Lanczos steps, CDF error about "
-        f"{density.error:.1g}; the dense SVD of a connected component of 4100 x 4100 is out of reach"
+        f"{density.error:.1g}, sigma_max a lower bound; the dense SVD of a connected component of 4100 x 4100 is out "
+        "of reach"
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from sao_cli.measure.ks import ks_test
 from sao_cli.measure.spectrum import Comparison, compare_spectra, spectrum
 from sao_cli.weights.orthogonal import sao_weight
 from sao_cli.weights.stack import weight_stack
+
+from . import known_graphs as known
 
 
 def layer(method, m=64, n=64, seed=0, **options):
@@ -259,3 +262,31 @@ def test_the_ecosystems_arrays_are_weights_too():
     weight = sao_weight(8, 8, 2)
     for one in (weight.to_dense(), weight.to_scipy(), torch.from_numpy(weight.to_dense()), weight.to_torch()):
         assert spectrum(one).ks.pvalue == 1.0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+def test_estimates_hide_nothing_that_is_known(seed, activation):
+    """One entry is twenty times as large: it is two values or none of 4100 quantiles, by what the starts see of it."""
+    mask = known.random_lift(4, 4, 1025, 5)
+    values = np.random.default_rng(6).standard_normal(mask.nnz)
+    values[99] *= 20
+    weight = Matrix(mask, values)
+    x = np.random.default_rng(8).standard_normal(4100)
+    found = spectrum(weight, activation, x=x, comparison=Comparison(reference="none"), seed=seed)
+    jacobian = weight.to_scipy()
+    if activation == "tanh":
+        jacobian = scipy.sparse.diags_array(1 - np.tanh(jacobian @ x) ** 2) @ jacobian
+    largest = scipy.sparse.linalg.svds(jacobian, 1, return_singular_vectors=False, random_state=0)[0]
+    norm = scipy.sparse.linalg.norm(jacobian)
+    assert (found.exact, found.error_kind) == (False, "estimate")
+    assert 0 < found.density_error < 0.5
+    assert found.sigma_max == pytest.approx(largest, rel=1e-9)
+    assert found.sigma_max == found.singular_values[0]
+    assert found.frobenius_norm == pytest.approx(norm, rel=1e-13)
+    assert found.stable_rank == pytest.approx((norm / largest) ** 2, rel=1e-8)
+
+
+def test_what_is_exact_has_no_density_error():
+    found = spectrum(np.diag([2.0, 1.0]))
+    assert (found.density_error, found.error_kind, found.frobenius_norm) == (None, None, pytest.approx(5**0.5))

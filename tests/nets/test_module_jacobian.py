@@ -192,6 +192,15 @@ def test_products_of_convolutions_and_several_inputs():
     for one, other in zip(found.singular_values, exact.singular_values, strict=True):
         assert distance(one, other) <= found.error + 1 / 196
     assert found.sigma_max == pytest.approx(exact.sigma_max, abs=found.sigma_max_error + 1e-13)
+    assert (found.error_kind, exact.error_kind) == ("estimate", None)
+
+
+def test_the_largest_value_is_no_quantile():
+    """One value of 300 is a hundred times as large as the others; it leads the row of each input."""
+    matrix = torch.diag(torch.linspace(1, 2, 300))
+    matrix[7, 11] = 200
+    exact, found = (jacobian_spectrum(linear(matrix), drawn(300), max_dense=most) for most in (4096, 0))
+    assert found.sigma_max == found.singular_values[0, 0] == pytest.approx(exact.sigma_max, rel=1e-10)
 
 
 def test_products_with_attention():

@@ -24,7 +24,7 @@ from sao_cli.measure.facts import NONE, Comparison, Measured, Reference
 from sao_cli.measure.singular_values import SingularValues, measured_singular_values
 from sao_cli.measure.spectra import EXACT_SIDE
 from sao_cli.progress import Progress, silent
-from sao_cli.results import AuditRow, KSTest
+from sao_cli.results import ESTIMATE, AuditRow, KSTest
 
 Facts = dict[str, Any]
 
@@ -104,7 +104,9 @@ def audit_weight(
       they were rounded once adds the norm of a matrix of such roundings, eps ||W||_F (1/sqrt(m) + 1/sqrt(n)) /
       sqrt(12), to `error`, and three times that to the slack of the KS tests;
     - else `density_error`: that of the distribution function of which they are quantiles (measure.dense_values);
-      `sigma_min`, `rank` and `condition` are None, `frobenius_norm`, `scale` and `stable_rank` from the numbers;
+      `sigma_min`, `rank` and `condition` are None, `frobenius_norm` and `scale` exact, from the numbers, and
+      `sigma_max` the largest Ritz value or norm of a row or column, a lower bound;
+    - `error_kind`: "estimate", which both of these errors are;
     - with `heavy_tail` what measure.auditing.heavy_tail tells.
 
     Raises FormatError and SaoError for what is no weight, or not finite, or has more than `max_size` numbers, and for
@@ -248,13 +250,9 @@ def _matrix(layer: Layer, setting: _Setting, graph: Facts, reasons: list[str]) -
     facts = measured.facts(0.0)
     if facts["reason"]:
         reasons.append(facts["reason"])
-    norm = layer.norm()
-    facts["frobenius_norm"] = norm
-    if not found.exact and norm:
-        facts["stable_rank"] = (norm / facts["sigma_max"]) ** 2
-    noise = _noise(layer, norm)
+    noise = _noise(layer, measured.norm)
     spectrum = {key: facts[key] for key in _SPECTRUM}
-    scale = norm / math.sqrt(len(found.values))
+    scale = measured.norm / math.sqrt(len(found.values))
     return spectrum | _shape_facts(layer, setting, measured, scale, noise, reasons)
 
 
@@ -289,7 +287,9 @@ def _operator(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
     )
     if row.reason:
         reasons.append(row.reason)
-    found = SingularValues(values=row.singular_values, exact=row.exact)
+    found = SingularValues(
+        values=row.singular_values, exact=row.exact, error=row.density_error, norm=row.frobenius_norm
+    )
     flat = layer.flat.shape
     coarse = max(flat) * kernel.eps > max(row.m, row.n) * EPSILON  # as in kernel_spectrum: the larger rounding counts
     sides, eps = (flat, kernel.eps) if coarse else ((row.m, row.n), EPSILON)
@@ -332,7 +332,7 @@ def _shape_facts(
     degree = _sao_degree(layer)
     tail: Facts = {}
     if setting.heavy_tail:
-        tail = heavy_tail_facts(found.values, measured.shape, exact=found.exact)
+        tail = heavy_tail_facts(found.values, measured.shape, exact=found.exact, norm=measured.norm)
         if reason := tail.pop("reason"):
             reasons.append(reason)
     return {
@@ -344,6 +344,7 @@ def _shape_facts(
         "exact": found.exact,
         "error": rounding + noise if found.exact else None,
         "density_error": found.error,
+        "error_kind": ESTIMATE,
         "singular_values": found.values,
     }
 

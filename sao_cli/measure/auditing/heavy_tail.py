@@ -17,7 +17,9 @@ EXPONENTS = {"alpha": [1.0, np.inf]}  # all there are: the package's default end
 ROUNDING = 1e-10  # of the edge: what is no further beyond it is on it
 
 
-def heavy_tail_facts(singular_values: NDArray[np.float64], shape: tuple[int, int], *, exact: bool) -> dict[str, Any]:
+def heavy_tail_facts(
+    singular_values: NDArray[np.float64], shape: tuple[int, int], *, exact: bool, norm: float | None = None
+) -> dict[str, Any]:
     """{alpha, xmin, alpha_distance, mp_edge, outliers, reason} of (k,) singular values of an (m, n) map.
 
     - `alpha` and `xmin`: the density of the eigenvalues s^2 of the Gram matrix taken as x^-alpha, up to a factor, for
@@ -27,7 +29,8 @@ def heavy_tail_facts(singular_values: NDArray[np.float64], shape: tuple[int, int
       2021);
     - `mp_edge`: the upper edge sqrt(v) (sqrt(m) + sqrt(n)) of the Marchenko-Pastur law of singular values, v = sum s^2
       / (m n) the mean square of the map's entries; `outliers`: how many singular values are above it. The largest one
-      of a random matrix is at the edge, above or below.
+      of a random matrix is at the edge, above or below. `norm` is sqrt(sum s^2) where that is known better than the
+      values are.
 
     `reason` says why alpha is None: fewer than 10 values that are not zero, or all of them equal; or that the values
     are quantiles (`exact` False), so that the tail is smoothed. Raises SaoError where `powerlaw` is not installed.
@@ -43,7 +46,8 @@ def heavy_tail_facts(singular_values: NDArray[np.float64], shape: tuple[int, int
     if largest == 0:
         return facts | {"reason": "no tail: the singular values are zero"}
     scaled = singular_values / largest  # so that no square leaves the range
-    edge = largest * singular_value_law(*shape, float(np.square(scaled).sum()) / (shape[0] * shape[1])).support[1]
+    squares = float(np.square(scaled).sum()) if norm is None else (norm / largest) ** 2
+    edge = largest * singular_value_law(*shape, squares / (shape[0] * shape[1])).support[1]
     facts |= {"mp_edge": edge, "outliers": int((singular_values > edge * (1 + ROUNDING)).sum())}
     eigenvalues = np.square(scaled[scaled > max(shape) * 2.0**-52])
     if len(eigenvalues) < FEWEST or eigenvalues[-1] > (1 - ROUNDING) * eigenvalues[0]:

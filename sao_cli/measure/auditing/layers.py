@@ -17,9 +17,8 @@ from sao_cli.matrix import FINITE, PRECISIONS, Matrix, precision_of
 from sao_cli.measure.auditing.patterns import Pattern, mask_of_dense
 from sao_cli.measure.component_values import without_zeros
 from sao_cli.measure.convolution.values import checked_kernel
+from sao_cli.measure.norms import frobenius_norm, matrix_norm, pieces
 from sao_cli.memory import require_memory
-
-_PIECE = 2**20  # numbers looked at together
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,17 +61,7 @@ class Layer:
 
     def norm(self) -> float:
         """The Frobenius norm, in float64, piece by piece, without overflow."""
-        if self.matrix is not None and self.matrix.values is None:
-            return math.sqrt(self.nnz)
-        numbers = self.flat if self.matrix is None else self.matrix.values
-        if self.peak == 0 or numbers is None:
-            return 0.0
-        total = 0.0
-        for piece in _pieces(numbers):
-            scaled = piece.astype(np.float64).reshape(-1)
-            scaled /= self.peak
-            total += float(scaled @ scaled)
-        return self.peak * math.sqrt(total)
+        return frobenius_norm(self.flat) if self.matrix is None else matrix_norm(self.matrix)
 
     @classmethod
     def of(cls, weight: Any, *, dtype: str | None, threshold: float, groups: int) -> Layer:
@@ -167,7 +156,7 @@ def _peak_of(numbers: NDArray[Any]) -> float:
     """The largest magnitude of any number; FormatError where one is not finite. Two passes, and no copy."""
     low, high = float(numbers.min()), float(numbers.max())  # a NaN goes through both
     if not (math.isfinite(low) and math.isfinite(high)):
-        bad = sum(int(np.count_nonzero(~np.isfinite(piece))) for piece in _pieces(numbers))
+        bad = sum(int(np.count_nonzero(~np.isfinite(piece))) for piece in pieces(numbers))
         raise FormatError(f"{bad} of {numbers.size} numbers are NaN or infinite; {FINITE}")
     return max(abs(low), abs(high))
 
@@ -192,12 +181,6 @@ def _without_small(dense: NDArray[Any], threshold: float) -> NDArray[Any]:
     """A copy with zeros where magnitudes are at most `threshold`."""
     require_memory(float(dense.nbytes), f"a copy of {dense.size} numbers without the small ones")
     kept = dense.copy(order="C")
-    for piece in _pieces(kept):
+    for piece in pieces(kept):
         piece[np.abs(piece) <= threshold] = 0
     return kept
-
-
-def _pieces(numbers: NDArray[Any]) -> list[NDArray[Any]]:
-    """Views of the array, some of its rows at a time."""
-    step = max(1, _PIECE // max(1, numbers[0].size if numbers.ndim > 1 else 1))
-    return [numbers[start : start + step] for start in range(0, len(numbers), step)]

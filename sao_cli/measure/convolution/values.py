@@ -15,7 +15,7 @@ from sao_cli.kernel import Kernel
 from sao_cli.matrix import FINITE
 from sao_cli.measure.certificates import overlap, upper_bound
 from sao_cli.measure.convolution.blocks import Blocks, blocks_of
-from sao_cli.measure.convolution.geometry import Geometry
+from sao_cli.measure.convolution.geometry import Axis, Geometry
 from sao_cli.measure.convolution.operator import ConvolutionGram, PartOperator
 from sao_cli.measure.convolution.parts import Part, channel_parts
 from sao_cli.measure.density import operator_density
@@ -81,11 +81,35 @@ def convolution_values(
         [_Piece(part, blocks_of(part, geometry)) for part in channel_parts(kernel, groups)], exact_side
     )
     known = _exact_values(exact, progress)
+    norm = operator_norm(kernel, geometry)
     if not rest:
         values = np.zeros(size)
         values[: len(known)] = known[::-1]
-        return SingularValues(values=values, exact=True)
-    return _estimated(known, size, _Rest.of(rest, geometry), generator(seed, layer, PROBES), progress)
+        return SingularValues(values=values, exact=True, norm=norm)
+    found = _estimated(known, size, _Rest.of(rest, geometry), generator(seed, layer, PROBES), progress)
+    return replace(found, norm=norm)
+
+
+def operator_norm(kernel: Kernel, geometry: Geometry) -> float:
+    """The Frobenius norm of the whole linear map, from the numbers of the kernel alone.
+
+    Its square is sum_{a, b} <W_a, W_b> C[a, b], where C[a, b] counts the outputs that read one place by both taps a
+    and b, and is a product over the axes: taps meet where a dilated kernel wraps around or the padding reflects.
+    O(size of the kernel times its taps along each axis, and the outputs along it times those squared).
+    """
+    peak = float(np.abs(kernel.values).max()) or 1.0
+    scaled = kernel.values / peak
+    summed = scaled
+    for number, axis in enumerate(geometry.axes, 2):
+        summed = np.moveaxis(np.tensordot(summed, _meetings(axis), (number, 0)), -1, number)
+    return peak * math.sqrt(max(float(np.vdot(scaled, summed)), 0.0))
+
+
+def _meetings(axis: Axis) -> Values:
+    """(k, k) how many outputs read one place of the image by both of two taps; on the diagonal, by one tap."""
+    reads = axis.reads(range(axis.size))
+    inside = [reads[reads[:, tap] >= 0] for tap in range(axis.size)]  # a zero beyond the edge is no place
+    return np.array([(places == places[:, [tap]]).sum(axis=0) for tap, places in enumerate(inside)], dtype=np.float64)
 
 
 def checked_kernel(kernel: Kernel | ArrayLike, groups: int) -> Kernel:
@@ -176,14 +200,11 @@ def _estimated(known: Values, size: int, rest: _Rest, rng: np.random.Generator, 
     fraction = gram.size / size
     density = replace(density, size=size, exact=np.concatenate((zeros, known)), error=fraction * density.error)
     sigma = max(math.ldexp(largest.value, rest.exponent), float(known[-1]) if len(known) else 0.0)
-    values = np.minimum(density.quantiles(size), sigma)
-    values[0] = sigma
-    reason = (
-        f"sigma_max by Lanczos, too low by about {largest.error:.1g} of it (at most {largest.bound:.1g}, but for a "
-        f"chance of {BOUND_FAILS:g}); the others are quantiles of a stochastic density: {density.probes} probes of "
-        f"{density.steps} Lanczos steps, CDF error about {density.error:.1g}; {rest.what} would take too long"
+    why = (
+        f"too low by about {largest.error:.1g} of it (at most {largest.bound:.1g}, but for a chance of "
+        f"{BOUND_FAILS:g}); {rest.what} would take too long"
     )
-    return SingularValues(values=values, exact=False, error=density.error, reason=reason)
+    return SingularValues.estimated(density, why, at_least=sigma)
 
 
 class Largest(NamedTuple):

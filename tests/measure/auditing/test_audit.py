@@ -172,6 +172,7 @@ def test_large_ones_are_estimated_but_for_the_norm(monkeypatch):
     assert row.frobenius_norm == pytest.approx(np.linalg.norm(dense), rel=1e-5)
     assert row.sigma_max == pytest.approx(np.linalg.norm(dense, 2), rel=1e-5)
     assert row.stable_rank == pytest.approx((row.frobenius_norm / row.sigma_max) ** 2)
+    assert (row.error_kind, audit_weight(dense[:9, :9], name="layer").error_kind) == ("estimate", "estimate")
     assert "stochastic density" in row.reason
     assert "estimated density" in row.ks.note
 

@@ -17,7 +17,7 @@ from sao_cli.measure.spectrum import spectrum
 from sao_cli.results import LayerSpectrum
 from sao_cli.weights.kernels.build import build_kernel
 
-from .explicit import explicit_operator
+from .explicit import explicit_operator, explicit_values
 
 NONE = Comparison(reference="none")
 
@@ -121,9 +121,16 @@ def test_a_large_isometry_is_compared_with_a_dense_one_without_a_matrix():
 
 def test_an_estimate_says_so_and_keeps_what_can_t_be_told_open(monkeypatch):
     monkeypatch.setattr("sao_cli.measure.convolution.values.EXACT_COST", 1.0)
-    found = kernel_spectrum(build_kernel(8, 8, 3, scheme="eco", d=4), 9, padding="zeros", dilation=3)
+    kernel = build_kernel(8, 8, 3, scheme="eco", d=4)
+    found = kernel_spectrum(kernel, 9, padding="zeros", dilation=3)
     assert (found.exact, found.rank, found.sigma_min, found.condition) == (False, None, None, None)
-    assert "quantiles of a stochastic density" in found.reason
+    assert found.reason.startswith("stochastic density: ")
+    assert "sigma_max a lower bound; too low by about" in found.reason
+    assert (found.error_kind, found.density_error > 0) == ("estimate", True)
+    exact = explicit_values(kernel.values, (9, 9), "zeros", dilation=3)
+    assert found.sigma_max == pytest.approx(exact[0], rel=1e-9)
+    assert found.frobenius_norm == pytest.approx(np.linalg.norm(exact), rel=1e-13)
+    assert found.stable_rank == pytest.approx(np.square(exact / exact[0]).sum(), rel=1e-9)
     assert "circular padding only" in found.reason
 
 

@@ -40,6 +40,7 @@ def test_values_are_those_of_the_explicit_operator(padding, stride, dilation):
         found = convolution_values(weights, image, groups=groups, **options)
         assert found.exact
         np.testing.assert_allclose(found.values, expected, rtol=0, atol=1e-12)
+        assert found.norm == pytest.approx(np.linalg.norm(expected), rel=1e-13)
 
 
 @pytest.mark.parametrize("padding", PADDINGS)
