@@ -96,6 +96,15 @@ def shown(path: str | os.PathLike[str]) -> str:
     return text if text.isprintable() and text else repr(text)
 
 
+def brief(text: object, length: int = 160) -> str:
+    """Any text as a part of a message of one line: blanks joined, cut to `length`, escapes made visible.
+
+    >>> brief("no\\n  \\x1b[31mred")
+    "'no \\\\x1b[31mred'"
+    """
+    return shown(" ".join(str(text).split())[:length])
+
+
 def _status(target: str) -> os.stat_result | None:
     try:
         return os.stat(target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError, SaoError
+from sao_cli.io.archives import DAMAGED
 from sao_cli.io.files import shown
 from sao_cli.io.provenance import (
     named_provenance,
@@ -23,13 +23,13 @@ from sao_cli.io.provenance import (
     told_dtype,
 )
 from sao_cli.io.source import PathOrFile, Source, open_source
+from sao_cli.io.sparse_npz import is_sparse, read_sparse
 from sao_cli.io.tensors import choose_tensors, merged_shapes, no_names, pruned, pruned_parts, tensor_names, weight_of
 from sao_cli.matrix import Matrix
 
 if TYPE_CHECKING:
     from sao_cli.kernel import Weight
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _PROVENANCE = "sao"
 
@@ -66,7 +66,7 @@ def read_inputs(path: PathOrFile, n: int) -> NDArray[np.float64]:
 def read_npz(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[Weight]:
     """The weights in a .npz: scipy's sparse layout, or plain arrays of which `tensor` may choose one."""
     members = {member.removesuffix(".npy"): member for member in archive.namelist() if member.endswith(".npy")}
-    if "format" in members and "data" in members:
+    if is_sparse(members):
         no_names(tensor, name)
         return [_sparse(archive, members, name)]
     with _decoding(name):
@@ -130,81 +130,25 @@ def _stored(matrix: Matrix) -> NDArray[Any]:
     return matrix.values.astype(np.float64 if matrix.dtype == "float64" else np.float32)
 
 
-def _sparse(archive: zipfile.ZipFile, members: dict[str, str], name: str) -> Matrix:
+def _sparse(archive: zipfile.ZipFile, members: dict[str, str], name: str) -> Weight:
     def array(key: str) -> NDArray[Any]:
         if key not in members:
-            raise FormatError(f"{name}: a sparse matrix in scipy's layout, and its array {key!r} is missing")
+            raise FormatError(f"{name}: a sparse matrix, and its array {key!r} is missing")
         return _member(archive, members[key], name)
 
-    provenance = None
     with _decoding(name):
-        kind = array("format").item()
-        kind = kind.decode("ascii") if isinstance(kind, bytes) else str(kind)
-        shape = tuple(int(size) for size in array("shape"))
-        if _PROVENANCE in members:
-            provenance = parsed_provenance(array(_PROVENANCE).item())
-        if kind in ("csr", "csc"):
-            major, minor = _uncompressed(array, shape[0 if kind == "csr" else 1])
-            rows, columns = (major, minor) if kind == "csr" else (minor, major)
-            data = array("data")
-        elif kind == "coo":
-            rows, columns = tuple(array("coords")) if "coords" in members else (array("row"), array("col"))
-            data = array("data")
-        else:
-            rows, columns, data = _by_scipy(kind, array, shape)
-        return _from_triples(rows, columns, data, shape, provenance, name)
-
-
-def _uncompressed(array: Any, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    indptr, indices = array("indptr"), array("indices")
-    if indptr.shape != (size + 1,) or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
-        raise ValueError("its indptr does not ascend from 0 to the number of entries")
-    return np.repeat(np.arange(size), np.diff(indptr)), indices
-
-
-def _by_scipy(kind: str, array: Any, shape: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    from scipy.sparse import bsr_array, dia_array
-
-    if kind == "bsr":
-        blocks = bsr_array((array("data"), array("indices"), array("indptr")), shape=shape)
-        blocks.check_format(full_check=True)
-        found = blocks.tocoo()
-    elif kind == "dia":
-        found = dia_array((array("data"), array("offsets")), shape=shape).tocoo()
-    else:
-        raise ValueError(f"its sparse format is {kind!r}; expected csr, csc, coo, bsr or dia")
-    return found.row, found.col, found.data
-
-
-def _from_triples(
-    rows: NDArray[Any],
-    columns: NDArray[Any],
-    data: NDArray[Any],
-    shape: tuple[int, ...],
-    provenance: dict[str, Any] | None,
-    name: str,
-) -> Matrix:
-    if not rows.shape == columns.shape == data.shape == (len(data),) or len(shape) != 2:
-        raise ValueError(f"it has {rows.shape} rows, {columns.shape} columns and {data.shape} values")
-    if data.dtype.kind not in "biuf" or rows.dtype.kind not in "iu" or columns.dtype.kind not in "iu":
-        raise ValueError(f"its values are of type {data.dtype}, its positions of {rows.dtype}, {columns.dtype}")
-    kept = data if data.dtype.kind == "b" else None
-    if kept is not None and kept.all():
-        return Matrix.from_entries(rows, columns, None, (shape[0], shape[1]), provenance, name)
-    values = data.astype(np.float64)
-    provenance, dtype = told_dtype(provenance, values, data.dtype.name)
-    found = Matrix.from_entries(rows, columns, values, (shape[0], shape[1]), provenance, name, dtype)
-    return found if kept is None else Matrix(found.mask)
+        provenance = parsed_provenance(array(_PROVENANCE).item()) if _PROVENANCE in members else None
+        return read_sparse(array, members, provenance, name)
 
 
 def _member(archive: zipfile.ZipFile, member: str, name: str) -> NDArray[Any]:
     with _decoding(name), archive.open(member) as raw:
-        return _read_array(Source(raw, f"{name}: {shown(member)}", failures=_DAMAGED))
+        return _read_array(Source(raw, f"{name}: {shown(member)}", failures=DAMAGED))
 
 
 def _peek_shape(archive: zipfile.ZipFile, member: str, name: str) -> tuple[int, ...]:
     with archive.open(member) as raw:
-        return _read_header(Source(raw, f"{name}: {shown(member)}", failures=_DAMAGED))[0]
+        return _read_header(Source(raw, f"{name}: {shown(member)}", failures=DAMAGED))[0]
 
 
 def _read_array(source: Source) -> NDArray[Any]:

@@ -120,17 +120,12 @@ def _read_gzip(source: Source, tensor: str | None) -> Sequence[Weight]:
 
 
 def _read_zip(source: Source, tensor: str | None) -> Sequence[Weight]:
-    import zipfile
-
+    from sao_cli.io.archives import open_archive
     from sao_cli.io.numpy_files import read_npz
     from sao_cli.io.torch_files import read_torch
 
     file = source.whole()
-    try:
-        archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
-        raise source.fail(f"a zip archive (.npz or .pt) that is damaged or cut off ({error})") from error
-    with archive:
+    with open_archive(file, source.name) as archive:
         names = archive.namelist()
         if any(name.endswith(".npy") for name in names):
             return read_npz(archive, source.name, tensor)
@@ -141,7 +136,8 @@ def _read_zip(source: Source, tensor: str | None) -> Sequence[Weight]:
 
 
 def _read_legacy_torch(source: Source, tensor: str | None) -> Sequence[Weight]:
-    from sao_cli.io.torch_files import LEGACY_MAGIC, read_torch
+    from sao_cli.io.torch_files import read_torch
+    from sao_cli.io.torch_records import LEGACY_MAGIC
 
     if source.peek(len(LEGACY_MAGIC)) != LEGACY_MAGIC:
         raise FormatError(f"{source.name}: a Python pickle, which is never read, since reading could execute anything")

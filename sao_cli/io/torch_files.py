@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,17 +12,20 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from sao_cli.errors import FormatError, SaoError
-from sao_cli.io.files import shown
+from sao_cli.io.archives import require_proportion
+from sao_cli.io.files import brief, file_error, shown
 from sao_cli.io.provenance import parsed_provenance, provenance_json, provenance_of
+from sao_cli.io.sparse_layouts import dense_tensor, tensor_entries
 from sao_cli.io.tensors import choose_tensors, merged_shapes, pruned_parts, tensor_names, weight_of
+from sao_cli.io.torch_records import require_sound
 from sao_cli.matrix import PRECISIONS, Matrix
 from sao_cli.memory import require_memory
 
 if TYPE_CHECKING:
     from sao_cli.kernel import Weight
 
-LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began a file before version 1.6
 NESTED = 8  # dicts and lists inside each other, at most
+_MOST = 300_000  # items in them, tensors and all else
 _PROVENANCE = "sao"
 
 
@@ -31,8 +36,8 @@ def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Weight]:
 
     Raises FormatError for a file that needs more than weights_only=True allows.
     """
-    loaded = _loaded(file, name)
-    tensors = dict(tensors_in(loaded))
+    loaded, _ = load_tensors(file, name)
+    tensors = {key: found for key, found in tensors_in(loaded, name) if not found.is_nested}  # which has no shape
     shapes = {key: tuple(found.shape) for key, found in tensors.items()}
     chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)
     metadata = getattr(loaded, "_metadata", None)
@@ -65,32 +70,106 @@ def write_torch(weights: Sequence[Weight], file: IO[bytes]) -> None:
     torch.save(tensors, file)
 
 
-def _loaded(file: IO[bytes], name: str) -> Any:
+def load_tensors(file: str | os.PathLike[str] | IO[bytes], name: str, *, mapped: bool = False) -> tuple[Any, bool]:
+    """What torch.load(weights_only=True) reads from a path or a seekable file, and whether the file is mapped.
+
+    It is where `mapped` asks for it, which needs a path, and its records are stored as they are. All storages are
+    known to be there, tensors to lie within them, and the indices of sparse ones within their shapes. Raises
+    FormatError, of one line, for a damaged file and for one that is more than plain tensors.
+    """
     import torch
 
+    mapped = _sound(file, name) and mapped
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about how the file was made, and nothing that its reader could mend
-            return torch.load(file, map_location="cpu", weights_only=True)
+            loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except (SaoError, MemoryError):
         raise
     except Exception as error:
-        detail = " ".join(str(error).split())[:160] or type(error).__name__
-        raise FormatError(
-            f"{name} is no file of plain tensors ({detail}); save its state_dict, or safetensors"
-        ) from error
+        raise FormatError(f"{name} {_reason(error)}") from error
+    for key, tensor in {id(tensor): (key, tensor) for key, tensor in tensors_in(loaded, name)}.values():
+        _require_sound_tensor(tensor, f"{name}: tensor {shown(key)}" if key else name)
+    return loaded, mapped
 
 
-def tensors_in(value: Any, name: str = "", depth: int = NESTED) -> Iterator[tuple[str, Any]]:
-    """The tensors in dicts and lists inside each other, by their keys and places joined with dots."""
+def _sound(file: str | os.PathLike[str] | IO[bytes], name: str) -> bool:
+    if isinstance(file, str | os.PathLike):
+        try:
+            with open(file, "rb") as raw:
+                return require_sound(raw, name)
+        except OSError as error:
+            if isinstance(error, SaoError):
+                raise
+            raise file_error(error, name, "read") from error
+    whole = require_sound(file, name)
+    file.seek(0)
+    return whole
+
+
+def _reason(error: Exception) -> str:
+    told = " ".join(str(error).split())
+    if "weights_only" in told.lower() or "weights only" in told.lower():
+        found = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.[\w.]+)", told)
+        what = f" ({shown(found[1][:80])})" if found else ""
+        return (
+            f"holds more than plain tensors{what}, and nothing of it was executed; save the model's state_dict alone, "
+            "or safetensors"
+        )
+    return f"can't be read, it is damaged or cut off: {brief(told or type(error).__name__)}"
+
+
+def _require_sound_tensor(tensor: Any, where: str) -> None:
+    """Raise FormatError for a tensor that reaches out of its storage, or has indices outside its shape."""
     import torch
 
-    if isinstance(value, torch.Tensor):
-        yield name, value
-    elif isinstance(value, Mapping | list | tuple) and depth:
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            yield from tensors_in(item, f"{name}.{key}" if name else str(key), depth - 1)
+    if tensor.is_meta or tensor.is_nested:
+        return
+    try:
+        if tensor.layout is torch.strided:
+            held, width = tensor.untyped_storage().nbytes(), tensor.element_size()
+            reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+            if tensor.numel() and (end := (tensor.storage_offset() + reach + 1) * width) > held:
+                raise ValueError(f"it ends at byte {end} of a storage of {held}")
+            require_proportion(held, tensor.numel() * width, where)  # one number may stand for a whole matrix
+        else:
+            tensor_entries(tensor)
+    except NotImplementedError:
+        return
+    except SaoError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise FormatError(f"{where} is damaged: {brief(error)}") from error
+
+
+def tensors_in(value: Any, where: str, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The tensors in dicts and lists inside each other, by their keys and places joined with dots.
+
+    Raises FormatError, naming `where`, for more than _MOST items, which a few lists inside each other many times over
+    can pretend to be. Those more than NESTED deep are passed over.
+    """
+    import torch
+
+    left = _MOST
+    waiting = [iter([(name, value, NESTED)])]
+    while waiting:
+        found = next(waiting[-1], None)
+        if found is None:
+            waiting.pop()
+            continue
+        key, item, depth = found
+        left -= 1
+        if left < 0:
+            raise FormatError(f"{where}: more than {_MOST} things inside each other; save the model's state_dict alone")
+        if isinstance(item, torch.Tensor):
+            yield key, item
+        elif isinstance(item, Mapping | list | tuple) and depth:
+            waiting.append(_inside(key, item, depth - 1))
+
+
+def _inside(name: str, value: Mapping[Any, Any] | Sequence[Any], depth: int) -> Iterator[tuple[str, Any, int]]:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    return ((f"{name}.{key}" if name else str(key), item, depth) for key, item in items)
 
 
 def _provenance(metadata: Any, key: str) -> dict[str, Any]:
@@ -104,20 +183,26 @@ def _weight(parts: Sequence[Any], provenance: dict[str, Any], where: str) -> Wei
 
     try:
         tensor, *mask = (part.detach() for part in parts)
-        if tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
-            raise TypeError(f"its type is {tensor.dtype}; a mask or weight needs real numbers")
+        _require_real(tensor)
         require_memory(8 * tensor.numel(), f"{where}: a tensor of {' x '.join(map(str, tensor.shape))}")
+        if tensor.layout is not torch.strided and tensor.dim() == 2 and not mask:
+            return _sparse(tensor, provenance, where)
+        tensor, *mask = (dense_tensor(part) if part.layout is not torch.strided else part for part in (tensor, *mask))
         if mask:
             tensor = _pruned(tensor, *mask)
-        if tensor.layout is not torch.strided and tensor.dim() == 2:
-            return _sparse(tensor, provenance, where)
-        dense = tensor.to_dense() if tensor.layout is not torch.strided else tensor
-        dense = dense if tensor.dtype is torch.bool else dense.to(torch.float64)
+        dense = tensor if tensor.dtype is torch.bool else tensor.to(torch.float64)
         return weight_of(dense.numpy(), provenance, where, _precision(tensor))
     except (RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, SaoError):
             raise
-        raise FormatError(f"{where} can't be read: {' '.join(str(error).split())[:160]}") from error
+        raise FormatError(f"{where} can't be read: {brief(error)}") from error
+
+
+def _require_real(tensor: Any) -> None:
+    if tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
+        raise TypeError(f"its type is {tensor.dtype}; a mask or weight needs real numbers")
+    if tensor.is_floating_point() and _precision(tensor) is None:
+        raise TypeError(f"its type is {tensor.dtype}; convert it to one of {', '.join(PRECISIONS)}")
 
 
 def _pruned(original: Any, mask: Any) -> Any:
@@ -130,9 +215,7 @@ def _pruned(original: Any, mask: Any) -> Any:
 def _sparse(tensor: Any, provenance: dict[str, Any], where: str) -> Matrix:
     import torch
 
-    entries = tensor if tensor.layout is torch.sparse_coo else tensor.to_sparse_coo()
-    rows, columns = entries._indices().numpy()
-    values = entries._values()
+    (rows, columns), values = tensor_entries(tensor)
     if values.dtype is torch.bool and values.all():
         return Matrix.from_entries(rows, columns, None, tuple(tensor.shape), provenance, where)
     shape, numbers = tuple(tensor.shape), values.to(torch.float64).numpy().astype(np.float64)

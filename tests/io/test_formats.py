@@ -179,18 +179,18 @@ def test_scipys_explicit_zeros_and_duplicates_are_said(folder):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"indices": np.array([0, 9, 1])}, "an entry in column 9, and the columns are 0 .. 2"),
-        ({"indices": np.array([0, -1, 1])}, "an entry in column -1"),
+        ({"indices": np.array([0, 9, 1])}, "an index 9 along an axis of 3, whose indices are 0 .. 2"),
+        ({"indices": np.array([0, -1, 1])}, "an index -1 along an axis of 3"),
         ({"indices": np.array([0.5, 1, 1])}, "can't be read"),
         ({"indptr": np.array([0, 2, 1])}, "indptr does not ascend"),
         ({"indptr": np.array([0, 4, 3])}, "indptr does not ascend"),
         ({"indptr": np.array([0, 1])}, "indptr does not ascend"),
         ({"data": np.array([1.0, np.nan, 1])}, "every value must be a finite number"),
         ({"data": np.array([1.0, 1j, 1])}, "complex128"),
-        ({"data": np.ones(2)}, r"it has \(3,\) rows, \(3,\) columns and \(2,\) values"),
+        ({"data": np.ones(2)}, "it has 3 indices for 2 values"),
         ({"shape": np.array([2])}, "can't be read|two axes"),
         ({"shape": np.array([2, 3, 4])}, "can't be read|two axes"),
-        ({"format": np.array(b"lil")}, "format is 'lil'; expected csr, csc, coo, bsr or dia"),
+        ({"format": np.array(b"lil")}, "format is 'lil'; expected one of csr, csc, coo"),
         ({"indptr": None}, "its array 'indptr' is missing"),
     ],
 )
@@ -383,7 +383,7 @@ def test_torch_tensors_that_are_no_mask(folder):
     for tensor, problem in [
         (torch.ones(2, 2, dtype=torch.complex64), "its type is torch.complex64"),
         (torch.tensor([[1, math.nan]]), "nan at row 1, column 2"),
-        (torch.ones(1, 1).expand(10**7, 10**7), "needs .* is free"),
+        (torch.ones(1, 1).expand(10**7, 10**7), "4 bytes that would become 400000000000000, more than 200-fold"),
         (torch.ones(3), "holds no tensor with 2 to 5 axes"),
         ({"a": "text"}, "it holds no tensor at all"),
     ]:

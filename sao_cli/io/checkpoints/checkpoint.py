@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from sao_cli.errors import FileError, FormatError
 from sao_cli.io.checkpoints.entries import Entry, entries_of
-from sao_cli.io.checkpoints.files import Path, Snapshot, TensorFile, brief
+from sao_cli.io.checkpoints.files import Path, Snapshot, TensorFile
 from sao_cli.io.checkpoints.layers import assembled
 from sao_cli.io.checkpoints.order import natural
 from sao_cli.io.checkpoints.ties import Tie, ties_of
-from sao_cli.io.files import file_error, shown
+from sao_cli.io.files import brief, file_error, shown
 from sao_cli.io.reading import _GZIP, _NPY, _PICKLE, _ZIP, _looks_like_safetensors
 from sao_cli.memory import require_memory
 
@@ -162,13 +162,10 @@ def _strange(start: bytes) -> str:
 
 
 def _opened_zip(path: Path, name: str) -> TensorFile:
-    import zipfile
+    from sao_cli.io.archives import open_archive
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
-        raise FormatError(f"{name}: a zip archive (.npz or .pt) that is damaged or cut off: {brief(error)}") from error
+    with open_archive(path, name) as archive:
+        members = archive.namelist()
     if any(member.endswith(".npy") for member in members):
         from sao_cli.io.checkpoints.numpy_files import NpzFile
 
@@ -182,7 +179,7 @@ def _opened_zip(path: Path, name: str) -> TensorFile:
 
 def _opened_pickle(path: Path, start: bytes, name: str) -> TensorFile:
     from sao_cli.io.checkpoints.torch_files import TorchFile, pickle_error
-    from sao_cli.io.torch_files import LEGACY_MAGIC
+    from sao_cli.io.torch_records import LEGACY_MAGIC
 
     if not start.startswith(LEGACY_MAGIC):
         raise pickle_error(name)

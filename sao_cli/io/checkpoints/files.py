@@ -88,14 +88,5 @@ class Snapshot:
             raise FileError(f"{self.name} can't be a path: {error}") from error
 
 
-def brief(text: object, length: int = 160) -> str:
-    """Any text as a part of a message of one line: blanks joined, cut to `length`, escapes made visible.
-
-    >>> brief("no\\n  \\x1b[31mred")
-    "'no \\\\x1b[31mred'"
-    """
-    return shown(" ".join(str(text).split())[:length])
-
-
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

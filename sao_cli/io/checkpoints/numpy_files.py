@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError, SaoError
-from sao_cli.io.checkpoints.files import Path, Snapshot, Stored, TensorFile, brief
-from sao_cli.io.files import file_error, shown
-from sao_cli.io.numpy_files import _DAMAGED, _read_array, _read_header, read_npz
+from sao_cli.io.archives import DAMAGED, open_archive
+from sao_cli.io.checkpoints.files import Path, Snapshot, Stored, TensorFile
+from sao_cli.io.files import brief, shown
+from sao_cli.io.numpy_files import _read_array, _read_header, read_npz
+from sao_cli.io.provenance import named_provenance, told_dtype
 from sao_cli.io.source import Source, open_source
+from sao_cli.io.sparse_npz import is_sparse
+from sao_cli.matrix import PRECISIONS
+
+if TYPE_CHECKING:
+    from sao_cli.kernel import Weight
 
 _PROVENANCE = "sao"
 
@@ -44,53 +51,51 @@ class NpzFile(TensorFile):
         self.name, self.metadata = self._file.name, {}
         with self._archive() as archive:
             self._members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
+            self._sparse = read_npz(archive, self.name, None)[0] if is_sparse(self._members) else None
             stored = {name: self._listed(archive, member) for name, member in self._members.items()}
-            self._is_sparse = "format" in stored and "data" in stored
-            if self._is_sparse:
-                stored = {stem(path): self._sparse(archive, stored)}
+            if self._sparse is not None:
+                stored = {stem(path): _of_sparse(self._sparse, stored)}
             elif _PROVENANCE in stored and stored[_PROVENANCE].shape == ():
                 del stored[_PROVENANCE]
+                stored |= self._with_precisions(archive, stored)
             self.stored = stored
 
     def read(self, name: str) -> NDArray[Any]:
         """The named array. FormatError for Python objects and for a damaged member."""
         _require_readable(self, name)
         self._file.require_same()
+        if self._sparse is not None:
+            return self._sparse.to_dense()
         with self._archive() as archive:
-            if self._is_sparse:
-                return read_npz(archive, self.name, None)[0].to_dense()
             return _native(self._member(archive, self._members[name]))
 
     def _archive(self) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(self._file.path)
-        except OSError as error:
-            raise file_error(error, self.name, "read") from error
-        except (*_DAMAGED, ValueError) as error:
-            raise FormatError(f"{self.name}: a .npz archive that is damaged or cut off ({brief(error)})") from error
+        return open_archive(self._file.path, self.name)
 
     def _listed(self, archive: zipfile.ZipFile, member: str) -> Stored:
         try:
             with archive.open(member) as raw:
-                return _stored(Source(raw, f"{self.name}: {shown(member)}", failures=_DAMAGED))
-        except _DAMAGED as error:
+                return _stored(Source(raw, f"{self.name}: {shown(member)}", failures=DAMAGED))
+        except DAMAGED as error:
             return Stored((), "unknown", 0, f"damaged ({brief(error)})")
         except SaoError as error:
             return Stored((), "unknown", 0, f"damaged ({brief(error).removeprefix(f'{self.name}: ')})")
 
-    def _sparse(self, archive: zipfile.ZipFile, stored: dict[str, Stored]) -> Stored:
-        try:
-            shape = tuple(int(size) for size in self._member(archive, self._members["shape"]))
-        except (KeyError, SaoError) as error:
-            raise FormatError(f"{self.name}: a sparse matrix in scipy's layout without its shape") from error
-        return Stored(shape, stored["data"].dtype, sum(part.bytes for part in stored.values()))
+    def _with_precisions(self, archive: zipfile.ZipFile, stored: dict[str, Stored]) -> dict[str, Stored]:
+        """Those whose precision a file of ours tells beside them, bfloat16, where it is true of their values."""
+        found = {}
+        for name, own in named_provenance(self._member(archive, self._members[_PROVENANCE]).item()).items():
+            if name in stored and stored[name].dtype in PRECISIONS and "dtype" in own:
+                values = self._member(archive, self._members[name]).astype(np.float64)
+                found[name] = stored[name]._replace(dtype=told_dtype(own, values, stored[name].dtype)[1])
+        return found
 
     def _member(self, archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
         where = f"{self.name}: {shown(member)}"
         try:
             with archive.open(member) as raw:
-                return _read_array(Source(raw, where, failures=_DAMAGED))
-        except _DAMAGED as error:
+                return _read_array(Source(raw, where, failures=DAMAGED))
+        except DAMAGED as error:
             raise FormatError(f"{where} is damaged ({brief(error)})") from error
 
 
@@ -102,6 +107,12 @@ def stem(path: Path) -> str:
 def _require_readable(file: TensorFile, name: str) -> None:
     if (problem := file.stored[name].problem) is not None:
         raise FormatError(f"{file.name}: {shown(name)}: {problem}")
+
+
+def _of_sparse(weight: Weight, listed: dict[str, Stored]) -> Stored:
+    dtype = listed["data"].dtype
+    dtype = weight.dtype if dtype in PRECISIONS else dtype
+    return Stored(weight.shape, dtype, sum(part.bytes for part in listed.values()))
 
 
 def _stored(source: Source) -> Stored:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError
-from sao_cli.io.checkpoints.files import HEAD, Path, Snapshot, Stored, TensorFile, brief
-from sao_cli.io.files import file_error, shown
+from sao_cli.io.checkpoints.files import HEAD, Path, Snapshot, Stored, TensorFile
+from sao_cli.io.files import brief, file_error, shown
 from sao_cli.memory import require_memory
 
 MAX_HEADER = 100_000_000  # bytes, the format's own limit

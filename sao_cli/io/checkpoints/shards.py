@@ -11,8 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError, SaoError
-from sao_cli.io.checkpoints.files import Path, Snapshot, Stored, TensorFile, brief
-from sao_cli.io.files import file_error, shown
+from sao_cli.io.checkpoints.files import Path, Snapshot, Stored, TensorFile
+from sao_cli.io.files import brief, file_error, shown
 from sao_cli.memory import require_memory
 
 MAX_INDEX = 1 << 28  # bytes; the index of a million tensors has a tenth

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 import threading
-import warnings
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError, SaoError
-from sao_cli.io.checkpoints.files import Beside, Path, Snapshot, Stored, TensorFile, brief
+from sao_cli.errors import FormatError
+from sao_cli.io.checkpoints.files import Beside, Path, Snapshot, Stored, TensorFile
 from sao_cli.io.checkpoints.numpy_files import stem
-from sao_cli.io.files import shown
-from sao_cli.io.torch_files import NESTED, tensors_in
+from sao_cli.io.files import brief, shown
+from sao_cli.io.sparse_layouts import dense_tensor
+from sao_cli.io.torch_files import NESTED, load_tensors, tensors_in
 from sao_cli.memory import require_memory
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params")
@@ -32,12 +31,11 @@ class TorchFile(TensorFile):
     def __init__(self, path: Path) -> None:
         self._file = Snapshot(path)
         self.name, self.metadata = self._file.name, {}
-        self._mapped = _can_be_mapped(path)
         self._lock = threading.Lock()
         self._read = 0
-        self._tensors: dict[str, Any] | None = None
-        weights, beside = _parts(self._loaded())
-        self._tensors = _named(weights, stem(path))
+        loaded, self._mapped = load_tensors(path, self.name, mapped=True)
+        weights, beside = _parts(loaded, self.name)
+        self._tensors: dict[str, Any] | None = _named(weights, self.name, stem(path))
         self.stored = {name: _stored(tensor) for name, tensor in self._tensors.items()}
         self.beside = tuple(beside)
 
@@ -65,22 +63,9 @@ class TorchFile(TensorFile):
             self._tensors = None
         if self._tensors is None:
             self._file.require_same()
-            self._tensors, self._read = _named(_parts(self._loaded())[0], stem(self._file.path)), 0
+            loaded, _ = load_tensors(self._file.path, self.name, mapped=True)
+            self._tensors, self._read = _named(_parts(loaded, self.name)[0], self.name, stem(self._file.path)), 0
         return self._tensors
-
-    def _loaded(self) -> Any:
-        import torch
-
-        if not self._mapped:
-            require_memory(2 * self._file.size, f"{self.name}, of a format that is read as a whole,")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about how the file was made, and nothing that its reader could mend
-                return torch.load(self._file.path, map_location="cpu", weights_only=True, mmap=self._mapped)
-        except (SaoError, MemoryError):
-            raise
-        except Exception as error:
-            raise FormatError(f"{self.name} {_reason(error)}") from error
 
 
 def pickle_error(name: str) -> FormatError:
@@ -91,39 +76,16 @@ def pickle_error(name: str) -> FormatError:
     )
 
 
-def _can_be_mapped(path: Path) -> bool:
-    """Whether it is a zip archive without compression, which torch would else map as if it were not compressed."""
-    if not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
-        return False
-
-
-def _reason(error: Exception) -> str:
-    told = " ".join(str(error).split())
-    if "weights_only" in told.lower() or "weights only" in told.lower():
-        found = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.[\w.]+)", told)
-        what = f" ({shown(found[1][:80])})" if found else ""
-        return (
-            f"holds more than plain tensors{what}, and nothing of it was executed; save the model's state_dict alone, "
-            "or safetensors"
-        )
-    return f"can't be read, it is damaged or cut off: {brief(told or type(error).__name__)}"
-
-
-def _parts(loaded: Any) -> tuple[Any, list[Beside]]:
+def _parts(loaded: Any, where: str) -> tuple[Any, list[Beside]]:
     """The weights in what was loaded, their wrappers taken off, and what lies beside them."""
     beside: list[Beside] = []
     for _ in range(NESTED):
         if not isinstance(loaded, Mapping):
             break
         if _is_optimiser("", loaded):
-            beside.append(_beside("optimizer", loaded, "optimizer state"))
+            beside.append(_beside("optimizer", loaded, "optimizer state", where))
             return {}, beside
-        wrapper = next((key for key in WRAPPERS if _holds_tensors(loaded.get(key))), None)
+        wrapper = next((key for key in WRAPPERS if _holds_tensors(loaded.get(key), where)), None)
         if wrapper is None:
             kept = {key: value for key, value in loaded.items() if not _is_optimiser(key, value)}
             rest = [key for key in loaded if key not in kept]
@@ -131,7 +93,8 @@ def _parts(loaded: Any) -> tuple[Any, list[Beside]]:
             kept, rest = loaded[wrapper], [key for key in loaded if key != wrapper]
         for key in rest:
             optimiser = _is_optimiser(key, loaded[key])
-            beside.append(_beside(str(key), loaded[key], "optimizer state" if optimiser else "beside the model"))
+            reason = "optimizer state" if optimiser else "beside the model"
+            beside.append(_beside(str(key), loaded[key], reason, where))
         loaded = kept
         if wrapper is None:
             break
@@ -146,20 +109,20 @@ def _is_optimiser(key: Any, value: Any) -> bool:
     return isinstance(key, str) and OPTIMISER.fullmatch(key) is not None
 
 
-def _beside(name: str, value: Any, reason: str) -> Beside:
-    tensors = [tensor for _, tensor in tensors_in(value)]
+def _beside(name: str, value: Any, reason: str, where: str) -> Beside:
+    tensors = [tensor for _, tensor in tensors_in(value, where)]
     plural = "tensor" if len(tensors) == 1 else "tensors"
     return Beside(name, len(tensors), sum(map(_bytes, tensors)), f"{reason} ({len(tensors)} {plural})")
 
 
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and next(tensors_in(value), None) is not None
+def _holds_tensors(value: Any, where: str) -> bool:
+    return isinstance(value, Mapping) and next(tensors_in(value, where), None) is not None
 
 
-def _named(weights: Any, alone: str) -> dict[str, Any]:
+def _named(weights: Any, where: str, alone: str) -> dict[str, Any]:
     """The tensors by name, those of nested dicts joined by dots; a tensor without a name gets the file's."""
     named: dict[str, Any] = {}
-    for name, tensor in tensors_in(weights):
+    for name, tensor in tensors_in(weights, where):
         name, count = name or alone, 1
         while (unique := name if count == 1 else f"{name} ({count})") in named:  # "a.b" beside "b" inside "a"
             count += 1
@@ -197,7 +160,7 @@ def _array(tensor: Any) -> NDArray[Any]:
 
     tensor = tensor.detach()
     if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
+        tensor = dense_tensor(tensor)
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     if tensor.dtype is torch.bfloat16 or (tensor.is_floating_point() and tensor.element_size() == 1):
