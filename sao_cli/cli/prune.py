@@ -70,8 +70,9 @@ def prune(
       lmp   the largest magnitudes of each weight (the default)
       gmp   the largest magnitudes of all weights together
       lrp   random places
-      sao   the SAO mask, of those found, that keeps most of the squared norm; of the nearest
-            feasible degree, and weights that have none near are skipped
+      sao   the SAO mask, of those found, that keeps most of the squared norm (small layers: of
+            all; kept_norm_bound is what none exceeds); of the nearest feasible degree, and
+            weights that have none near are skipped
 
     Example: sao prune model.safetensors --method sao --sparsity 0.9 -o sparse.safetensors | jq .kept_norm
     """

@@ -105,11 +105,18 @@ class PruneTask:
             "dtype": entry.dtype,
             "method": self.method,
             "d": mask.provenance.get("d") if self.method == "sao" else None,
-            "kept_norm": kept / total if total else None,
+            "kept_norm": (share := kept / total if total else None),
+            "kept_norm_bound": self._bound(mask, share),
             "before": self._facts(entry, weight),
             "after": self._facts(entry, pruned),
         }
         return pruned
+
+    def _bound(self, mask: Mask, share: float | None) -> float | None:
+        """What no SAO mask of this degree keeps more than; None for other methods, whose masks are as they are."""
+        if self.method != "sao" or share is None:
+            return None
+        return max(share, float(mask.provenance.get("kept_norm_bound", share)))
 
     def told(self, entries: list[Entry]) -> dict[str, dict[str, Any]]:
         """The provenance of each weight."""
