@@ -2,19 +2,23 @@
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 from scipy.stats import kstest
 
 from sao_cli.errors import MemoryLimitError, SaoError
 from sao_cli.mask import Mask
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.masks.sao import sao_mask
+from sao_cli.matrix import PRECISIONS
 from sao_cli.weights.random import LAWS, random_values
+from sao_cli.weights.stack import put_values
 
 MASKS = {
     "regular": sao_mask(600, 300, 5),
     "irregular": lrp_mask(60, 90, 3000),  # degrees from 20 to 70
     "all ones": Mask.from_dense(np.ones((40, 80))),
 }
+TWO_LAYERS = [sao_mask(16, 32, 8), sao_mask(16, 32, 8, seed=1)]  # c = 4
 
 
 def variances(mask, law):
@@ -36,6 +40,42 @@ def test_each_law_has_its_mean_variance_and_shape(mask, law):
     assert abs((standard**2).mean() - 1) < 4 * np.sqrt((kurtosis - 1) / size)
     shape = ("uniform", (-np.sqrt(3), 2 * np.sqrt(3))) if "uniform" in law else ("norm", ())
     assert kstest(standard, *shape).pvalue > 1e-3
+
+
+class EvenlySpread:
+    """A generator whose draws are the middles of equal parts of each law: their variance is known, without chance."""
+
+    def random(self, count):
+        return (np.arange(count) + 0.5) / count
+
+    def standard_normal(self, count):
+        return ndtri(self.random(count))
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_variance_is_exact_but_for_the_draws(law, monkeypatch):
+    """(1 - 1/N^2) v for a uniform law of N values; normal tails lose about 3/N of theirs."""
+    monkeypatch.setattr("sao_cli.weights.random.generator", lambda *stream: EvenlySpread())
+    mask = MASKS["all ones"]
+    found = (random_values(mask, law) ** 2).mean() / variances(mask, law)[0]
+    assert found == pytest.approx(1 - mask.nnz**-2.0, **({"rel": 1e-13} if "uniform" in law else {"abs": 3 / mask.nnz}))
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("law", ["normal", "uniform", "he-uniform", "glorot-normal"])
+def test_the_variance_over_many_seeds_and_layers(law, dtype):
+    """300 layers of 128 values, four standard errors: E x^4 is 9/5 for a uniform law of variance 1, 3 for a normal."""
+    factor = {"he-uniform": 2, "glorot-normal": 4 / 3}.get(law, 1)  # of 1/d, at (c, d) = (4, 8) -> 2/(d + c)
+    squares = np.concatenate(
+        [
+            layer.values**2 / (factor * 1.7**2 / 8)
+            for seed in range(150)
+            for layer in put_values(TWO_LAYERS, values=law, gain=1.7, dtype=dtype, seed=seed)
+        ]
+    )
+    kurtosis = 1.8 if "uniform" in law else 3
+    assert abs(squares.mean() - 1) < 4 * np.sqrt((kurtosis - 1) / squares.size)
+    assert "uniform" not in law or squares.max() <= 3 * (1 + 2 * PRECISIONS[dtype])
 
 
 @pytest.mark.parametrize("law", LAWS)
