@@ -1,9 +1,19 @@
 """How much memory there is, asked before it is taken."""
 
+import contextlib
 import os
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sao_cli.errors import MemoryLimitError
+
+# What torch says where it has no class for it: its CPU allocators, MPS, and cuBLAS, whose workspace is memory too.
+_REFUSED = re.compile(
+    "alloc_cpu|not enough memory|can't allocate memory|out of memory|failed to alloc|alloc_failed|invalid buffer size",
+    re.IGNORECASE,
+)
+_AMOUNT = re.compile(r"tried to allocate (\d+) bytes|tried to allocate ([\d.]+ [KMGT]i?B)", re.IGNORECASE)
 
 
 def require_memory(needed: float, what: str, way_out: str = "choose a smaller size") -> None:
@@ -11,6 +21,43 @@ def require_memory(needed: float, what: str, way_out: str = "choose a smaller si
     free = available_memory()
     if needed > free:
         raise MemoryLimitError(f"{what} needs {format_bytes(needed)}, and {format_bytes(free)} is free; {way_out}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, torch's too: told by name and text, so that torch is not needed.
+
+    torch raises OutOfMemoryError for a GPU, and a plain RuntimeError where its CPU allocator fails.
+
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 80 bytes"))
+    True
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and bool(_REFUSED.search(str(error)))
+
+
+def out_of_memory_text(error: BaseException) -> str:
+    """One line about such an error: its own where this project made it, else how much was asked for.
+
+    >>> out_of_memory_text(RuntimeError("alloc_cpu: you tried to allocate 80000000000 bytes. Error code 12"))
+    'memory ran out at a request for 80 GB; choose a smaller size'
+    """
+    if isinstance(error, MemoryLimitError):
+        return str(error)
+    found = _AMOUNT.search(str(error))
+    asked = "" if not found else f" at a request for {format_bytes(int(found[1])) if found[1] else found[2]}"
+    return f"memory ran out{asked}; choose a smaller size"
+
+
+@contextlib.contextmanager
+def telling_memory(text: Callable[[], str]) -> Iterator[None]:
+    """Raise MemoryLimitError with `text` where memory runs out inside."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryLimitError) or not is_out_of_memory(error):
+            raise
+        raise MemoryLimitError(text()) from error
 
 
 def available_memory() -> int:

@@ -14,6 +14,7 @@ import click
 from sao_cli import __version__
 from sao_cli.cli.talk import Talk
 from sao_cli.errors import SaoError, unknown_name
+from sao_cli.memory import is_out_of_memory, out_of_memory_text
 
 COMMANDS = {
     "mask": "build a mask, or a stack of them",
@@ -99,10 +100,10 @@ def _report(error: Exception, talk: Talk) -> int:
         context = getattr(error, "ctx", None)
         talk.name = context.command_path if context else talk.name
         talk.error(_one_line(error.format_message()))
-    elif isinstance(error, MemoryError):
-        talk.error(_one_line(str(error)) or "memory ran out; choose a smaller size")
     elif isinstance(error, SaoError | OSError):
         talk.error(_one_line(str(error)))
+    elif is_out_of_memory(error):
+        talk.error(_one_line(out_of_memory_text(error)))
     else:
         traceback.print_exception(error)
         talk.error("this is a bug in sao: please report it with the traceback above")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sao_cli.errors import FormatError, SaoError
-from sao_cli.memory import require_memory
+from sao_cli.memory import is_out_of_memory, require_memory
 
 Function = Callable[[Tensor], Any]
 
@@ -51,9 +51,11 @@ def called(function: Function, point: Tensor) -> Tensor:
     """The function's output: one real tensor, or FormatError; SaoError where it can't take `point`."""
     try:
         output = function(point)
-    except (torch.OutOfMemoryError, SaoError):
+    except SaoError:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
         cause = next(iter(str(error).splitlines()), type(error).__name__)
         raise SaoError(
             f"the module can't take a {dtype_name(point)} input of shape {tuple(point.shape)} ({cause}); only the "

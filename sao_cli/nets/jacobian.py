@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sao_cli.errors import FormatError, MemoryLimitError, SaoError, SaoWarning
+from sao_cli.errors import FormatError, SaoError, SaoWarning
 from sao_cli.matrix import FINITE, Matrix
 from sao_cli.measure.activations import activation_derivative, activation_value, check_activation
 from sao_cli.measure.mean_field import LayerMoments, jacobian_moments
-from sao_cli.memory import format_bytes
+from sao_cli.memory import format_bytes, telling_memory
 from sao_cli.nets.activations import activation_module
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.long_products.graded import GradedProduct, LogSingularValues
@@ -96,7 +96,7 @@ class _Layer(NamedTuple):
 def _rows(
     chain: _Chain, wanted: list[int], told: dict[str, Any], predicted: Any, progress: Progress
 ) -> Iterator[DepthJacobian]:
-    try:
+    with telling_memory(lambda: _no_room(chain.product.shape, told)):
         for start, depth in itertools.pairwise([0, *wanted]):
             with full_precision(chain.side), warnings.catch_warnings():
                 warnings.simplefilter("ignore", SaoWarning)  # of lost digits, which each row's `error` counts
@@ -106,14 +106,15 @@ def _rows(
                 found = chain.product.log_singular_values(base=10)
             moments = (None, None) if predicted is None else predicted(depth)
             yield _row(depth, chain.product.shape, found, told, moments)
-    except torch.OutOfMemoryError as error:
-        m, n = chain.product.shape
-        bits = torch.finfo(DTYPES[told["dtype"]]).bits
-        needed = format_bytes(3 * told["inputs"] * m * n * bits / 8)
-        raise MemoryLimitError(
-            f"{told['device']} has no room for {told['inputs']} Jacobians of {m} x {n}, which need {needed}; "
-            "choose fewer inputs or a smaller width"
-        ) from error
+
+
+def _no_room(shape: tuple[int, int], told: dict[str, Any]) -> str:
+    (m, n), bits = shape, torch.finfo(DTYPES[told["dtype"]]).bits
+    needed = format_bytes(3 * told["inputs"] * m * n * bits / 8)
+    return (
+        f"{told['device']} has no room for {told['inputs']} Jacobians of {m} x {n}, which need {needed}; "
+        "choose fewer inputs or a smaller width"
+    )
 
 
 class _Chain:

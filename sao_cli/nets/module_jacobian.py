@@ -11,12 +11,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from sao_cli.errors import FormatError, MemoryLimitError, SaoError
+from sao_cli.errors import FormatError, SaoError
 from sao_cli.matrix import FINITE, PRECISIONS
 from sao_cli.measure.density import PRODUCTS, SpectralDensity, check_products, operator_density
 from sao_cli.measure.singular_values import SingularValues
 from sao_cli.measure.spectra import EXACT_SIDE
-from sao_cli.memory import require_memory
+from sao_cli.memory import require_memory, telling_memory
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.functions import (
     Function,
@@ -129,7 +129,7 @@ def jacobian_spectrum(
     inputs = list(points.split(1)) if batched else [points]
     with undisturbed(module, where):
         function = cast_function(module, where, DTYPES[dtype])
-        try:
+        with telling_memory(lambda: _no_room(where, inputs[0].numel())):
             require_determined(function, inputs[0])
             found = []
             for number, point in enumerate(inputs):
@@ -137,14 +137,14 @@ def jacobian_spectrum(
                 graph = JacobianProducts(function, point)
                 with full_precision(_side(graph, max_dense, tensors)):
                     found.append(_found(function, graph, max_dense, products, rng, progress))
-        except torch.OutOfMemoryError as error:
-            raise MemoryLimitError(
-                f"{where} has no room for the Jacobian at an input of {inputs[0].numel()} numbers; choose a smaller one"
-                ", or device='cpu'"
-            ) from error
     eps = max(PRECISIONS[dtype], *(one.eps for one in found), *_eps(module))
     name = type(module).__name__ if isinstance(module, nn.Module) else getattr(module, "__name__", "function")
     return _report(found, eps, _halves([*tensors, given]), module=name, device=str(where), dtype=dtype)
+
+
+def _no_room(where: torch.device, size: int) -> str:
+    elsewhere = "" if where.type == "cpu" else ", or device='cpu'"
+    return f"{where} has no room for the Jacobian at an input of {size} numbers; choose a smaller one{elsewhere}"
 
 
 class _Found(NamedTuple):

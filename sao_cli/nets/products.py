@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sao_cli.errors import FormatError, SaoError
 from sao_cli.matrix import FINITE
+from sao_cli.memory import is_out_of_memory
 from sao_cli.nets.functions import Function, called
 
 ADJOINT = 1e-4  # relative; disagreement of <u, J v> and <J^T u, v> that rounding does not explain
@@ -128,9 +129,9 @@ def _derivatives(outputs: Tensor, inputs: Tensor, rows: Tensor) -> Tensor:
         return _gradients(outputs, inputs, upstream[0], 1, False)
     try:
         return _gradients(outputs, inputs, upstream, len(rows), True)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:  # a backward pass that can't be batched, as one that branches on its values
+    except RuntimeError as error:  # a backward pass that can't be batched, as one that branches on its values
+        if is_out_of_memory(error):
+            raise
         return torch.cat([_derivatives(outputs, inputs, row[None]) for row in rows])
 
 

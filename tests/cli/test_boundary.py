@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from sao_cli.cli import main
+from sao_cli.memory import is_out_of_memory
 
 BIN = Path(sys.executable).parent
 
@@ -91,13 +92,50 @@ def test_a_bug_is_seventy_with_a_traceback(monkeypatch):
     assert "this is a bug" in done.stderr
 
 
-def test_memory_that_runs_out_is_one_line(monkeypatch):
+class OutOfMemoryError(RuntimeError):
+    """As torch's for a GPU."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), ""),
+        (MemoryError("Unable to allocate 64.0 GiB"), ""),
+        (
+            RuntimeError(
+                "[enforce fail] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+                "80000000000 bytes. Error code 12 (Cannot allocate memory)"
+            ),
+            " at a request for 80 GB",
+        ),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:95] data. DefaultCPUAllocator: not enough memory: you tried to "
+                "allocate 4096 bytes."
+            ),
+            " at a request for 4.1 kB",
+        ),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), " at a request for 2.00 GiB"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), ""),
+    ],
+)
+def test_memory_that_runs_out_is_one_line(monkeypatch, error, said):
     def exhaust(*_, **__):
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr("sao_cli.masks.degrees.plan", exhaust)
     done = CliRunner().invoke(main, ["plan"])
-    assert (done.exit_code, done.stderr) == (2, "sao plan: memory ran out; choose a smaller size\n")
+    assert (done.exit_code, done.stderr) == (2, f"sao plan: memory ran out{said}; choose a smaller size\n")
+
+
+def test_what_torch_really_says_is_known():
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"))
+    assert not is_out_of_memory(ValueError("out of memory"))
 
 
 def test_ctrl_c_in_a_long_verification(tmp_path):

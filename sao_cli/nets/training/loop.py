@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sao_cli.errors import FormatError, MemoryLimitError, SaoError
-from sao_cli.memory import require_memory
+from sao_cli.errors import FormatError, SaoError
+from sao_cli.memory import require_memory, telling_memory
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.module_jacobian import jacobian_spectrum
 from sao_cli.nets.training.data import Batches, Dataset
@@ -124,19 +124,21 @@ class Training:
 
         At the end all weights that a mask excludes are looked at: RuntimeError where one is not exactly 0.
         Raises DivergedError, with the model of no further use, where a loss is not finite, and MemoryLimitError where
-        a GPU's memory runs out.
+        memory runs out.
         """
         while len(self.rows) <= self.settings.total_epochs:
-            try:
+            with telling_memory(self._no_room):
                 row = self._row(len(self.rows))
-            except torch.OutOfMemoryError as error:
-                raise MemoryLimitError(
-                    f"{self.device} has no room to train this network on {self.settings.batch_size} images at once; "
-                    "choose a smaller batch size, a smaller network, or the cpu"
-                ) from error
             self.rows.append(row.to_dict())
             yield row
         require_zeros(self.model, self._kept)
+
+    def _no_room(self) -> str:
+        elsewhere = "" if self.device.type == "cpu" else ", or the cpu"
+        return (
+            f"{self.device} has no room to train this network on {self.settings.batch_size} images at once; "
+            f"choose a smaller batch size or a smaller network{elsewhere}"
+        )
 
     def state(self) -> TrainingState:
         """What restore needs. Its tensors are the network's own: keep copies before the next epoch."""
