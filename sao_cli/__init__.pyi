@@ -17,7 +17,7 @@ from sao_cli.masks.radix import radix_stack as radix_stack
 from sao_cli.masks.two_stage import two_stage_mask as two_stage_mask
 from sao_cli.masks.stack import mask_stack as mask_stack
 from sao_cli.masks.degrees import feasible_degrees as feasible_degrees
-from sao_cli.masks.degrees import plan as plan
+from sao_cli.weights.plan import plan as plan
 
 # Weights: values on a mask
 from sao_cli.weights.orthogonal import sao_weight as sao_weight

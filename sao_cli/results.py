@@ -38,10 +38,11 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Report):
-    """The degrees that one layer can have, and those nearest to what was asked.
+    """The degrees that one layer can have, and what its method makes of what was asked.
 
     `feasible` lists every feasible row degree d, ascending; `c`, `d`, `sparsity` and `parameters` (ones in the
-    mask; biases are not counted) are of the chosen one, and None where no target was given.
+    mask; biases are not counted) are of the layer that is built, and None where no target was given; `c` is None too
+    where columns vary in their degrees, and `d` where rows do.
     """
 
     layer: int

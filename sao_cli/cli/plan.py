@@ -1,15 +1,17 @@
 """`sao plan`: which degrees are feasible."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.options import common_options, degree_options, options_given, sizes_options, widths_of
+from sao_cli.cli.options import METHODS, common_options, degree_options, options_given, sizes_options, widths_of
 from sao_cli.cli.render import emit
 from sao_cli.cli.talk import Talk
 
 if TYPE_CHECKING:
-    from sao_cli.masks.architectures import ConvShape
+    from sao_cli.masks.architectures import ConvPlan, ConvShape
+    from sao_cli.results import Plan
 
 CNN_DEPTH, CNN_WIDTH, LIP_DEPTH = 32, 32, 5  # the smallest of each in the paper's Tables 8 and 11
 OF_NETWORKS = ("depth", "width", "form", "image")
@@ -24,10 +26,13 @@ OF_LAYERS = ("m", "n", "widths", "layers")
 @click.option("--width", type=int, help=f"Channels of every layer of --cnn.  [default: {CNN_WIDTH}]")
 @click.option("--form", help="cifar10, or cinic10 or cifar100: two more layers instead of pooling.  [default: cifar10]")
 @click.option("--image", type=int, help="Side of the square image.  [default: 32, or 24 of --lipconvnet]")
-@click.option("--method", default="sao", show_default=True, help="The construction that the degrees are for.")
+@click.option("--method", default="sao", show_default=True, help=f"{METHODS}.")
 @degree_options
 @common_options
+@click.pass_obj
 def plan(
+    talk: Talk,
+    /,
     m: int | None,
     n: int | None,
     widths: str | None,
@@ -46,10 +51,11 @@ def plan(
     as_json: bool | None,
     output: str | None,
 ) -> None:
-    """Tell which row degrees d each layer can have, and those nearest to a target.
+    """Tell which row degrees d each layer can have, and what `sao mask` builds for a target.
 
-    One row a layer: the degrees chosen for --sparsity, --d or --c, the sparsity that they achieve, the weights that
-    they leave (biases not counted), and every feasible d; c is m*d/n.
+    One row a layer: the degrees for --sparsity, --d or --c, the sparsity that they achieve, the weights that they leave
+    (biases not counted), and every feasible d; c is m*d/n, and c or d is null where columns or rows vary, as of xnet,
+    lrp, lmp, gmp and eoi. What gmp and eoi keep depends on the weights of --seed, which are drawn for it.
 
     With --cnn or --lipconvnet the layers are convolutions between n and m channels, and stderr says how many weights
     they have in all. The first stays dense; all are where no target is given. LipConvNet's layers read n = c_in*s^2
@@ -58,21 +64,22 @@ def plan(
 
     Example: sao plan --widths 784,512,256x49,10 --sparsity 0.98 --json | jq .parameters
     """
-    from sao_cli.masks.degrees import plan as plan_layers
-    from sao_cli.masks.stack import check_method
+    from sao_cli.weights.stack import check_method
 
     _check_given(cnn, lipconvnet)
     check_method(method)
+    rows: Iterable[Plan]
     target: dict[str, Any] = {"method": method, "d": d, "c": c, "sparsity": sparsity}
     if cnn or lipconvnet:
         from sao_cli.masks.architectures import plan_convolutions
 
-        convolutions = plan_convolutions(_shapes(cnn, depth, width, form, image), **target)
-        rows = [row.to_dict() for row in convolutions]
-        _say_total(rows)
+        rows = convolutions = plan_convolutions(_shapes(cnn, depth, width, form, image), **target)
+        _say_total(convolutions, talk)
     else:
-        rows = [row.to_dict() for row in plan_layers(widths_of(m, n, layers, widths), **target)]
-    emit("plan", seed, rows, as_json=as_json, output=output)
+        from sao_cli.weights.plan import plan as plan_layers
+
+        rows = plan_layers(widths_of(m, n, layers, widths), seed=seed, progress=talk, **target)
+    emit("plan", seed, (row.to_dict() for row in rows), as_json=as_json, output=output)
 
 
 def _check_given(cnn: bool, lipconvnet: bool) -> None:
@@ -100,9 +107,8 @@ def _shapes(cnn: bool, depth: int | None, width: int | None, form: str | None, i
     return cnn_shapes(depth, width, form=form or "cifar10", **sizes)
 
 
-def _say_total(rows: list[dict[str, Any]]) -> None:
-    total = sum(row["parameters"] for row in rows)
-    talk = click.get_current_context().ensure_object(Talk)
+def _say_total(rows: "list[ConvPlan]", talk: Talk) -> None:
+    total = sum(row.parameters or 0 for row in rows)
     talk.say(
         f"{total} parameters in {len(rows)} convolutions, of which the first is dense; biases and the classifier are "
         "not counted"

@@ -174,8 +174,10 @@ class PruneTask:
 
     def _kept_of_all(self, entries: list[Entry]) -> int:
         """How many numbers of all weights together are kept."""
+        from sao_cli.masks.degrees import kappa
+
         if self.sparsity is not None:
-            return round((1.0 - self.sparsity) * sum(math.prod(entry.shape) for entry in entries))
+            return kappa(sum(math.prod(entry.shape) for entry in entries), self.sparsity)
         return sum(math.prod(entry.shape[2:]) * self._kept(entry) for entry in entries)
 
     def _facts(self, entry: Entry, weight: NDArray[Any]) -> Row:

@@ -3,10 +3,18 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sao_cli.errors import InfeasibleError, SaoError, unknown_name
-from sao_cli.masks.degrees import check_sizes, density_of, divisors, feasible_degrees, resolve_degree
+from sao_cli.masks.degrees import (
+    Counts,
+    check_sizes,
+    density_of,
+    divisors,
+    feasible_degrees,
+    layer_counts,
+    resolve_degree,
+)
 from sao_cli.memory import require_memory
 from sao_cli.results import Plan
 
@@ -148,16 +156,24 @@ def conv_degrees(
     >>> conv_degrees(lipconvnet_shapes(5), sparsity=0.875)
     [None, 32, 64, 288, 128]
     """
-    asked = {"d": d, "c": c, "sparsity": sparsity}
-    if sum(value is not None for value in asked.values()) > 1:
+    target = _checked_target(shapes, method, d, c, sparsity)
+    if all(value is None for value in target.values()):
+        return [None] * len(shapes)
+    return [None, *_of_each(shapes[1:], lambda shape: _degree(shape, method, **target))]
+
+
+def _checked_target(
+    shapes: Sequence[ConvShape], method: str, d: int | None, c: int | None, sparsity: float | None
+) -> dict[str, Any]:
+    """The target, where it is one, as no layer would check it where the first is the only one."""
+    target = {"d": d, "c": c, "sparsity": sparsity}
+    if sum(value is not None for value in target.values()) > 1:
         raise SaoError("d, c and sparsity each fix the density; give one of them")
     if method != "sao" and any(shape.scheme != "delta" for shape in shapes):
         raise SaoError(f"ECO and SOC layers have SAO masks, not {method!r}; leave the method out")
-    if all(value is None for value in asked.values()):
-        return [None] * len(shapes)
     if sparsity is not None:
-        density_of(sparsity)  # which no layer would check where the first is the only one
-    return [None, *_of_each(shapes[1:], lambda shape: _degree(shape, method, d, c, sparsity))]
+        density_of(sparsity)
+    return target
 
 
 def plan_convolutions(
@@ -168,7 +184,8 @@ def plan_convolutions(
     c: int | None = None,
     sparsity: float | None = None,
 ) -> list[ConvPlan]:
-    """One ConvPlan a convolution, with the degrees of conv_degrees; by no target, of the dense network.
+    """One ConvPlan a convolution, with the counts of masks.degrees.layer_counts, or, "eco" and "soc", the degrees of
+    conv_degrees; by no target, of the dense network.
 
     Weights are counted as the kernels hold them, kept kernels times size^2. A layer that stays orthogonal in training
     has fewer free parameters: an ECO kernel's slices are orthogonal and shared between conjugate frequencies, and
@@ -177,29 +194,44 @@ def plan_convolutions(
     >>> sum(row.parameters for row in plan_convolutions(cnn_shapes(32, 32), d=4))
     36576
     """
-    degrees = conv_degrees(shapes, method=method, d=d, c=c, sparsity=sparsity)
+    if method in ("gmp", "eoi"):
+        raise SaoError(
+            f"how many kernels {method} keeps of a layer depends on its values; prune a network, or plan another method"
+        )
+    target = _checked_target(shapes, method, d, c, sparsity)
+    dense = all(value is None for value in target.values())
+    kept = [
+        _all(shapes[0]),
+        *_of_each(shapes[1:], lambda shape: _all(shape) if dense else _counts(shape, method, target)),
+    ]
     feasible = _of_each(shapes, lambda shape: _feasible(shape, method))
-    return [_plan(layer, *row) for layer, row in enumerate(zip(shapes, degrees, feasible, strict=True), 1)]
+    return [_plan(layer, *row) for layer, row in enumerate(zip(shapes, kept, feasible, strict=True), 1)]
 
 
-def _plan(layer: int, shape: ConvShape, degree: int | None, feasible: tuple[int, ...]) -> ConvPlan:
+def _all(shape: ConvShape) -> Counts:
+    return Counts(shape.c_out, shape.reads, shape.c_out * shape.reads)
+
+
+def _counts(shape: ConvShape, method: str, target: dict[str, Any]) -> Counts:
     m, n = shape.c_out, shape.reads
-    c: int | None
-    d: int | None
-    if degree is None:
-        c, d, kept = m, n, m * n
-    elif shape.scheme == "delta":
-        c, d, kept = m * degree // n, degree, m * degree
-    else:  # rows or columns of a square mask: the other side's degrees vary
-        c, d, kept = degree if m >= n else None, degree if m <= n else None, min(m, n) * degree
+    if shape.scheme == "delta":
+        return layer_counts(m, n, method, **target)
+    if (degree := _degree(shape, method, **target)) is None:
+        return _all(shape)
+    # rows or columns of a square mask: the other side's degrees vary
+    return Counts(degree if m >= n else None, degree if m <= n else None, min(m, n) * degree)
+
+
+def _plan(layer: int, shape: ConvShape, kept: Counts, feasible: tuple[int, ...]) -> ConvPlan:
+    m, n = shape.c_out, shape.reads
     return ConvPlan(
         layer=layer,
         m=m,
         n=n,
-        c=c,
-        d=d,
-        sparsity=1 - kept / (m * n),
-        parameters=kept * shape.size**2,
+        c=kept.c,
+        d=kept.d,
+        sparsity=1.0 - kept.nnz / (m * n),
+        parameters=kept.nnz * shape.size**2,
         feasible=feasible,
         kernel=(shape.size, shape.size),
         stride=shape.stride,

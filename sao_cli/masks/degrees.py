@@ -4,15 +4,20 @@ import bisect
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from sao_cli.errors import InfeasibleError, SaoError
-from sao_cli.memory import require_memory
-
-if TYPE_CHECKING:
-    from sao_cli.results import Plan
 
 DEFAULT_DEGREE = 4  # the paper's d in all its fully-connected experiments (Tables 6 and 7)
+PRUNED = ("lrp", "lmp", "gmp", "eoi")  # methods that keep a number of weights, whichever rows they are in
+
+
+class Counts(NamedTuple):
+    """What a method keeps of a layer: c ones in each column and d in each row, None where they vary, `nnz` in all."""
+
+    c: int | None
+    d: int | None
+    nnz: int
 
 
 def feasible_degrees(m: int, n: int, method: str = "sao") -> Sequence[int]:
@@ -21,8 +26,9 @@ def feasible_degrees(m: int, n: int, method: str = "sao") -> Sequence[int]:
     `sao` and `ramanujan` need K = n/d to divide gcd(m, n) (SAO, section IV-A, in the form of K groups of
     c = m/K rows and d = n/K columns), `ramanujan` also a connected graph, so min(c, d) >= 2 unless K = 1;
     `biregular` needs n to divide m d; `radix` needs d = r n/g for a radix r that divides a common divisor g
-    of m and n (Kepner and Robinett 2019); `xnet` and `lrp`, whose column degrees differ, take any;
-    `two-stage` needs a product d = a b of two_stage_factors. A range where the degrees are evenly spaced. O(sqrt(gcd))
+    of m and n (Kepner and Robinett 2019); `xnet` and those of PRUNED, whose column degrees differ, take any;
+    `two-stage` needs a product d = a b of two_stage_factors; `dense` is all ones; `rg-n`, `rg-u` and `rg-s` are on SAO
+    masks. A range where the degrees are evenly spaced. O(sqrt(gcd))
     arithmetic, times the number of divisors for `radix`, and the square of it more for `two-stage`.
 
     >>> feasible_degrees(512, 256)[:4]
@@ -30,8 +36,10 @@ def feasible_degrees(m: int, n: int, method: str = "sao") -> Sequence[int]:
     """
     check_sizes(m, n)
     common = math.gcd(m, n)
-    if method in ("xnet", "lrp"):
+    if method == "xnet" or method in PRUNED:
         return range(1, n + 1)
+    if method == "dense":
+        return range(n, n + 1)
     if method == "biregular":
         return range(n // common, n + 1, n // common)
     if method == "radix":
@@ -74,20 +82,17 @@ def resolve_degree(
     """The row degree that was asked for by `d`, by `c` or by `sparsity`; by none of them, the nearest to 4.
 
     A degree is taken as it is or refused: InfeasibleError names the rule and the nearest feasible (c, d).
-    A sparsity is a target: the feasible degree with the nearest density is taken, the sparser on a tie.
+    A sparsity s is a target: the feasible degree is taken whose m d ones are nearest to (1.0 - s) P, P = m n, the
+    sparser on a tie. So the transposed layer keeps as many, where its feasible degrees are the same ones.
     """
-    check_sizes(m, n)
-    if sum(option is not None for option in (d, c, sparsity)) > 1:
-        raise SaoError("d, c and sparsity each fix the density; give one of them")
+    check_target(m, n, d=d, c=c, sparsity=sparsity)
     if sparsity is not None:
-        return nearest_degree(m, n, method, density_of(sparsity) * n)
+        return nearest_degree(m, n, method, density_of(sparsity) * (m * n))
     if d is None and c is None:
-        return nearest_degree(m, n, method, DEFAULT_DEGREE)
+        return nearest_degree(m, n, method, m * DEFAULT_DEGREE)
     if d is None:
         assert c is not None
         d = _row_degree(m, n, method, c)
-    if not 1 <= d <= n:
-        raise InfeasibleError(f"no mask of {m} x {n} has d = {d}: a row has {n} places, so d is from 1 to {n}")
     if d not in feasible_degrees(m, n, method):
         raise InfeasibleError(
             f"no {method} mask of {m} x {n} with d = {d}: {_rule(m, n, method)}; {_nearest(m, n, method, d)}"
@@ -95,52 +100,102 @@ def resolve_degree(
     return d
 
 
+def kappa(size: int, sparsity: float) -> int:
+    """How many of `size` = P weights are kept at the sparsity s: round((1.0 - s) * P), in doubles, half to even.
+
+    The one rule of all that keeps a number of weights, of a layer (P = m n, multiplied first, so that the transposed
+    layer keeps as many) or of a whole network (the sum over its layers), as in the code of SNIP and what followed it.
+    It may be 0. Raises InfeasibleError for a sparsity outside [0, 1). O(1).
+
+    >>> kappa(256 * 512, 0.98), kappa(5, 0.5)
+    (2621, 2)
+    """
+    return min(round(density_of(sparsity) * size), size)  # above 2^53 a double may round P itself up
+
+
 def kept_entries(m: int, n: int, *, d: int | None = None, c: int | None = None, sparsity: float | None = None) -> int:
-    """How many of m n weights pruning keeps: m d, n c, or round((1 - sparsity) m n); by none of them, 4 a row.
+    """How many of m n weights pruning keeps: m d, n c, or kappa(m n, sparsity); by none of them, 4 a row.
 
     Raises SaoError where more than one is given, InfeasibleError where one is out of range or keeps nothing. O(1).
 
     >>> kept_entries(256, 512, sparsity=0.98), kept_entries(10, 3)
     (2621, 30)
     """
-    check_sizes(m, n)
-    if sparsity is not None and d is None and c is None:
-        kept = round(density_of(sparsity) * m * n)
-        if kept == 0:
-            raise InfeasibleError(
-                f"sparsity {sparsity} of {m} x {n} would keep none of its {m * n} weights; "
-                f"sparsity {1 - 1 / (m * n)} keeps one"
-            )
-        return kept
-    if c is not None and d is None and sparsity is None and 1 <= c <= m:
-        return n * c
-    return m * resolve_degree(m, n, "lrp", d=d, c=c, sparsity=sparsity)
+    check_target(m, n, d=d, c=c, sparsity=sparsity)
+    if sparsity is None:
+        return m * (min(DEFAULT_DEGREE, n) if d is None else d) if c is None else n * c
+    if (kept := kappa(m * n, sparsity)) == 0:
+        raise InfeasibleError(
+            f"sparsity {sparsity} of {m} x {n} would keep none of its {m * n} weights; "
+            f"sparsity {1 - 1 / (m * n)} keeps one"
+        )
+    return kept
 
 
-def nearest_degree(m: int, n: int, method: str, target: float) -> int:
-    """The feasible row degree nearest to `target`, the smaller on a tie; InfeasibleError where there is none."""
+def kept_of_stack(
+    shapes: Sequence[tuple[int, int]], *, d: int | None = None, c: int | None = None, sparsity: float | None = None
+) -> int:
+    """How many weights of all layers (m, n) together are kept: kappa of the sum of m n, or the sum of kept_entries.
+
+    It may be 0. Raises as kept_entries does for what no layer has.
+
+    >>> kept_of_stack([(5, 5), (5, 5)], sparsity=0.9), 2 * kept_entries(5, 5, sparsity=0.9)
+    (5, 4)
+    """
+    if sparsity is None or not shapes:
+        return sum(kept_entries(m, n, d=d, c=c) for m, n in shapes)
+    for m, n in shapes:
+        check_target(m, n, d=d, c=c, sparsity=sparsity)
+    return kappa(sum(m * n for m, n in shapes), sparsity)
+
+
+def layer_counts(
+    m: int,
+    n: int,
+    method: str = "sao",
+    *,
+    d: int | None = None,
+    c: int | None = None,
+    sparsity: float | None = None,
+) -> Counts:
+    """What a layer of `method` has for that target: what builds it takes its number or its degree from here.
+
+    `gmp` and `eoi` are not decided by arithmetic: for them it is what they aim at, layer by layer. Raises as
+    resolve_degree and kept_entries do.
+
+    >>> layer_counts(300, 784, "lmp", sparsity=0.98), layer_counts(300, 784, "xnet", sparsity=0.98)
+    (Counts(c=None, d=None, nnz=4704), Counts(c=None, d=16, nnz=4800))
+    """
+    target = {"d": d, "c": c, "sparsity": sparsity}
+    if method in PRUNED:
+        return Counts(None, None, kept_entries(m, n, **target))  # type: ignore[arg-type]
+    if method == "dense":  # whatever is asked for, but for what nothing can have
+        check_target(m, n, **target)  # type: ignore[arg-type]
+        return Counts(m, n, m * n)
+    degree = resolve_degree(m, n, method, **target)  # type: ignore[arg-type]
+    return Counts(None if method == "xnet" else m * degree // n, degree, m * degree)
+
+
+def nearest_degree(m: int, n: int, method: str, ones: float) -> int:
+    """The feasible row degree d with m d nearest to `ones`, the smaller on a tie; InfeasibleError where none is."""
     check_sizes(m, n)
     degrees = feasible_degrees(m, n, method)
     if not degrees:
         raise InfeasibleError(f"no {method} mask of {m} x {n}: {_rule(m, n, method)}")
-    return min(_around(degrees, target), key=lambda d: (abs(d - target), d))
+    return min(_around(degrees, ones / m), key=lambda d: (abs(m * d - ones), d))
 
 
-def plan(
-    widths: Sequence[int],
-    *,
-    method: str = "sao",
-    d: int | None = None,
-    c: int | None = None,
-    sparsity: float | None = None,
-) -> "list[Plan]":
-    """One Plan a layer of the network whose layer widths, inputs first, are `widths`.
-
-    With none of `d`, `c` and `sparsity` only the feasible degrees are told. Raises as resolve_degree does.
-    """
-    check_widths(widths)
-    target = {"d": d, "c": c, "sparsity": sparsity}
-    return [_plan_layer(layer, m, n, method, target) for layer, (n, m) in enumerate(itertools.pairwise(widths), 1)]
+def check_target(m: int, n: int, *, d: int | None = None, c: int | None = None, sparsity: float | None = None) -> None:
+    """Raise SaoError for more than one target, InfeasibleError for sizes, degrees or sparsities that no layer has."""
+    check_sizes(m, n)
+    if sum(option is not None for option in (d, c, sparsity)) > 1:
+        raise SaoError("d, c and sparsity each fix the density; give one of them")
+    if sparsity is not None:
+        density_of(sparsity)
+    if d is not None and not 1 <= d <= n:
+        raise InfeasibleError(f"no mask of {m} x {n} has d = {d}: a row has {n} places, so d is from 1 to {n}")
+    if c is not None and not 1 <= c <= m:
+        raise InfeasibleError(f"no mask of {m} x {n} has c = {c}: a column has {m} places, so c is from 1 to {m}")
 
 
 def density_of(sparsity: float) -> float:
@@ -173,23 +228,13 @@ def divisors(number: int) -> list[int]:
     return sorted({*small, *(number // divisor for divisor in small)})
 
 
-def _plan_layer(layer: int, m: int, n: int, method: str, target: dict[str, float | int | None]) -> "Plan":
-    from sao_cli.results import Plan  # building masks needs no reports
-
-    feasible = feasible_degrees(m, n, method)
-    require_memory(100 * len(feasible), f"the list of {len(feasible)} feasible degrees")
-    degrees = tuple(feasible)
-    if all(value is None for value in target.values()):
-        return Plan(layer=layer, m=m, n=n, c=None, d=None, sparsity=None, parameters=None, feasible=degrees)
-    d = resolve_degree(m, n, method, **target)  # type: ignore[arg-type]
-    nnz = m * d
-    return Plan(layer=layer, m=m, n=n, c=nnz // n, d=d, sparsity=1 - d / n, parameters=nnz, feasible=degrees)
-
-
 def _row_degree(m: int, n: int, method: str, c: int) -> int:
-    if not 1 <= c <= m:
-        raise InfeasibleError(f"no mask of {m} x {n} has c = {c}: a column has {m} places, so c is from 1 to {m}")
     d, rest = divmod(n * c, m)
+    if rest and method == "xnet":
+        raise InfeasibleError(
+            f"no xnet mask of {m} x {n} has {c} ones a column on the mean, since {n}*{c} is not divisible by {m}; "
+            f"give d, from 1 to {n}"
+        )
     if rest:
         raise InfeasibleError(
             f"no (c, d)-regular mask of {m} x {n} with c = {c}: {n}*{c} is not divisible by {m}; "

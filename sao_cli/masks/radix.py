@@ -27,7 +27,7 @@ def radix_stack(widths: Sequence[int], degrees: Sequence[int]) -> list[Mask]:
     for (m, n), d in zip(shapes, degrees, strict=True):
         resolve_degree(m, n, "radix", d=d)
         require_mask_memory(m, n, m * d)
-    base = _numeral_base(shapes, degrees)
+    base = numeral_base(shapes, degrees)
     masks, place = [], 1
     for layer, ((m, n), d) in enumerate(zip(shapes, degrees, strict=True), 1):
         radix = d * base // n
@@ -38,7 +38,8 @@ def radix_stack(widths: Sequence[int], degrees: Sequence[int]) -> list[Mask]:
     return masks
 
 
-def _numeral_base(shapes: Sequence[tuple[int, int]], degrees: Sequence[int]) -> int:
+def numeral_base(shapes: Sequence[tuple[int, int]], degrees: Sequence[int]) -> int:
+    """N', the largest common divisor of all sizes that the layers' row degrees allow; InfeasibleError where none is."""
     common = math.gcd(*(size for shape in shapes for size in shape))
     for base in reversed(divisors(common)):
         if all(d * base % n == 0 and base % (d * base // n) == 0 for (_, n), d in zip(shapes, degrees, strict=True)):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sao_cli.errors import SaoError, unknown_name
 from sao_cli.mask import Mask
-from sao_cli.masks.degrees import check_widths, kept_entries, resolve_degree
+from sao_cli.masks.degrees import check_widths, layer_counts
 from sao_cli.memory import require_memory
 from sao_cli.progress import Progress, silent
 
@@ -37,12 +37,9 @@ def mask_stack(
     if arrangement != "random" and method != "sao":
         raise SaoError(f"arrangement {arrangement!r} is of SAO masks; method {method!r} has none")
     shapes = list(zip(widths[1:], widths, strict=False))
-    if method == "lrp":
-        sizes = counts = [kept_entries(m, n, d=d, c=c, sparsity=sparsity) for m, n in shapes]
-    else:
-        sizes = [resolve_degree(m, n, method, d=d, c=c, sparsity=sparsity) for m, n in shapes]
-        counts = [m * degree for (m, _), degree in zip(shapes, sizes, strict=True)]
-    _require_stack_memory(shapes, counts)
+    counts = [layer_counts(m, n, method, d=d, c=c, sparsity=sparsity) for m, n in shapes]
+    sizes = [kept.nnz if kept.d is None else kept.d for kept in counts]
+    _require_stack_memory(shapes, [kept.nnz for kept in counts])
     if method == "radix":
         from sao_cli.masks.radix import radix_stack
 

@@ -13,7 +13,7 @@ from sao_cli.errors import InfeasibleError, SaoError, unknown_name
 from sao_cli.kernel import Kernel
 from sao_cli.mask import Mask
 from sao_cli.masks.architectures import ConvShape, cnn_shapes
-from sao_cli.masks.degrees import DEFAULT_DEGREE, check_sizes, resolve_degree
+from sao_cli.masks.degrees import DEFAULT_DEGREE, check_sizes, density_of, resolve_degree
 from sao_cli.matrix import Matrix
 from sao_cli.measure.activations import check_activation
 from sao_cli.memory import require_memory
@@ -99,6 +99,8 @@ class CNN(nn.Module):  # type: ignore[misc]
         check_gain(gain)
         if degree is not None and sparsity is not None:
             raise SaoError("degree and sparsity each fix the density; give one of them")
+        if sparsity is not None:
+            density_of(sparsity)  # which no layer would check where the first is the only one
         place = {"device": device or torch.get_default_device(), "dtype": dtype or torch.get_default_dtype()}
         _require_network_memory(shapes, layers, place)
         linear = _is_looks_linear(looks_linear, activation, scheme, method)

@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 
 from sao_cli.errors import FormatError, InfeasibleError, SaoError, SaoWarning, unknown_name
 from sao_cli.kernel import Kernel
-from sao_cli.masks.degrees import density_of, kept_entries
+from sao_cli.masks.degrees import density_of, kept_of_stack
 from sao_cli.matrix import Matrix
 from sao_cli.memory import require_memory
 from sao_cli.nets.convolution.init import check_kernel, fill_kernel_, kernel_of
@@ -97,7 +97,7 @@ def sparsify(
     they are.
 
     `method`, `values`, `gain`, `degree` and `sparsity` are those of initialize_; a target sparsity gives each layer
-    its nearest feasible degree. `gmp` counts over all these layers together, round((1 - sparsity) m n) weights each.
+    its nearest feasible degree. `gmp` counts over all these layers together, masks.degrees.kept_of_stack.
     `radix` builds successive layers whose sizes chain as one RadiX-Net; a convolution is one by itself.
 
     A convolution of c_out = m and c_in = n channels is sparse by whole kernels: its mask is that of an (m, n) layer,
@@ -320,7 +320,7 @@ def _chain(first: _Layer, second: _Layer) -> bool:
 
 
 def _gmp(shapes: Sequence[tuple[int, int]], target: dict[str, Any], gain: float, seed: int) -> list[Matrix]:
-    stack = gmp_stack(shapes, sum(kept_entries(m, n, **target) for m, n in shapes), seed=seed)
+    stack = gmp_stack(shapes, kept_of_stack(shapes, **target), seed=seed)
     return [Matrix(layer.mask, gain * layer.values) for layer in stack if layer.values is not None]
 
 

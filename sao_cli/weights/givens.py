@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sao_cli.errors import InfeasibleError
 from sao_cli.mask import Indices, index_dtype
 from sao_cli.masks.common import provenance
-from sao_cli.masks.degrees import check_sizes, density_of
+from sao_cli.masks.degrees import check_sizes, kappa
 from sao_cli.matrix import Matrix, Values
 from sao_cli.memory import require_memory
 from sao_cli.progress import Progress, silent
@@ -37,8 +37,8 @@ def eoi_weight(
 
         row_i, row_j = cos(a) row_i + sin(a) row_j, cos(a) row_j - sin(a) row_i
 
-    Almost surely both rows then have the union of their ones. Of the first t whose entries reach (1 - sparsity) m n,
-    rounded, and the t before it, the nearer one is taken, the denser on a tie, as published. So the sparser weights of
+    Almost surely both rows then have the union of their ones. Of the first t whose entries reach kappa(m n,
+    sparsity) and the t before it, the nearer one is taken, the denser on a tie, as published. So the sparser weights of
     one seed are earlier states of the same product. Sizes need no divisibility. At the largest sparsity,
     1 - 1/max(m, n), nothing is rotated, and W is the partial identity.
 
@@ -67,7 +67,7 @@ def eoi_weight(
 
 
 def _target_entries(m: int, n: int, sparsity: float) -> int:
-    target = round(density_of(sparsity) * (m * n))
+    target = kappa(m * n, sparsity)
     if target < min(m, n):
         vectors = "rows" if m <= n else "columns"
         raise InfeasibleError(

@@ -12,7 +12,7 @@ import numpy as np
 
 from sao_cli.errors import SaoError, unknown_name
 from sao_cli.mask import Mask
-from sao_cli.masks.degrees import check_widths, kept_entries
+from sao_cli.masks.degrees import check_widths, kept_entries, kept_of_stack, layer_counts
 from sao_cli.masks.stack import mask_stack
 from sao_cli.masks.two_stage import find_stages
 from sao_cli.matrix import PRECISIONS, Matrix, Values
@@ -59,7 +59,7 @@ def weight_stack(
       it; `rg-s`: a dense orthogonal matrix times it;
     - `dense`: all ones, Haar orthogonal; it has no degree, and `d`, `c` and `sparsity` do not concern it;
     - `lmp`, `gmp`, `lrp`: what is left of dense orthogonal layers after keeping the largest magnitudes a layer, the
-      largest of the whole stack, or random positions: exactly round((1 - sparsity) m n) of them;
+      largest of the whole stack, or random positions: exactly masks.degrees.kappa of them;
     - `ramanujan`, `biregular`, `xnet`, `radix`: those masks, `values` normal unless told;
     - `eoi`: a product of random Givens rotations; `two-stage`: a product of two SAO layers; both exactly orthogonal.
 
@@ -197,9 +197,15 @@ def _unmasked_stack(
     if method == "gmp":
         from sao_cli.weights.pruning import gmp_stack
 
-        return gmp_stack(shapes, sum(kept_entries(m, n, **target) for m, n in shapes), seed=seed)
+        return gmp_stack(shapes, kept_of_stack(shapes, **target), seed=seed)
     layers = []
     for layer, (m, n) in enumerate(shapes, 1):
+        if method == "eoi":
+            from sao_cli.weights.givens import eoi_weight
+
+            layers.append(eoi_weight(m, n, _sparsity(m, n, **target), seed=seed, layer=layer, progress=progress))
+            continue
+        kept = layer_counts(m, n, method, **target).nnz
         if method == "dense":
             from sao_cli.weights.orthogonal import dense_weight
 
@@ -208,15 +214,11 @@ def _unmasked_stack(
                 layers.append(_valued(mask, values, seed, layer, progress))
             else:
                 layers.append(dense_weight(m, n, values=values, seed=seed, layer=layer))
-        elif method == "eoi":
-            from sao_cli.weights.givens import eoi_weight
-
-            layers.append(eoi_weight(m, n, _sparsity(m, n, **target), seed=seed, layer=layer, progress=progress))
         else:
             from sao_cli.weights.pruning import lmp_weight, lrp_weight
 
             prune = lmp_weight if method == "lmp" else lrp_weight
-            layers.append(prune(m, n, kept_entries(m, n, **target), seed=seed, layer=layer))
+            layers.append(prune(m, n, kept, seed=seed, layer=layer))
     return layers
 
 

@@ -100,7 +100,7 @@ def test_random_values_are_on_all_taps():
 def test_gmp_counts_kernels_and_weights_together():
     model = nn.ModuleList([nn.Conv2d(32, 32, 3), nn.Linear(64, 16), nn.Conv1d(8, 8, 2)]).double()
     sparsify(model, "gmp", sparsity=0.9, skip=(), gain=2.0, generator=manual(4))
-    kept = round(0.1 * 1024) + round(0.1 * 1024) + round(0.1 * 64)
+    kept = round((1.0 - 0.9) * (1024 + 1024 + 64))
     expected = gmp_stack([(32, 32), (16, 64), (8, 8)], kept, seed=drawn_seed(manual(4)))
     centres = (effective_weight(model[0])[..., 1, 1], effective_weight(model[1]), effective_weight(model[2])[..., 1])
     for centre, weight in zip(centres, expected, strict=True):

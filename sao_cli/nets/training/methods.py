@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sao_cli.errors import SaoWarning
-from sao_cli.masks.degrees import kept_entries
+from sao_cli.masks.degrees import kept_entries, kept_of_stack
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.nets.cnn import CNN
 from sao_cli.nets.linear import SparseLinear
@@ -59,11 +60,11 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
 def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     """Prune `model`, an FNN or a CNN, in place by the method of `settings`, one of PRUNED (SAO, section III-E).
 
-    lmp keeps the largest magnitudes of each layer, gmp the largest of all layers together, lrp random places: as many
-    of each layer as `kept_entries` has, for gmp their sum. In a CNN these are whole kernels by their Frobenius norm.
-    The first and the last layer stay dense. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0. Of
-    a dense network fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells of layers of which
-    nothing is left. O(weights).
+    lmp keeps the largest magnitudes of each layer, lrp random places: as many of each layer as `kept_entries` has. gmp
+    keeps the largest of all layers together, as many as `kept_of_stack` has. In a CNN these are whole kernels by their
+    Frobenius norm. The first and the last layer stay dense. Masks are torch.nn.utils.prune's, and what is pruned
+    becomes exactly 0. Of a dense network fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells
+    of layers of which nothing is left. O(weights).
 
     >>> settings = TrainingSettings(method="lmp-s", depth=3, width=16).resolved()
     >>> model = build_model(settings, 1, 8, 10)
@@ -73,17 +74,20 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     """
     layers = prunable(model)
     sizes = [(layer.weight.shape[0], layer.weight.shape[1]) for layer in layers]
-    counts = [kept_entries(m, n, d=settings.d, sparsity=settings.sparsity) for m, n in sizes]
+    target: dict[str, Any] = {"d": settings.d, "sparsity": settings.sparsity}
     rule = settings.method.removesuffix("-s").removesuffix("-t")
     if rule == "lrp":
         kept = [
-            lrp_mask(*size, count, seed=settings.seed, layer=layer).to_dense()
-            for layer, (size, count) in enumerate(zip(sizes, counts, strict=True), 1)
+            lrp_mask(m, n, kept_entries(m, n, **target), seed=settings.seed, layer=layer).to_dense()
+            for layer, (m, n) in enumerate(sizes, 1)
         ]
     elif rule == "lmp":
-        kept = [_largest([_magnitudes(layer)], count)[0] for layer, count in zip(layers, counts, strict=True)]
+        kept = [
+            _largest([_magnitudes(layer)], kept_entries(m, n, **target))[0]
+            for layer, (m, n) in zip(layers, sizes, strict=True)
+        ]
     else:
-        kept = _largest([_magnitudes(layer) for layer in layers], sum(counts))
+        kept = _largest([_magnitudes(layer) for layer in layers], kept_of_stack(sizes, **target))
         _warn_of_collapse(kept)
     for layer, mask in zip(layers, kept, strict=True):
         mask_(layer, torch.from_numpy(mask))

@@ -12,7 +12,7 @@ import numpy as np
 
 from sao_cli.errors import SaoError, unknown_name
 from sao_cli.kernel import Kernel
-from sao_cli.masks.degrees import DEFAULT_DEGREE, check_sizes, kept_entries, resolve_degree
+from sao_cli.masks.degrees import DEFAULT_DEGREE, check_sizes, check_target, kept_entries, resolve_degree
 from sao_cli.matrix import PRECISIONS
 from sao_cli.threads import one_thread
 from sao_cli.weights.kernels.baselines import lmp_kernel, lrp_kernel, masked_kernel, random_kernel
@@ -60,7 +60,7 @@ def build_kernel(
     One of `d`, `c` and `sparsity` fixes how many kernels are kept, d = 4 or the nearest by none of them: d a row and c
     a column for delta, normal and uniform. For eco and soc both are the degree of the square mask of max(c_out, c_in)
     channels that theirs is cut from. A sparsity takes the nearest feasible degree; lmp and lrp keep
-    masks.degrees.kept_entries kernels, exactly round((1 - sparsity) c_out c_in).
+    masks.degrees.kept_entries kernels.
 
     `stride` s is for eco, which then has c_in s^D input channels; the other schemes leave strides to the convolution.
     `terms` is for soc, whose kernel is larger than `size`. `looks_linear` makes [[W, -W], [-W, W]] of a kernel
@@ -116,14 +116,17 @@ def _built(
     of_masks: dict[str, Any],
 ) -> Kernel:
     """`make`'s kernel, dense or of a degree, or what the method keeps of the dense one."""
+    side = max(c_out, c_in)
+    sizes = (side, side) if scheme in SQUARE else (c_out, c_in)
     if method == "dense":
+        if any(value is not None for value in target.values()):
+            check_target(*sizes, **target)  # it is dense all the same, but what nothing can have is refused
         return make()
     if method in ("lmp", "lrp"):
         count = kept_entries(c_out, c_in, **target)
         stream = {"seed": of_masks["seed"], "layer": of_masks["layer"]}
         return lmp_kernel(make(), count) if method == "lmp" else lrp_kernel(make(), count, **stream)
-    side = max(c_out, c_in)
-    degree = resolve_degree(*((side, side) if scheme in SQUARE else (c_out, c_in)), "sao", **target)
+    degree = resolve_degree(*sizes, "sao", **target)
     if method != "rg-s":
         return make(degree=degree, arrangement=of_masks["arrangement"])
     if scheme in SQUARE:
