@@ -142,6 +142,31 @@ class Kernel:
 Weight: TypeAlias = Matrix | Kernel
 
 
+def all_channels(weight: NDArray[Any], groups: int) -> NDArray[Any]:
+    """(out, in/groups, ...) as (out, in, ...), with zeros where an output reads nothing of another group. O(out in).
+
+    >>> all_channels(np.array([[1], [2]]), 2).tolist()
+    [[1, 0], [0, 2]]
+    """
+    out, own, *taps = weight.shape
+    whole = np.zeros((groups, out // groups, groups, own, *taps), dtype=weight.dtype)
+    each = np.arange(groups)
+    whole[each, :, each] = weight.reshape(groups, out // groups, own, *taps)
+    return whole.reshape(out, groups * own, *taps)
+
+
+def own_channels(whole: NDArray[Any], groups: int) -> NDArray[Any]:
+    """(out, in, ...) as (out, in/groups, ...): what all_channels makes the first of. O(out in).
+
+    >>> own_channels(np.array([[1, 0], [0, 2]]), 2).tolist()
+    [[1], [2]]
+    """
+    out, channels, *taps = whole.shape
+    each = np.arange(groups)
+    blocks = whole.reshape(groups, out // groups, groups, channels // groups, *taps)
+    return blocks[each, :, each].reshape(out, channels // groups, *taps)
+
+
 def swapped_channels(weight: NDArray[Any], groups: int = 1) -> NDArray[Any]:
     """(a, b/groups, ...) as (b, a/groups, ...): the first two axes swapped within each of the groups.
 

@@ -264,13 +264,16 @@ class DepthJacobian(Report):
 class AuditRow(Report):
     """The facts of one tensor of a checkpoint; see measure.auditing.audit for each quantity's definition.
 
-    `None` stands for what is not known or has no meaning, and `reason` says why. `kind` is "matrix" or "kernel", None
-    for what is neither. `singular_values`, descending, and `pattern`, where the weights are, are no part of the report.
+    `None` stands for what is not known or has no meaning, and `reason` says why. `kind` is "matrix" or "kernel", or
+    "weight" for one of which not even the `shape` is known, None for what is no weight. `transposed` says that it is
+    stored with its inputs first, `assumed` what the file does not tell and is taken for granted, `masked_by` which mask
+    beside it is multiplied in, `tied_with` under which other names the same weight is stored. `singular_values`,
+    descending, and `pattern`, where the weights are, are no part of the report.
     """
 
     name: str
     kind: str | None
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
     dtype: str
     m: int | None = None
     n: int | None = None
@@ -320,6 +323,11 @@ class AuditRow(Report):
     dilation: tuple[int, ...] | None = None
     groups: int | None = None
     reshaped_sigma_max: float | None = None
+    transposed: bool | None = None
+    assumed: str | None = None
+    masked_by: str | None = None
+    tied_with: tuple[str, ...] = ()
+    digest: str | None = None
     skipped: bool = False
     reason: str | None = None
     singular_values: NDArray[np.float64] | None = field(default=None, repr=False)
@@ -328,16 +336,20 @@ class AuditRow(Report):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditChain(Report):
-    """Who reaches whom through a run of layers, each of which reads as many inputs as the one before has outputs.
+    """Who reaches whom through a run of layers, each of which reads what the one before gives.
 
-    `reachable` and `odd_paths` are fractions of all input-output pairs at the end, `reachable_after` the first of them
-    after each layer; `full_at` and `minimum_possible` count layers of the run, from 1. See measure.reachability.
+    `order` is what says that they run one after another, "numbered names" or "as given", and `assumed` what is taken
+    for granted then. Where nothing says so `order` and the facts are None, for the `reason`. `reachable` and
+    `odd_paths` are fractions of all input-output pairs at the end, `reachable_after` the first of them after each
+    layer; `full_at` and `minimum_possible` count layers of the run, from 1. See measure.reachability.
     """
 
     chain: int
     layers: tuple[str, ...]
-    inputs: int
-    outputs: int
+    order: str | None = None
+    assumed: str | None = None
+    inputs: int | None
+    outputs: int | None
     reachable: float | None
     odd_paths: float | None
     full_at: int | None
@@ -352,9 +364,10 @@ class AuditChain(Report):
 class AuditSummary(Report):
     """An audit in one line; see measure.auditing.chains.audit_summary.
 
-    Lists hold layers' names; `worst_isometry`, `worst_condition`, `largest` and `smallest` have the name of a layer
-    and the number in question, None where no layer has one. `overall_sparsity` is of all of them together, and has a
-    name of its own so that a filter on rows' `sparsity` leaves this line out.
+    Lists hold layers' names, `unread` of those that should have been measured and could not be; `worst_isometry`,
+    `worst_condition`, `largest` and `smallest` have the name of a layer and the number in question, None where no
+    layer has one. `overall_sparsity` is of all of them together, and has a name of its own so that a filter on rows'
+    `sparsity` leaves this line out.
     """
 
     summary: bool = True
@@ -362,6 +375,7 @@ class AuditSummary(Report):
     rows: int
     skipped: int
     skipped_reasons: dict[str, int]
+    unread: tuple[str, ...]
     matrices: int
     kernels: int
     total_parameters: int
@@ -386,7 +400,8 @@ class AuditComparison(Report):
     """How a tensor differs between two checkpoints.
 
     `status` is "same", "changed", "reshaped", "only before" or "only after"; `changes` maps each fact that differs to
-    {"before", "after", "difference"}, the last None where one of them is no number.
+    {"before", "after", "difference"}, the last None where one of them is no number. Weights that differ while their
+    facts do not have another `digest`.
     """
 
     name: str

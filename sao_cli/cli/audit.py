@@ -15,6 +15,7 @@ from sao_cli.cli import audit_table
 from sao_cli.cli.audit_layers import Audit
 from sao_cli.cli.options import Sizes, check_folder, common_options, plot_option
 from sao_cli.cli.render import Row, emit
+from sao_cli.cli.rewriting import pattern_options
 from sao_cli.cli.spectrum import Padding
 from sao_cli.cli.talk import Talk
 
@@ -44,8 +45,7 @@ NAMED = 10  # failing rows that stderr names
 )
 @click.option("--stride", type=Sizes(), default="1", show_default=True, help="Stride of the kernels.")
 @click.option("--max-size", type=click.IntRange(min=1), help="Skip tensors of more numbers than this.")
-@click.option("--include", multiple=True, metavar="PATTERN", help="Only names such as 'encoder.*'; may be repeated.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="No names such as '*.lm_head.*'; may be repeated.")
+@pattern_options
 @click.option(
     "--jobs",
     type=click.IntRange(1, 256),
@@ -79,15 +79,17 @@ def audit(
     output: str | None,
     **asked: Any,
 ) -> int | None:
-    """Audit every weight matrix and convolution kernel of a checkpoint, and the chain of layers that they are.
+    """Audit every weight matrix and convolution kernel of a checkpoint, and the chains of layers that they are.
 
     MODEL is a .safetensors file, a torch state dict (.pt, .bin, .pth; nothing in it is executed), an .npz, the index
     of a sharded checkpoint, or a folder with one of these. Each tensor is read, measured and forgotten: a row of facts
     on its mask (connected, regular, dead inputs, eigenvalue conditions) and on its singular values, compared with a
-    dense orthogonal layer's. Kernels are measured as maps of images of the size --image. Then a row for each run of
-    layers whose sizes chain, and a summary. What is skipped is a row with its reason.
+    dense orthogonal layer's. Kernels are measured as maps of images of the size --image. Then a row for each chain of
+    layers whose names number a plain stack, as net.0 and net.2, and a summary. What is skipped is a row with its
+    reason. A file does not tell all of a network: what is assumed is said, and what is not known is null.
 
-    Exit codes: 0 audited, 1 a --check fails for some layer, 2 bad input, or nothing in it to audit.
+    Exit codes: 0 audited, 1 a --check fails for some layer, as all do for one that can't be read, 2 bad input, or
+    nothing in it to audit.
 
     Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
+import dataclasses
 import functools
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,11 +16,12 @@ from sao_cli.memory import format_bytes
 
 if TYPE_CHECKING:
     from sao_cli.io.checkpoints import Checkpoint, Entry
+    from sao_cli.io.checkpoints.layouts import Layout
+    from sao_cli.io.checkpoints.structure import Structure
     from sao_cli.measure.auditing.checks import Check
     from sao_cli.results import AuditChain, AuditRow, AuditSummary, CheckFailure
 
 BAR = 16  # characters
-SEARCHED = 5000  # names among which the nearest to a pattern is looked for
 
 
 class Audit:
@@ -46,22 +47,38 @@ class Audit:
         return found
 
     def stream(
-        self, *, include: Sequence[str], exclude: Sequence[str], jobs: int, talk: Talk, **asked: Any
+        self,
+        *,
+        include: Sequence[str],
+        exclude: Sequence[str],
+        jobs: int,
+        talk: Talk,
+        groups: Sequence[tuple[str, int]] = (),
+        transpose: Sequence[str] = (),
+        **asked: Any,
     ) -> Iterator[AuditRow]:
         """The rows, one as soon as it is there; `asked` are the options of measure.auditing.audit.audit_weight.
+
+        They come in the natural order of names. `groups` and `transpose` are what is said of layouts.
 
         Raises SaoError for what can't be opened, and for patterns that match nothing.
         """
         from sao_cli.io.checkpoints import open_checkpoint
-        from sao_cli.measure.auditing.chains import audit_chain, audit_summary
+        from sao_cli.io.checkpoints.layouts import Said
+        from sao_cli.io.checkpoints.structure import structure_of
+        from sao_cli.measure.auditing.chains import audit_summary, named_chains
         from sao_cli.measure.auditing.checks import check
 
+        said = Said(tuple(groups), tuple(transpose))
         with open_checkpoint(self.path) as checkpoint:
-            entries = chosen_entries(checkpoint, include, exclude)
-            for row in audited_rows(checkpoint, entries, jobs=jobs, talk=talk, **asked):
+            structure = structure_of(checkpoint, said=said, include=include)
+            entries = structure.chosen(include, exclude)
+            for row in audited_rows(checkpoint, structure, entries, jobs=jobs, talk=talk, **asked):
                 self.rows.append(row)
                 yield row
-        self.chains = audit_chain(self.rows, progress=talk)
+        order = structure.order
+        left_out = set(order.names) - {row.name for row in self.rows}
+        self.chains = named_chains(self.rows, order.stacks, order.why_not, left_out=left_out, progress=talk)
         self.summary = audit_summary(self.rows, self.chains)
         if self.summary.rows:
             self.failures = [failure for one in self.checks for failure in check(self.rows, one.text)]
@@ -77,53 +94,20 @@ class Audit:
 
 
 def audited_rows(
-    checkpoint: Checkpoint, entries: Sequence[Entry], *, jobs: int, talk: Talk, **asked: Any
+    checkpoint: Checkpoint, structure: Structure, entries: Sequence[Entry], *, jobs: int, talk: Talk, **asked: Any
 ) -> Iterator[AuditRow]:
     """The row of each entry, in their order, as soon as it is there; `asked` are the options of audit_weight.
 
     A tensor that can't be read or measured is a skipped row with the reason. With `jobs` above 1 so many threads read
     and measure, each of one tensor and with one thread of BLAS: memory is that of so many tensors.
     """
-    measure = functools.partial(_row, checkpoint, asked=asked)
+    measure = functools.partial(_told_row, checkpoint, structure, asked=asked)
     total, done = sum(map(_cost, entries)), 0
     with contextlib.closing(_in_order(measure, entries, jobs, talk)) as rows:
         for number, (entry, row) in enumerate(zip(entries, rows, strict=True), 1):
             yield row
             done += _cost(entry)
             talk(f"{_bar(done, total)}: tensor", number, len(entries))
-
-
-def chosen_entries(checkpoint: Checkpoint, include: Sequence[str], exclude: Sequence[str]) -> list[Entry]:
-    """The entries whose names match a pattern of `include` (or any, where there is none) and none of `exclude`.
-
-    Raises SaoError for a pattern that matches no name, and where nothing is left.
-    """
-    names = [entry.name for entry in checkpoint.entries]
-    for pattern in (*include, *exclude):
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            raise SaoError(_unmatched(pattern, names))
-    chosen = [
-        entry
-        for entry in checkpoint.entries
-        if (not include or _matches(entry.name, include)) and not _matches(entry.name, exclude)
-    ]
-    if not chosen:
-        raise SaoError(f"--include and --exclude leave none of {len(names)} tensors; loosen one of them")
-    return chosen
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _unmatched(pattern: str, names: Sequence[str]) -> str:
-    import difflib
-
-    from sao_cli.io.files import shown
-
-    near = difflib.get_close_matches(pattern, names[:SEARCHED], 3, cutoff=0.4) or names[:3]
-    told = ", ".join(map(shown, near))
-    return f"the pattern {pattern!r} matches none of {len(names)} names; the nearest are {told}, and * is any text"
 
 
 def _in_order(
@@ -149,18 +133,34 @@ def _in_order(
             pool.shutdown(cancel_futures=True)
 
 
-def _row(checkpoint: Checkpoint, entry: Entry, *, progress: Any, asked: dict[str, Any]) -> AuditRow:
+def _told_row(
+    checkpoint: Checkpoint, structure: Structure, entry: Entry, *, progress: Any, asked: dict[str, Any]
+) -> AuditRow:
+    """The row of an entry, with what the file tells of it besides its numbers."""
+    layout = structure.layout(entry)
+    row = _row(checkpoint, entry, layout, progress, asked)
+    tied, masked_by = structure.tied_with(entry), entry.masked_by
+    if row.skipped:
+        return dataclasses.replace(row, tied_with=tied, masked_by=masked_by)
+    reason = "; ".join(filter(None, (row.reason, layout.reason))) or None
+    assumed = ", ".join(layout.assumed) or None
+    return dataclasses.replace(row, tied_with=tied, masked_by=masked_by, assumed=assumed, reason=reason)
+
+
+def _row(checkpoint: Checkpoint, entry: Entry, layout: Layout, progress: Any, asked: dict[str, Any]) -> AuditRow:
     from sao_cli.io.files import shown
     from sao_cli.measure.auditing.audit import UNMEASURED, audit_weight, said, skipped_row, too_large
 
     if entry.kind == "skipped":
-        return skipped_row(entry.name, entry.shape, entry.dtype, entry.reason or "no weight")
+        shape = entry.shape if entry.numbers is not None else None
+        return skipped_row(entry.name, shape, entry.dtype, entry.reason or "no weight", kind=entry.unread)
     reason = too_large(entry.shape, asked["max_size"])
     if reason is None:
         try:
             # numpy lacks bfloat16, so that only the entry tells what the weights are
             dtype = entry.dtype if entry.dtype == "bfloat16" else None
-            return audit_weight(checkpoint.read(entry), name=entry.name, dtype=dtype, progress=progress, **asked)
+            told: dict[str, Any] = {"dtype": dtype, "groups": layout.groups, "transposed": layout.transposed}
+            return audit_weight(checkpoint.read(entry), name=entry.name, progress=progress, **told, **asked)
         except UNMEASURED as error:
             where = f"{checkpoint.name}: tensor {shown(entry.name)}"  # said by the row itself
             reason = said(error).removeprefix(where).lstrip(": ")

@@ -114,7 +114,7 @@ def _why(row: AuditRow) -> Row:
 
 
 def _shape(row: AuditRow) -> str:
-    return "x".join(map(str, row.shape))
+    return "-" if row.shape is None else "x".join(map(str, row.shape))
 
 
 def _name(name: str) -> str:

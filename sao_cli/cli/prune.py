@@ -1,6 +1,5 @@
 """`sao prune`: make a checkpoint sparse."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -16,9 +15,11 @@ from sao_cli.cli.rewriting import (
     write_changed,
 )
 from sao_cli.cli.talk import Talk
+from sao_cli.io.files import shown
 
 if TYPE_CHECKING:
-    from sao_cli.io.checkpoints import Checkpoint, Entry
+    from sao_cli.io.checkpoints import Entry
+    from sao_cli.io.checkpoints.structure import Structure
 
 FACTS = ("sparsity", "components", "dead", "sigma_max", "sigma_min")  # that a table shows before and after
 
@@ -34,7 +35,7 @@ FACTS = ("sparsity", "components", "dead", "sigma_max", "sigma_min")  # that a t
     "skip_ends",
     default=True,
     show_default=True,
-    help="Keep the first and the last weight of the file dense, or prune all.",
+    help="Keep the first and the last weight dense, in the order of names (net.2 before net.10), or prune all.",
 )
 @click.option(
     "--facts/--no-facts",
@@ -53,6 +54,8 @@ def prune(
     d: int | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    groups: tuple[tuple[str, int], ...],
+    transpose: tuple[str, ...],
     skip_ends: bool,
     facts: bool,
     seed: int,
@@ -62,8 +65,9 @@ def prune(
     """Prune the matrices and convolution kernels of a checkpoint, and write it to -o OUT.safetensors.
 
     MODEL is what `sao audit` reads. Of a kernel whole 2-D kernels are dropped, by their root mean square. All other
-    tensors are copied as they are, under the same names. The report, a row for each weight, goes to stdout: the facts
-    of `sao audit` before and after, and kept_norm, the share of the squared Frobenius norm that is left.
+    tensors are copied as they are, under the same names; a weight that has several names is pruned once. The report,
+    a row for each weight, goes to stdout: the facts of `sao audit` before and after, and kept_norm, the share of the
+    squared Frobenius norm that is left.
 
     \b
     Methods:
@@ -77,24 +81,43 @@ def prune(
     Example: sao prune model.safetensors --method sao --sparsity 0.9 -o sparse.safetensors | jq .kept_norm
     """
     from sao_cli.io.checkpoints import open_checkpoint
+    from sao_cli.io.checkpoints.layouts import Said
+    from sao_cli.io.checkpoints.structure import structure_of
 
-    task = PruneTask(method, sparsity, d, seed, facts, talk)
     output = require_output(model, output)
     with open_checkpoint(model) as checkpoint:
-        choice = weights_asked_for(checkpoint, include, exclude)
-        if skip_ends:
-            choice = choice.without(_ends(checkpoint))
+        structure = structure_of(checkpoint, said=Said(groups, transpose), include=include)
+        task = PruneTask(method, sparsity, d, seed, facts, talk, structure)
+        choice = weights_asked_for(structure, include, exclude)
+        ends = _ends(structure) if skip_ends else {}
+        choice = choice.without(lambda entry: _kept_dense(structure, entry, ends))
         choice = choice.without(task.why_not).without(lambda entry: read_or_reason(checkpoint, entry, no_numbers))
         choice.require_any("prune")
         task.prepare(checkpoint, choice.entries)
-        write_changed(checkpoint, choice.entries, task.change, output, task.told(choice.entries), talk)
-        emit_changes("prune", seed, checkpoint, choice, task.rows, task.summary(choice), FACTS, as_json)
+        write_changed(checkpoint, structure, choice.entries, task.change, output, task.told(choice.entries), talk)
+        _say_ends(structure, ends, talk)
+        summary = task.summary(choice, checkpoint, list(ends))
+        emit_changes("prune", seed, structure, choice, task.rows, summary, FACTS, as_json)
 
 
-def _ends(checkpoint: "Checkpoint") -> "Callable[[Entry], str | None]":
-    """Why the first and the last weight of the file are kept dense, as the paper and most recipes do."""
-    weights = [entry.name for entry in checkpoint.entries if entry.kind != "skipped"]
-    ends = dict.fromkeys(weights[-1:], "last") | dict.fromkeys(weights[:1], "first")
-    return lambda entry: (
-        f"the {ends[entry.name]} weight of the file, kept dense; --all prunes it too" if entry.name in ends else None
-    )
+def _ends(structure: "Structure") -> dict[str, str]:
+    """The first and the last weight in the order of names, kept dense as the paper and most recipes do."""
+    names = structure.order.names
+    return dict.fromkeys(names[-1:], "last") | dict.fromkeys(names[:1], "first")
+
+
+def _kept_dense(structure: "Structure", entry: "Entry", ends: dict[str, str]) -> str | None:
+    name = next((name for name in (entry.name, *structure.tied_with(entry)) if name in ends), None)
+    if name is None:
+        return None
+    also = "" if name == entry.name else f" ({shown(name)})"
+    return f"the {ends[name]} weight in the order of names{also}, kept dense; --all prunes it too"
+
+
+def _say_ends(structure: "Structure", ends: dict[str, str], talk: Talk) -> None:
+    """Say where the names do not tell which weights are the ends."""
+    reason = structure.order.reason
+    if ends and reason is not None:
+        kept = " and ".join(shown(name) for name in sorted(ends, key=lambda name: ends[name]))
+        told = f"the names tell no order of layers ({reason}), so that the first and the last of them are kept dense"
+        talk.warn(f"{told}: {kept}; --all prunes them, and --all with --exclude keeps others")

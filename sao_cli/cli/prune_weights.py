@@ -11,7 +11,7 @@ import click
 
 from sao_cli import __version__
 from sao_cli.cli.render import Row
-from sao_cli.cli.rewriting import NAMED, Choice
+from sao_cli.cli.rewriting import NAMED, Choice, told_of
 from sao_cli.cli.talk import Talk
 from sao_cli.errors import InfeasibleError, SaoError, unknown_name
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sao_cli.io.checkpoints import Checkpoint, Entry
+    from sao_cli.io.checkpoints.structure import Structure
     from sao_cli.mask import Mask
     from sao_cli.weights.units import Threshold
 
@@ -26,6 +27,7 @@ METHODS = ("lmp", "gmp", "lrp", "sao")
 NEAR = 1.5  # ratio of densities up to which an SAO mask counts as one of the sparsity asked for, as in `sao audit`
 _NOT_TOLD = {  # of an audit's facts: those that the row tells itself, and those by options that audits alone have
     *("name", "kind", "shape", "dtype", "m", "n", "near_zero", "groups", "skipped", "scheme", "image", "outputs"),
+    *("transposed", "assumed", "masked_by", "tied_with", "digest"),
     *("padding", "stride", "dilation", "alpha", "xmin", "alpha_distance", "mp_edge", "outliers"),
 }
 
@@ -40,8 +42,9 @@ class PruneTask:
     seed: int
     facts: bool
     talk: Talk
+    structure: Structure
     rows: dict[str, Row] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=dict)  # of each weight in the file, from 1, which seeds it
+    numbers: dict[str, int] = field(default_factory=dict)  # of each weight in the order of names, from 1: its seed
     places: dict[str, int] = field(default_factory=dict)  # of each weight among those that are pruned
     threshold: Threshold | None = None
     squares: list[tuple[float, float]] = field(default_factory=list)  # kept, and before, of each weight
@@ -62,10 +65,11 @@ class PruneTask:
         """Why the weight can't be pruned as asked, as its shape and dtype tell."""
         if entry.dtype == "bool":
             return "booleans, which are a mask and no weights"
+        if self.method == "sao" and (reason := self.structure.layout(entry).reason) is not None:
+            return reason
         try:
-            m, n = entry.shape[:2]
             if self.method == "sao":
-                return _not_near(m, n, self._degree(entry), self.sparsity)
+                return _not_near(*self._sides(entry), self._degree(entry), self.sparsity)
             if self.method != "gmp" or self.d is not None:
                 self._kept(entry)
         except InfeasibleError as error:
@@ -76,16 +80,15 @@ class PruneTask:
         """Find what has to be known of all weights before one of them can be pruned."""
         from sao_cli.weights.units import global_threshold
 
-        weights = [entry.name for entry in checkpoint.entries if entry.kind != "skipped"]
-        self.numbers = {name: number for number, name in enumerate(weights, 1)}
+        self.numbers = {name: number for number, name in enumerate(self.structure.order.names, 1)}
         self.places = {entry.name: place for place, entry in enumerate(entries)}
         if self.method == "gmp":
             sizes = [math.prod(entry.shape[2:]) for entry in entries]
-            magnitudes = [partial(_magnitudes, checkpoint, entry) for entry in entries]
+            magnitudes = [partial(self._magnitudes, checkpoint, entry) for entry in entries]
             self.threshold = global_threshold(magnitudes, sizes, self._kept_of_all(entries), progress=self.talk)
 
     def change(self, entry: Entry, weight: NDArray[Any]) -> NDArray[Any]:
-        """The weight pruned; its row is kept in `rows`."""
+        """The weight (out, in/groups, ...) pruned; its row is kept in `rows`."""
         import numpy as np
 
         from sao_cli.weights.units import keep_units, unit_magnitudes
@@ -99,10 +102,7 @@ class PruneTask:
         size = math.prod(entry.shape[2:]) * peak * peak
         self.squares.append((kept * size, total * size))
         self.rows[entry.name] = {
-            "name": entry.name,
-            "kind": entry.kind,
-            "shape": list(entry.shape),
-            "dtype": entry.dtype,
+            **told_of(self.structure, entry),
             "method": self.method,
             "d": mask.provenance.get("d") if self.method == "sao" else None,
             "kept_norm": (share := kept / total if total else None),
@@ -124,8 +124,11 @@ class PruneTask:
         told = {"version": __version__, "command": "prune", "method": self.method, **asked, "seed": self.seed}
         return {entry.name: told for entry in entries}
 
-    def summary(self, choice: Choice) -> Row:
-        """The last row: all pruned weights together; weights of which nothing is left are warned of."""
+    def summary(self, choice: Choice, checkpoint: Checkpoint, dense_ends: list[str]) -> Row:
+        """The last row: the pruned weights together, and with those that stay as they are.
+
+        Weights of which nothing is left are warned of, and what came of the sparsity asked for is said.
+        """
         from sao_cli.io.files import shown
 
         empty = [shown(name) for name, row in self.rows.items() if not row["after"]["nnz"]]
@@ -135,41 +138,98 @@ class PruneTask:
         size = sum(math.prod(row["shape"]) for row in self.rows.values())
         left = sum(row["after"]["nnz"] for row in self.rows.values())
         kept, total = map(sum, zip(*self.squares, strict=True))
+        whole, nonzero = (a + b for a, b in zip((size, left), self._unchanged(checkpoint), strict=True))
+        self._say_achieved(left, size, nonzero, whole)
         return {
             "summary": True,
             "pruned": len(self.rows),
             "skipped": len(choice.skipped),
             "weights": size,
             "nnz": left,
+            "asked_sparsity": self.sparsity,
             "sparsity": 1 - left / size,
+            "all_weights": whole,
+            "overall_sparsity": 1 - nonzero / whole,
+            "dense_ends": sorted(dense_ends, key=self.numbers.__getitem__),
+            "order": None if self.structure.order.reason else "numbered names",
             "kept_norm": kept / total if total else None,
         }
 
+    def _unchanged(self, checkpoint: Checkpoint) -> tuple[int, int]:
+        """How many numbers the weights have that stay as they are, and how many of them are not zero."""
+        import numpy as np
+
+        size = nonzero = 0
+        done = set(self.rows)
+        for entry in self.structure.entries:
+            if entry.kind == "skipped" or done & {entry.name, *self.structure.tied_with(entry)}:
+                continue
+            done.add(entry.name)
+            size += math.prod(entry.shape)
+            try:
+                nonzero += int(np.count_nonzero(checkpoint.read(entry)))
+            except SaoError:  # NaN and the like, which are no zeros
+                nonzero += math.prod(entry.shape)
+        return size, nonzero
+
+    def _say_achieved(self, left: int, size: int, nonzero: int, whole: int) -> None:
+        """Say what came of the sparsity that was asked for, where it is another."""
+        asked = self.sparsity
+        if asked is None or max(abs(left / size - 1 + asked) * size, abs(nonzero / whole - 1 + asked) * whole) < 1:
+            return
+        pruned = (
+            "the weight that was pruned" if len(self.rows) == 1 else f"the {len(self.rows)} weights that were pruned"
+        )
+        told = f"{1 - left / size:.6g} in {pruned}, {1 - nonzero / whole:.6g} in all weights together"
+        self.talk.say(f"asked for sparsity {asked:.6g}, achieved {told}")
+
     def _mask(self, entry: Entry, weight: NDArray[Any], magnitudes: NDArray[Any]) -> Mask:
         from sao_cli.masks.lrp import lrp_mask
-        from sao_cli.weights.projection import projected_mask
         from sao_cli.weights.units import largest_units
 
         if self.threshold is not None:
             return self.threshold.mask(self.places[entry.name], magnitudes)
-        (m, n), seeds = entry.shape[:2], {"seed": self.seed, "layer": self.numbers[entry.name]}
         if self.method == "sao":
-            degree = self._degree(entry)
-            return _own_mask(magnitudes, degree) or projected_mask(weight, degree, progress=self.talk, **seeds)
+            return self._sao_mask(entry, weight, magnitudes)
+        (m, n), seeds = magnitudes.shape, {"seed": self.seed, "layer": self.numbers[entry.name]}
         if self.method == "lrp":
             return lrp_mask(m, n, self._kept(entry), **seeds)
         return largest_units(magnitudes, self._kept(entry))
 
+    def _sao_mask(self, entry: Entry, weight: NDArray[Any], magnitudes: NDArray[Any]) -> Mask:
+        """The SAO mask of a weight, or those of a kernel's groups, one above the other."""
+        import numpy as np
+
+        from sao_cli.mask import Mask
+        from sao_cli.weights.projection import projected_mask
+
+        degree, step = self._degree(entry), self._sides(entry)[0]
+        seeds = {"seed": self.seed, "layer": self.numbers[entry.name]}
+        masks = []
+        for start in range(0, len(weight), step):
+            own = _own_mask(magnitudes[start : start + step], degree)
+            part = weight[start : start + step]
+            masks.append(own or projected_mask(part, degree, progress=self.talk, **seeds))
+        if len(masks) == 1:
+            return masks[0]
+        dense = [mask.to_dense() for mask in masks]
+        return Mask.from_dense(np.concatenate(dense), masks[0].provenance)
+
     def _degree(self, entry: Entry) -> int:
         from sao_cli.masks.degrees import resolve_degree
 
-        m, n = entry.shape[:2]
-        return resolve_degree(m, n, "sao", d=self.d, sparsity=self.sparsity)
+        return resolve_degree(*self._sides(entry), "sao", d=self.d, sparsity=self.sparsity)
+
+    def _sides(self, entry: Entry) -> tuple[int, int]:
+        """Outputs and inputs of a weight, or of each of a kernel's groups."""
+        layout = self.structure.layout(entry)
+        m, n = layout.shape(entry.shape)[:2]
+        return m // (layout.groups or 1), n
 
     def _kept(self, entry: Entry) -> int:
         from sao_cli.masks.degrees import kept_entries
 
-        m, n = entry.shape[:2]
+        m, n = self.structure.layout(entry).shape(entry.shape)[:2]
         return kept_entries(m, n, d=self.d, sparsity=self.sparsity)
 
     def _kept_of_all(self, entries: list[Entry]) -> int:
@@ -179,6 +239,11 @@ class PruneTask:
         if self.sparsity is not None:
             return kappa(sum(math.prod(entry.shape) for entry in entries), self.sparsity)
         return sum(math.prod(entry.shape[2:]) * self._kept(entry) for entry in entries)
+
+    def _magnitudes(self, checkpoint: Checkpoint, entry: Entry) -> NDArray[Any]:
+        from sao_cli.weights.units import unit_magnitudes
+
+        return unit_magnitudes(self.structure.layout(entry).outputs_first(checkpoint.read(entry)))
 
     def _facts(self, entry: Entry, weight: NDArray[Any]) -> Row:
         import numpy as np
@@ -191,7 +256,8 @@ class PruneTask:
             return counted
         dtype = entry.dtype if entry.dtype == "bfloat16" else None  # which numpy lacks
         try:
-            row = audit_weight(weight, name=entry.name, dtype=dtype, seed=self.seed, progress=self.talk)
+            groups = self.structure.layout(entry).groups
+            row = audit_weight(weight, name=entry.name, dtype=dtype, groups=groups, seed=self.seed, progress=self.talk)
         except SaoError as error:  # a weight too large to measure can be pruned all the same
             return {**counted, "reason": str(error)}
         return {key: fact for key, fact in row.to_dict().items() if key not in _NOT_TOLD}
@@ -211,12 +277,6 @@ def _own_mask(magnitudes: NDArray[Any], degree: int) -> Mask | None:
 def no_numbers(weight: NDArray[Any]) -> str | None:
     """Why an array is no weight."""
     return None if weight.dtype.kind in "iuf" else f"its numbers are of type {weight.dtype}"
-
-
-def _magnitudes(checkpoint: Checkpoint, entry: Entry) -> NDArray[Any]:
-    from sao_cli.weights.units import unit_magnitudes
-
-    return unit_magnitudes(checkpoint.read(entry))
 
 
 def _not_near(m: int, n: int, d: int, sparsity: float | None) -> str | None:

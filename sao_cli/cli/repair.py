@@ -13,6 +13,7 @@ from sao_cli.cli.rewriting import (
     pattern_options,
     read_or_reason,
     require_output,
+    told_of,
     weights_asked_for,
     write_changed,
 )
@@ -64,6 +65,8 @@ def repair(
     model: str,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    groups: tuple[tuple[str, int], ...],
+    transpose: tuple[str, ...],
     gain: float | None,
     steps: int,
     seed: int,
@@ -83,6 +86,9 @@ def repair(
     Example: sao repair pruned.safetensors -o repaired.safetensors | jq '[.name, .after.sigma_min]'
     """
     from sao_cli.io.checkpoints import open_checkpoint
+    from sao_cli.io.checkpoints.layouts import Said
+    from sao_cli.io.checkpoints.structure import structure_of
+    from sao_cli.kernel import all_channels, own_channels
     from sao_cli.weights.repair import repair as repaired
     from sao_cli.weights.repair import whole_matrix
 
@@ -91,19 +97,24 @@ def repair(
 
     def change(entry: "Entry", weight: "NDArray[Any]") -> "NDArray[Any]":
         dtype = entry.dtype if entry.dtype == "bfloat16" else None  # which numpy lacks
-        found = repaired(weight, dtype=dtype, gain=gain, max_steps=steps, progress=talk)
-        told = {"name": entry.name, "kind": entry.kind, "shape": list(entry.shape), "dtype": entry.dtype}
-        rows[entry.name] = told | found.to_dict()
-        return found.weight
+        groups = structure.layout(entry).groups or 1
+        whole = all_channels(weight, groups)
+        found = repaired(whole, dtype=dtype, gain=gain, max_steps=steps, progress=talk)
+        rows[entry.name] = told_of(structure, entry) | found.to_dict()
+        return own_channels(found.weight, groups)
 
     with open_checkpoint(model) as checkpoint:
-        choice = weights_asked_for(checkpoint, include, exclude)
+        structure = structure_of(checkpoint, said=Said(groups, transpose), include=include)
+        choice = weights_asked_for(structure, include, exclude)
         choice = choice.without(lambda entry: read_or_reason(checkpoint, entry, whole_matrix))
+        choice = choice.without(lambda entry: structure.layout(entry).reason)
         choice.require_any("repair")
         told = {"version": __version__, "command": "repair", "gain": "keep" if gain is None else gain, "steps": steps}
-        write_changed(checkpoint, choice.entries, change, output, dict.fromkeys(_names(choice.entries), told), talk)
+        write_changed(
+            checkpoint, structure, choice.entries, change, output, dict.fromkeys(_names(choice.entries), told), talk
+        )
         summary = {"summary": True, "repaired": len(rows), "skipped": len(choice.skipped)}
-        emit_changes("repair", seed, checkpoint, choice, rows, summary, FACTS, as_json)
+        emit_changes("repair", seed, structure, choice, rows, summary, FACTS, as_json)
 
 
 def _names(entries: "list[Entry]") -> list[str]:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.audit_layers import chosen_entries
 from sao_cli.cli.render import Row, emit
 from sao_cli.cli.talk import Talk
 from sao_cli.errors import SaoError
 
 if TYPE_CHECKING:
     from sao_cli.io.checkpoints import Checkpoint, Entry
+    from sao_cli.io.checkpoints.structure import Structure
 
 SPARE = ("shape", "dead", "components", "effective_ones")  # columns that leave first where a terminal is narrow
 NAMED = 5  # weights that a message names
@@ -54,19 +54,53 @@ class Choice:
         raise SaoError(f"nothing to {what}: {reasons or 'there is no matrix and no kernel'}")
 
 
+class Groups(click.ParamType):  # type: ignore[type-arg]
+    """PATTERN=G as the pattern and the number."""
+
+    name = "pattern=g"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        pattern, equals, groups = str(value).rpartition("=")
+        if not equals or not pattern or not groups.isdecimal() or not int(groups):
+            self.fail(f"{value!r}; write PATTERN=G, as in 'features.*.conv=32'", param, ctx)
+        return pattern, int(groups)
+
+
+PATTERNS: dict[str, dict[str, Any]] = {  # the last is shown first
+    "transpose": {"metavar": "PATTERN", "help": "Weights stored with inputs first: GPT-2, transposed convolutions;"},
+    "groups": {"type": Groups(), "metavar": "PATTERN=G", "help": "Groups of channels of kernels, 'conv2.*=32';"},
+    "exclude": {"metavar": "PATTERN", "help": "No names such as '*.lm_head.*';"},
+    "include": {"metavar": "PATTERN", "help": "Only names such as 'encoder.*', and embeddings that it names;"},
+}
+
+
 def pattern_options(command: Any) -> Any:
-    """--include and --exclude, for chosen_entries."""
-    for name, what in (("exclude", "No names such as '*.lm_head.*'"), ("include", "Only names such as 'encoder.*'")):
-        option = click.option(f"--{name}", multiple=True, metavar="PATTERN", help=f"{what}; may be repeated.")
-        command = option(command)
+    """--include and --exclude, for Structure.chosen, and --groups and --transpose, for Said."""
+    for name, told in PATTERNS.items():
+        told = told | {"help": f"{told['help']} may be repeated."}
+        command = click.option(f"--{name}", multiple=True, **told)(command)
     return command
 
 
-def weights_asked_for(checkpoint: Checkpoint, include: Sequence[str], exclude: Sequence[str]) -> Choice:
-    """The matrices and kernels that the patterns let through; SaoError for a pattern that matches nothing."""
-    chosen = chosen_entries(checkpoint, include, exclude)
-    weights = [entry for entry in chosen if entry.kind != "skipped"]
-    return Choice(weights, {entry.name: entry.reason or "no weight" for entry in chosen if include and entry.reason})
+def weights_asked_for(structure: Structure, include: Sequence[str], exclude: Sequence[str]) -> Choice:
+    """The matrices and kernels that the patterns let through; SaoError for a pattern that matches nothing.
+
+    One weight under several names is asked for by each of them, and left out by each.
+    """
+    chosen = structure.chosen(include, exclude)
+    names = {entry.name for entry in structure.chosen((), exclude)} if exclude else None
+    weights: list[Entry] = []
+    skipped: dict[str, str] = {}
+    for entry in chosen:
+        tied = structure.tied_with(entry)
+        if entry.kind == "skipped":
+            if include:
+                skipped[entry.name] = entry.reason or "no weight"
+        elif names is not None and (kept := next((name for name in tied if name not in names), None)):
+            skipped[entry.name] = f"one weight with {kept}, which --exclude leaves as it is"
+        elif not any(other.name in tied for other in weights):
+            weights.append(entry)
+    return Choice(weights, skipped)
 
 
 def read_or_reason(checkpoint: Checkpoint, entry: Entry, look: Callable[[Any], str | None]) -> str | None:
@@ -104,6 +138,7 @@ def _is_part_of(model: str, output: str) -> bool:
 
 def write_changed(
     checkpoint: Checkpoint,
+    structure: Structure,
     entries: Sequence[Entry],
     change: Callable[[Entry, Any], Any],
     output: str,
@@ -112,30 +147,75 @@ def write_changed(
 ) -> None:
     """Write `checkpoint` to `output`, each of `entries` as `change` makes it of what it was, in its own dtype.
 
-    All else is copied, names and metadata too. `told` is the provenance of each entry, by name. Memory: one weight, and
-    what `change` needs for it.
+    `change` takes and gives weights with their outputs first. Where a weight has several names it is changed once, and
+    all of them have it. All else is copied, names and metadata too. `told` is the provenance of each entry, by name.
+    Memory: one weight, and what `change` needs for it; of weights with several names as long as they are written.
     """
     from sao_cli.io.checkpoints import Lazy, write_checkpoint
     from sao_cli.io.checkpoints.copies import changed_tensors, stored_names
 
     done = 0
+    made: dict[str, Any] = {}  # what others that are not yet written are, too
+    left = {entry.name: len(structure.others(entry)) for entry in entries}
 
     def make(entry: Entry) -> Any:
         nonlocal done
-        talk("changing weights", done, len(entries))
-        done += 1
-        return change(entry, checkpoint.read(entry))
+        if entry.name not in made:
+            talk("changing weights", done, len(entries))
+            done += 1
+            layout = structure.layout(entry)
+            made[entry.name] = layout.outputs_first(change(entry, layout.outputs_first(checkpoint.read(entry))))
+        left[entry.name] -= 1
+        return made[entry.name] if left[entry.name] >= 0 else made.pop(entry.name)
 
     changes = {entry: Lazy(entry.shape, entry.dtype, partial(make, entry)) for entry in entries}
-    names = stored_names(checkpoint, entries)
-    own = {names[entry]: dict(told[entry.name]) for entry in entries}
+    first = {entry.name: entry for entry in entries}
+    for entry in entries:
+        for other, axes in structure.others(entry):
+            first[other.name] = entry
+            changes[other] = Lazy(other.shape, other.dtype, partial(_in_order, partial(make, entry), axes))
+    names = stored_names(checkpoint, changes)
+    own = {names[entry]: dict(told[first[entry.name].name]) for entry in changes}
     write_checkpoint(changed_tensors(checkpoint, changes), output, _metadata(checkpoint, own))
-    say_what_changed_form(checkpoint, entries, talk)
+    say_what_changed_form(checkpoint, list(changes), talk)
+    say_tied(structure, entries, talk)
+
+
+def _in_order(make: Callable[[], Any], axes: tuple[int, ...]) -> Any:
+    return make().transpose(axes)
+
+
+def say_tied(structure: Structure, entries: Sequence[Entry], talk: Talk) -> None:
+    """Say which names are one weight, and were changed together."""
+    from sao_cli.io.files import shown
+
+    tied = [entry for entry in entries if structure.tied_with(entry)]
+    for entry in tied[:NAMED]:
+        names = ", ".join(map(shown, structure.tied_with(entry)))
+        talk.say(f"{shown(entry.name)} is one weight with {names}, and they were changed together")
+    if len(tied) > NAMED:
+        talk.say(f"... and {len(tied) - NAMED} more weights with several names")
+
+
+def told_of(structure: Structure, entry: Entry) -> Row:
+    """What a row says of a weight itself: name, shape, dtype, and what the file tells and does not."""
+    layout = structure.layout(entry)
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "shape": list(entry.shape),
+        "dtype": entry.dtype,
+        "groups": layout.groups if entry.kind == "kernel" else None,
+        "transposed": layout.transposed,
+        "assumed": ", ".join(layout.assumed) or None,
+        "masked_by": entry.masked_by,
+        "tied_with": list(structure.tied_with(entry)),
+    }
 
 
 def say_what_changed_form(checkpoint: Checkpoint, entries: Sequence[Entry], talk: Talk) -> None:
     """Say which weights are one tensor now, and what was left out."""
-    joined = sum(len(entry.parts) > 1 for entry in entries)
+    joined = sum(len(entry.parts) > 1 and entry.masked_by is None for entry in entries)
     if joined:
         talk.say(
             f"{joined} {'weight' if joined == 1 else 'weights'} that several tensors made are one dense tensor each"
@@ -156,25 +236,24 @@ def _metadata(checkpoint: Checkpoint, own: Mapping[str, Mapping[str, Any]]) -> d
 def emit_changes(
     command: str,
     seed: int,
-    checkpoint: Checkpoint,
+    structure: Structure,
     choice: Choice,
     changed: Mapping[str, Row],
     summary: Row,
     facts: Sequence[str],
     as_json: bool | None,
 ) -> None:
-    """The rows of weights that were changed, or asked for and not, in the file's order, and the summary, to stdout.
+    """The rows of weights that were changed, or asked for and not, in the order of names, and the summary, to stdout.
 
     A table shows each of `facts` as "before -> after".
     """
     as_table = as_json is False or (as_json is None and sys.stdout.isatty())
     rows = []
-    for entry in checkpoint.entries:
+    for entry in structure.entries:
         if entry.name in changed:
             rows.append(changed[entry.name])
         elif entry.name in choice.skipped:
-            told = {"name": entry.name, "kind": entry.kind, "shape": list(entry.shape), "dtype": entry.dtype}
-            rows.append({**told, "skipped": True, "reason": choice.skipped[entry.name]})
+            rows.append({**told_of(structure, entry), "skipped": True, "reason": choice.skipped[entry.name]})
     if as_table:
         rows = [_in_table(row, facts) for row in rows]
     columns = ("name", "shape", *facts, "kept_norm", "change", "stopped", "reason")

@@ -118,7 +118,10 @@ def _chains(chains: Sequence[AuditChain]) -> str:
         return ""
     drawn = "".join(_chain(number, chain) for number, chain in enumerate(chains[:CHAINS]))
     more = f"<p>The first {CHAINS} of {len(chains)} chains.</p>" if len(chains) > CHAINS else ""
-    about = "Layers that chain by their sizes, in the file's order, and what share of input-output pairs they link."
+    about = (
+        "Layers whose names number a plain stack, and what share of input-output pairs they link. That they run one "
+    )
+    about += "after another is assumed."
     return f"<section><h2>Reachability</h2><p>{about}</p>{drawn}{more}</section>"
 
 
@@ -167,9 +170,9 @@ COLUMNS = (
 )
 
 
-def _size(shape: Iterable[int]) -> int:
+def _size(shape: Iterable[int] | None) -> int:
     size = 1
-    for side in shape:
+    for side in shape or ():
         size *= side
     return size
 

@@ -39,7 +39,7 @@ def verdicts(
         *_of_checks(checks, failed or {}),
         *_of_masks(rows),
         *_of_dead(rows),
-        *_of_values(rows),
+        *_of_values(rows, summary),
         *[_of_chain(chain) for chain in chains],
         *_of_estimates(rows),
         *_of_skipped(summary),
@@ -108,7 +108,7 @@ def _known(rows: Sequence[AuditRow]) -> Iterator[_Values]:
         yield _Values(_short(row.name), row.sigma_min, row.sigma_max, row.scale, row.rank, sides)
 
 
-def _of_values(rows: Sequence[AuditRow]) -> list[Verdict]:
+def _of_values(rows: Sequence[AuditRow], summary: AuditSummary) -> list[Verdict]:
     known = list(_known(rows))
     even = [one for one in known if one.spread <= ISOMETRIC]
     lost = sorted((one for one in known if one.low < LOST * one.high), key=lambda one: one.low / one.high)
@@ -118,10 +118,10 @@ def _of_values(rows: Sequence[AuditRow]) -> list[Verdict]:
         who = _every(len(known)) if len(even) == len(known) else f"{len(even)} of {len(known)} layers {_are(len(even))}"
         span = _span([one.scale for one in even])
         found.append(Verdict(GOOD, f"{who} isometric: singular values within 5 % of {span}."))
-    if len(even) < len(known):
-        worst = max(known, key=lambda one: one.spread)
-        reach = f"singular values from {worst.low:.3g} to {worst.high:.3g}"
-        found.append(Verdict(NOTE, f"Farthest from isometry is {worst.name}: {reach}."))
+    if len(even) < len(known) and summary.worst_isometry is not None:
+        worst, error = _short(summary.worst_isometry["name"]), summary.worst_isometry["isometry_error"]
+        reach = f"singular values up to {error:.3g} from 1 (isometry_error)"
+        found.append(Verdict(NOTE, f"Farthest from isometry is {worst}: {reach}."))
     if lost:
         listed = _listed([f"{one.name} (sigma_min {one.low:.3g})" for one in lost])
         told = counted(len(lost), "layer lost isometry", "layers lost isometry")
@@ -135,8 +135,12 @@ def _of_values(rows: Sequence[AuditRow]) -> list[Verdict]:
 def _of_chain(chain: AuditChain) -> Verdict:
     layers, reachable = chain.layers, chain.reachable
     who = f"The chain of {counted(len(layers), 'layer')} from {_short(layers[0])} to {_short(layers[-1])}"
+    reason = shown(chain.reason or "no reason given")
+    if chain.order is None:
+        many = counted(len(layers), "layer")
+        return Verdict(NOTE, f"Who reaches whom through {many} the file does not tell: {reason}.")
     if reachable is None:
-        return Verdict(NOTE, f"{who} was not followed: {chain.reason}.")
+        return Verdict(NOTE, f"{who} was not followed: {reason}.")
     if chain.full_at is not None and reachable == 1:
         return Verdict(GOOD, f"{who} is connected: every input reaches every output, from layer {chain.full_at} on.")
     lost, unreached = chain.lost_inputs or 0, chain.unreached_outputs or 0

@@ -102,4 +102,4 @@ def _draw_sparsity(panel: Axes, sparsity: Sequence[float]) -> None:
     panel.stairs(sparsity, np.append(layers, len(sparsity) + 0.5), color=GREY, linewidth=0.8)
     panel.set_ylim(0, 1.02)
     panel.set_ylabel("sparsity")
-    panel.set_xlabel("layer, in the file's order")
+    panel.set_xlabel("layer, in the order of names")

@@ -19,14 +19,14 @@ def in_bfloat16(array):
 
 
 MODEL = {
-    "first.weight": normal(16, 12),
+    "_first.weight": normal(16, 12),
     "a.weight": normal(16, 16, seed=1),
     "a.bias": np.array([np.nan, np.inf, -0.0], np.float32),
     "b.weight": 3 * normal(16, 32, seed=2),
     "conv.weight": normal(8, 16, 3, 3, seed=3),
     "half.weight": in_bfloat16(normal(8, 16, seed=4)),
     "odd.weight": normal(15, 16, seed=5),
-    "last.weight": normal(4, 16, seed=6),
+    "z_last.weight": normal(4, 16, seed=6),
     "steps": np.array(7, np.int64),
 }
 PRUNED = ("a.weight", "b.weight", "conv.weight", "half.weight", "odd.weight")
@@ -132,7 +132,7 @@ def test_all_else_is_copied_byte_for_byte_with_names_and_metadata(run):
         assert [(one.name, one.dtype) for one in checkpoint.entries] == [
             (one.name, one.dtype) for one in before.entries
         ]
-        for name in ("first.weight", "last.weight", "a.bias", "steps"):
+        for name in ("_first.weight", "z_last.weight", "a.bias", "steps"):
             assert checkpoint.file.read(name).tobytes() == MODEL[name].tobytes()
         assert checkpoint.metadata["format"] == "pt"
         told = json.loads(checkpoint.metadata["sao"])
@@ -143,7 +143,7 @@ def test_all_else_is_copied_byte_for_byte_with_names_and_metadata(run):
 def test_the_ends_stay_dense_unless_all_is_said(run):
     _, rows = pruned(run, "--sparsity", 0.5, "--no-facts")
     reasons = {row["name"]: row["reason"] for row in rows[:-1] if "reason" in row}
-    assert reasons.keys() == {"first.weight", "last.weight"}
+    assert reasons.keys() == {"_first.weight", "z_last.weight"}
     _, rows = pruned(run, "--sparsity", 0.5, "--no-facts", "--all")
     assert [row["name"] for row in rows[:-1]] == [name for name in MODEL if name.endswith("weight")]
 
@@ -188,7 +188,7 @@ def test_a_table_shows_before_and_after_and_no_escapes(run):
         (["--d", 0], "--d 0"),
         (["--sparsity", 0.5, "--method", "loo"], "unknown method 'loo'"),
         (["--sparsity", 0.5, "--include", "c.weight"], "matches none of 9 names"),
-        (["--sparsity", 0.5, "--include", "first.*"], "the first weight of the file, kept dense; --all"),
+        (["--sparsity", 0.5, "--include", "_first.*"], "the first weight in the order of names, kept dense; --all"),
         (["--sparsity", 0.75, "--method", "sao", "--include", "odd.*"], "nothing to prune: odd.weight: no SAO mask"),
         (["--d", 17, "--include", "a.weight"], "d = 17"),
     ],
@@ -235,7 +235,7 @@ def test_an_sao_mask_that_is_sparse_enough_stays(run):
     own = sao_weight(16, 16, 2, seed=3).to_dense().astype(np.float32)
     denser = sao_weight(16, 16, 8, seed=4).to_dense().astype(np.float32)
     ragged = np.where(np.eye(16) > 0, 1, own).astype(np.float32)
-    weights = {"first": MODEL["a.weight"], "own": own, "denser": denser, "ragged": ragged, "last": MODEL["a.weight"]}
+    weights = {"a": MODEL["a.weight"], "own": own, "denser": denser, "ragged": ragged, "z": MODEL["b.weight"]}
     write_checkpoint(weights, "sao.safetensors")
     tensors, rows = pruned(run, "--method", "sao", "--d", 4, "--no-facts", model="sao.safetensors")
     found = {row["name"]: row for row in rows if "name" in row}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
@@ -230,6 +231,24 @@ def _by_owner(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | 
             if other in stored and _by_dtype(stored[other]) is not None:
                 return f"buffer of {shown(other)}"
     return None
+
+
+def as_weight(entry: Entry, patterns: Sequence[str]) -> Entry:
+    """An embedding that a pattern names, as the weight that it is then; any other entry as it is.
+
+    A pattern names one that is the whole name, or has the word in it for which the tensor is taken for an embedding:
+    "*.time_embedding.*" does, and "*" does not.
+    """
+    if entry.reason != EMBEDDING or not any(_names(pattern, entry.name) for pattern in patterns):
+        return entry
+    kind = MATRIX if len(entry.shape) == 2 else KERNEL
+    return replace(entry, kind=kind, reason=None) if len(entry.shape) in AXES else entry
+
+
+def _names(pattern: str, name: str) -> bool:
+    words = re.split(r"[.*?\[\]]", pattern)
+    told = pattern == name or any(_EMBEDDING.search(word) or _TOKEN.search(word) for word in words)
+    return told and fnmatch.fnmatchcase(name, pattern)
 
 
 def common_prefix(names: Collection[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -35,12 +35,17 @@ class Sides(NamedTuple):
 class Order:
     """Layers in the natural order of their names: all `names`, and the `stacks` of them that numbers line up.
 
-    `reason` says why they are not one stack, and ends with what would tell; None where they are.
+    `reason` says why they are not one stack, None where they are, and `why_not` also what would tell.
     """
 
     names: tuple[str, ...]
     stacks: tuple[tuple[str, ...], ...] = ()
-    reason: str | None = field(default=None)
+    reason: str | None = None
+
+    @property
+    def why_not(self) -> str | None:
+        """The reason and the way out."""
+        return None if self.reason is None else f"{self.reason}; {WAY_OUT}"
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -73,7 +78,7 @@ def order_of(layers: Iterable[Sides]) -> Order:
             reasons.append(reason)
     reason = None
     if len(sides) > 1 and not (stacks and len(stacks[0]) == len(sides)):
-        reason = f"{_why_several(sides, stacks, reasons)}; {WAY_OUT}"
+        reason = _why_several(sides, stacks, reasons)
     return Order(tuple(sides), tuple(stacks), reason)
 
 
@@ -127,4 +132,7 @@ def _why_several(sides: Mapping[str, Sides], stacks: Sequence[Sequence[str]], re
     other = next((name for name in sides if name not in numbered), None)
     if other is None:
         return f"the names number {len(stacks)} stacks, and do not tell how they are joined"
+    word = _apart(other)
+    if word is not None:
+        return f"{word!r} in {shown(other)} names a layer that may stand beside others"
     return f"the names do not tell where {shown(other)} runs"

@@ -17,6 +17,7 @@ from sao_cli.measure.auditing.heavy_tail import heavy_tail_facts, require_powerl
 from sao_cli.measure.auditing.layers import Layer
 from sao_cli.measure.auditing.patterns import Pattern
 from sao_cli.measure.component_values import EXACT_ENTRIES
+from sao_cli.measure.convolution.geometry import transposed_outputs
 from sao_cli.measure.convolution.report import EPSILON, kernel_spectrum
 from sao_cli.measure.dense_values import dense_singular_values
 from sao_cli.measure.expansion import expansion
@@ -31,6 +32,7 @@ Facts = dict[str, Any]
 NEAR = 1.5  # ratio of densities up to which an SAO layer counts as one of the same sparsity; our choice
 SPARSE = 0.125  # density below which a sparse product is sooner done than a dense one; our choice
 SMALL = 2**20  # entries up to which a mask is looked at by its eigenvalues even where most of it is ones
+NO_GROUPS = "what its columns read is not known without its groups of channels"
 NO_IMAGE = "a convolution's singular values are those of a map of images: --image N"
 ALL_ONES = "the mask is all ones, and the eigenvalue conditions are of sparse ones"
 MANY_ONES = "more than half of the mask is ones, and the eigenvalue conditions are of sparse ones"
@@ -72,7 +74,8 @@ def audit_weight(
     padding: str | int = "zeros",
     stride: int | Sequence[int] = 1,
     dilation: int | Sequence[int] = 1,
-    groups: int = 1,
+    groups: int | None = 1,
+    transposed: bool = False,
     max_size: int | None = None,
     heavy_tail: bool = False,
     seed: int = 0,
@@ -83,6 +86,12 @@ def audit_weight(
     `dtype` names the precision in which an array was born where it is not its own (bfloat16 held as float32). Of the
     numbers, `nnz` are not zero, and `sparsity` = 1 - nnz / size. With a `threshold`, magnitudes up to it count as zeros
     in everything below, and `near_zero` is the share of numbers that are such, and not zeros anyway.
+
+    `weight` is (m, n), or of a kernel (c_out, c_in/groups, k_1, ...); if `transposed`, it is stored the other way
+    round, (n, m) as in GPT-2's Conv1D, or (c_in, c_out/groups, k_1, ...) as in torch.nn.ConvTranspose2d, and `image`
+    is the smaller one that it reads. `groups` None says that they are not known: then what needs them is None, the
+    facts of columns and singular values. `digest` is of the numbers: equal ones, in whatever dtype, have equal
+    digests.
 
     The graph joins `m` outputs and `n` inputs: channels for a kernel, n = groups * c_in, where whole kernels count, and
     `kernel_sparsity` is the share of those that are zero. Its facts are measure.expansion.expansion's; `lambda_2`,
@@ -133,34 +142,39 @@ def audit_weight(
     shape = weight.shape if isinstance(weight, Matrix | Kernel) else np.shape(weight)
     if (reason := too_large(shape, max_size)) is not None:
         raise SaoError(reason)
-    layer = Layer.of(weight, dtype=dtype, threshold=threshold, groups=groups)
+    layer = Layer.of(weight, dtype=dtype, threshold=threshold, groups=groups or 1, transposed=transposed)
     reasons: list[str] = []
-    facts = {**_counts(layer), **_graph(layer, setting, reasons)}
+    facts = {**_counts(layer), **(_graph(layer, setting, reasons) if groups else _rows(layer, reasons))}
     try:
         if layer.kind == "matrix":
             facts |= _matrix(layer, setting, facts, reasons)
         else:
-            facts |= _kernel(layer, setting, reasons)
+            facts |= _kernel(layer, setting if groups else replace(setting, image=None), reasons, groups is not None)
     except UNMEASURED as error:  # an image that does not fit, a size out of reach: the graph's facts still stand
         reasons.append(said(error))
     return AuditRow(
         name=name,
         kind=layer.kind,
-        shape=tuple(layer.shape),
+        shape=tuple(shape),
         dtype=layer.dtype,
         **facts,
+        transposed=transposed,
+        digest=layer.digest(),
         pattern=layer.pattern,
         reason="; ".join(dict.fromkeys(reasons)) or None,
     )
 
 
-def skipped_row(name: str, shape: Sequence[int], dtype: str, reason: str, *, kind: str | None = None) -> AuditRow:
+def skipped_row(
+    name: str, shape: Sequence[int] | None, dtype: str, reason: str, *, kind: str | None = None
+) -> AuditRow:
     """The row of a tensor that is not audited, for `reason`; `kind` where it would be a layer and can't be read.
 
     >>> skipped_row("norm.weight", [64], "float32", "1-D").skipped
     True
     """
-    return AuditRow(name=name, kind=kind, shape=tuple(shape), dtype=dtype, skipped=True, reason=reason)
+    known = None if shape is None else tuple(shape)
+    return AuditRow(name=name, kind=kind, shape=known, dtype=dtype, skipped=True, reason=reason)
 
 
 def said(error: Exception) -> str:
@@ -200,6 +214,15 @@ def _counts(layer: Layer) -> Facts:
         "kernel_sparsity": None if connections is None else 1.0 - connections / (m * n // layer.groups),
         "groups": None if connections is None else layer.groups,
     }
+
+
+def _rows(layer: Layer, reasons: list[str]) -> Facts:
+    """What is known of a kernel's graph without its groups, which say what columns are."""
+    reasons.append(NO_GROUPS)
+    degrees = layer.pattern.row_degrees
+    row_degree = int(degrees.min()), int(degrees.max())
+    known = {"row_degree": row_degree, "dead_outputs": int(np.count_nonzero(degrees == 0))}
+    return known | {"n": None, "groups": None}
 
 
 def _graph(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
@@ -256,9 +279,13 @@ def _matrix(layer: Layer, setting: _Setting, graph: Facts, reasons: list[str]) -
     return spectrum | _shape_facts(layer, setting, measured, scale, noise, reasons)
 
 
-def _kernel(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
-    reshaped = dense_singular_values(layer.flat, seed=setting.seed, progress=setting.progress)
+def _kernel(layer: Layer, setting: _Setting, reasons: list[str], is_grouped: bool = True) -> Facts:
+    reshaped = dense_singular_values(
+        layer.stored().reshape(layer.stored().shape[0], -1), seed=setting.seed, progress=setting.progress
+    )
     facts: Facts = {"reshaped_sigma_max": float(reshaped.values[0])}
+    if not is_grouped:
+        return facts
     if setting.image is None and math.prod(layer.shape[2:]) == 1:
         setting = replace(setting, image=1, stride=1)  # one tap: a matrix a pixel, the same on images of any size
     if setting.image is None:
@@ -274,9 +301,12 @@ def _kernel(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
 def _operator(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
     assert setting.image is not None
     kernel = layer.kernel()
+    image: Sequence[int] | int = setting.image
+    if layer.transposed:  # the transpose of the convolution that leads back, which has the same singular values
+        image = transposed_outputs(image, kernel.size, setting.padding, setting.stride, setting.dilation)
     row = kernel_spectrum(
         kernel,
-        setting.image,
+        image,
         padding=setting.padding,
         stride=setting.stride,
         dilation=setting.dilation,
@@ -298,6 +328,8 @@ def _operator(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
     noise = math.sqrt(taps) * _noise(layer, layer.norm())  # a map's norm is at most that of the reshaped kernel's
     scale = row.frobenius_norm / math.sqrt(len(found.values))
     facts = {key: getattr(row, key) for key in (*_SPECTRUM, *_OPERATOR)}
+    if layer.transposed:
+        facts |= {"image": row.outputs, "outputs": row.image}
     return facts | _shape_facts(layer, setting, measured, scale, noise, reasons)
 
 

@@ -59,6 +59,9 @@ class Check:
     def fails(self, row: AuditRow) -> CheckFailure | None:
         """What is wrong with `row`, None where it is as it should be."""
         found = _look_up(row, self.field)
+        if row.skipped:
+            told = f"can't tell: {row.reason}"
+            return CheckFailure(name=row.name, check=self.text, field=self.field, value=found, reason=told)
         comparable = _is_number(found) if _is_number(self.value) else True
         if comparable and OPERATORS[self.sign](found, self.value):
             return None
@@ -75,8 +78,8 @@ def check(rows: Sequence[AuditRow], expression: str) -> list[CheckFailure]:
 
     FIELD is a key of the rows, "ks.pvalue" the p-value of a test, "row_degree.min" one end of a range; OP is one of
     == != < <= > >=. Where the field is null a comparison with a number can't be told, and fails; == and != compare
-    null with true, false, null and words as what it is. Skipped rows are not checked, but by the field `skipped`: with
-    it those are looked at that are layers (`kind` is not null) and could not be read, too.
+    null with true, false, null and words as what it is. Of skipped rows, those of weights (`kind` is not null) that
+    could not be read fail every check, since it can't be told; the others are not checked.
 
     Raises SaoError for what is no such expression, and where there is no row to check: nothing is known then.
 
@@ -85,15 +88,15 @@ def check(rows: Sequence[AuditRow], expression: str) -> list[CheckFailure]:
     [1]
     """
     condition = Check.of(expression)
-    chosen = [row for row in rows if not row.skipped or (condition.field == "skipped" and row.kind is not None)]
-    if not chosen:
+    chosen = [row for row in rows if not row.skipped or row.kind is not None]
+    if all(row.skipped for row in chosen):
         raise SaoError(f"{expression!r} can't be checked: all of the {len(rows)} tensors are skipped")
     return [failure for row in chosen if (failure := condition.fails(row)) is not None]
 
 
 def check_fields() -> list[str]:
     """All names that a check may have."""
-    several = {*_RANGES, *_TESTS, "shape", "image", "outputs", "stride", "dilation"}
+    several = {*_RANGES, *_TESTS, "shape", "image", "outputs", "stride", "dilation", "tied_with"}
     simple = [item.name for item in fields(AuditRow) if item.repr and item.name not in several]
     tests = [f"{test}.{item.name}" for test in _TESTS for item in fields(KSTest)]
     return [*simple, *(f"{name}.{end}" for name in _RANGES for end in ("min", "max")), *tests]

@@ -12,16 +12,17 @@ COMPARED = (
     *("dtype", "nnz", "sparsity", "biregular", "row_degree", "column_degree", "components", "connected"),
     *("dead_inputs", "dead_outputs", "lambda_2", "ramanujan", "ramanujan_paper", "sigma_max", "sigma_min", "mean"),
     *("std", "rank", "condition", "frobenius_norm", "stable_rank", "effective_rank", "isometry_error", "scale"),
-    *("alpha", "outliers", "reshaped_sigma_max", "skipped"),
+    *("alpha", "outliers", "reshaped_sigma_max", "groups", "transposed", "skipped", "digest"),
 )
 
 
 def compare_audits(before: Sequence[AuditRow], after: Sequence[AuditRow]) -> list[AuditComparison]:
     """How the rows of `after` differ from those of the same name in `before`, in the order of `before`, then the rest.
 
-    `status` is "same", "changed", "reshaped" (another shape, whose facts are compared all the same), "only before" or
-    "only after". `changes` has each fact that differs, as {"before", "after", "difference"}, the difference after -
-    before where both are numbers. Raises FormatError where one of them has a name twice. O(rows).
+    `status` is "same" (number by number, as the digests tell), "changed", "reshaped" (another shape, whose facts are
+    compared all the same), "only before" or "only after". `changes` has each fact that differs, as {"before",
+    "after", "difference"}, the difference after - before where both are numbers. Raises FormatError where one of them
+    has a name twice. O(rows).
 
     >>> from sao_cli.measure.auditing.audit import audit_weight
     >>> one, two = audit_weight([[1.0, 0.5]], name="a"), audit_weight([[1.0, 0.0]], name="a")
@@ -50,7 +51,7 @@ def _compare(name: str, before: AuditRow | None, after: AuditRow | None) -> Audi
         old, new = getattr(before, field), getattr(after, field)
         if old != new:
             changes[field] = {"before": old, "after": new, "difference": _difference(old, new)}
-    if tuple(before.shape) != tuple(after.shape):
+    if before.shape != after.shape:
         return AuditComparison(name=name, status="reshaped", changes=changes)
     return AuditComparison(name=name, status="changed" if changes else "same", changes=changes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError, SaoError, unknown_name
-from sao_cli.kernel import AXES, Kernel
+from sao_cli.kernel import AXES, Kernel, swapped_channels
 from sao_cli.mask import Mask
 from sao_cli.matrix import FINITE, PRECISIONS, Matrix, precision_of
 from sao_cli.measure.auditing.patterns import Pattern, mask_of_dense
@@ -27,7 +28,8 @@ class Layer:
 
     `pattern` (m, n) has its connections: those of a matrix, or of a kernel's channels, n = groups * c_in of them,
     where a connection is a whole kernel. `nnz` numbers are not zero, and `near_zero` of the
-    numbers were taken for zeros, being small. `peak` is the largest magnitude.
+    numbers were taken for zeros, being small. `peak` is the largest magnitude. What was `transposed` has its outputs
+    first here.
     """
 
     kind: Literal["matrix", "kernel"]
@@ -40,6 +42,7 @@ class Layer:
     peak: float
     near_zero: float = 0.0
     groups: int = 1
+    transposed: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -53,18 +56,35 @@ class Layer:
         assert self.dense is not None
         return self.dense.reshape(len(self.dense), -1)
 
-    def kernel(self) -> Kernel:
-        """The kernel, born in float32 where that is finer than its own dtype: the numbers are what is stored."""
+    def stored(self) -> NDArray[Any]:
+        """The dense array as it was given: of a transposed kernel that of the convolution whose transpose it is."""
         assert self.dense is not None
+        return swapped_channels(self.dense, self.groups) if self.transposed else self.dense
+
+    def kernel(self) -> Kernel:
+        """The stored kernel, born in float32 where that is finer than its own dtype: the numbers are what is stored."""
         fine = "float32" if self.dtype in ("float16", "bfloat16") else self.dtype
-        return Kernel.from_dense(self.dense, self.provenance, dtype=fine)
+        return Kernel.from_dense(self.stored(), self.provenance, dtype=fine)
+
+    def digest(self) -> str:
+        """16 hexadecimal digits of the numbers (and, of a sparse matrix, their places) as float64s."""
+        found = hashlib.blake2b(repr(self.shape).encode(), digest_size=8)
+        if self.matrix is not None:
+            for places in (self.matrix.mask.indptr, self.matrix.mask.indices):
+                found.update(places.astype(np.int64).data)
+        numbers = self.flat if self.matrix is None else self.matrix.values
+        for piece in () if numbers is None else pieces(numbers):
+            found.update((piece.astype(np.float64, order="C") + 0.0).data)  # 0.0: no zero is negative
+        return found.hexdigest()
 
     def norm(self) -> float:
         """The Frobenius norm, in float64, piece by piece, without overflow."""
         return frobenius_norm(self.flat) if self.matrix is None else matrix_norm(self.matrix)
 
     @classmethod
-    def of(cls, weight: Any, *, dtype: str | None, threshold: float, groups: int) -> Layer:
+    def of(
+        cls, weight: Any, *, dtype: str | None, threshold: float, groups: int = 1, transposed: bool = False
+    ) -> Layer:
         """The layer of a Matrix, a Kernel, or an array with 2 to 5 axes; numbers up to `threshold` count as zeros.
 
         Raises FormatError for other axes, other types than real numbers, an empty axis, a value that is not finite,
@@ -74,6 +94,8 @@ class Layer:
             raise SaoError(f"threshold {threshold:g}; magnitudes up to it count as zeros: a finite number, 0 or more")
         if dtype is not None and dtype not in PRECISIONS:
             raise SaoError(unknown_name("unknown dtype", dtype, PRECISIONS))
+        if transposed:
+            return _of_transposed(weight, dtype, threshold, groups)
         if isinstance(weight, Kernel):
             return _of_dense(weight.to_dense(), weight.dtype, threshold, groups, weight.mask.provenance)
         if not isinstance(weight, Matrix):
@@ -116,6 +138,18 @@ def _of_dense(dense: NDArray[Any], dtype: str, threshold: float, groups: int, pr
         groups=groups,
         provenance=provenance,
     )
+
+
+def _of_transposed(weight: Any, dtype: str | None, threshold: float, groups: int) -> Layer:
+    if isinstance(weight, Matrix):
+        raise FormatError("a Matrix is (outputs, inputs) always; an array may be transposed")
+    kernel = weight if isinstance(weight, Kernel) else None
+    dense = np.asarray(weight) if kernel is None else kernel.to_dense()
+    if dense.ndim > 1 and dense.ndim in (2, *AXES) and dense.size:
+        _check_groups(dense.shape, groups)
+        dense = swapped_channels(dense, groups)
+    told = dtype or (precision_of(dense.dtype) if kernel is None else kernel.dtype)
+    return replace(_of_dense(dense, told, threshold, groups, {}), transposed=True)
 
 
 def _of_sparse(weight: Matrix, threshold: float) -> Layer:

@@ -146,6 +146,38 @@ class Geometry:
         return c_out * math.prod(self.outputs), c_in * math.prod(self.image)
 
 
+def transposed_outputs(
+    image: int | Sequence[int],
+    size: Sequence[int],
+    padding: str | int,
+    stride: int | Sequence[int],
+    dilation: int | Sequence[int],
+) -> tuple[int, ...]:
+    """The sides that a transposed convolution makes of an `image`: the least on which the convolution makes that image.
+
+    With p zeros on both sides it is torch.nn.ConvTranspose's with padding=p and no output_padding. The transposed map
+    is the transpose of that convolution. Raises SaoError and FormatError as Geometry does.
+
+    >>> transposed_outputs(16, (4, 4), 1, 2, 1)
+    (32, 32)
+    """
+    count = len(size)
+    sides, strides = _per_axis("image", image, count), _per_axis("stride", stride, count)
+    zeros = 0 if padding == "valid" else _checked_padding(padding)
+    found = []
+    for side, taps, step, wide in zip(sides, size, strides, _per_axis("dilation", dilation, count), strict=True):
+        if isinstance(zeros, str):
+            found.append(side * step)
+            continue
+        made = (side - 1) * step - 2 * zeros + wide * (taps - 1) + 1
+        if made < 1:
+            raise FormatError(
+                f"a transposed kernel of {taps} taps makes nothing of an image of {side} with padding {zeros}"
+            )
+        found.append(made)
+    return tuple(found)
+
+
 def _per_axis(name: str, value: int | Sequence[int], axes: int) -> tuple[int, ...]:
     given = tuple(value) if isinstance(value, Sequence | np.ndarray) else (value,) * axes
     if len(given) != axes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sao_cli.io.checkpoints.order import Sides, natural, order_of
+from sao_cli.io.checkpoints.order import WAY_OUT, Sides, natural, order_of
 
 
 def matrices(*names, width=16):
@@ -43,7 +43,7 @@ def test_numbers_line_up_a_stack_whatever_the_order_of_the_file(form):
 def test_names_that_number_no_plain_stack_claim_nothing(names):
     order = order_of(matrices(*names))
     assert order.stacks == ()
-    assert order.reason.endswith("tells")
+    assert order.why_not == f"{order.reason}; {WAY_OUT}"
 
 
 def test_sizes_must_chain_all_of_them():

@@ -12,7 +12,7 @@ from sao_cli.errors import FormatError
 from sao_cli.mask import Mask
 from sao_cli.measure.auditing import chains as module
 from sao_cli.measure.auditing.audit import audit_weight, skipped_row
-from sao_cli.measure.auditing.chains import audit_chain, audit_summary
+from sao_cli.measure.auditing.chains import audit_chain, audit_summary, named_chains
 from sao_cli.measure.auditing.comparison import compare_audits
 from sao_cli.measure.auditing.patterns import Pattern, mask_of_dense
 from sao_cli.measure.reachability import reachability
@@ -150,6 +150,7 @@ def test_audits_are_lined_up_by_name():
     before = [audit_weight(one, name="a"), audit_weight(one, name="b"), audit_weight(one, name="gone")]
     after = [audit_weight(np.ones((2, 2)), name="new"), audit_weight(one, name="b"), audit_weight(two, name="a")]
     found = compare_audits(before, after)
+    assert compare_audits([audit_weight(-one, name="a")], before[:1])[0].status == "changed"
     assert [(row.name, row.status) for row in found] == [
         ("a", "changed"),
         ("b", "same"),
@@ -171,3 +172,90 @@ def test_the_module_needs_no_matrix_for_all_ones(monkeypatch):
         module, "require_memory", lambda needed, *_: pytest.fail("memory is asked for") if needed else None
     )
     assert audit_chain(rows)[0].full_at == 1
+
+
+def stack(count, width=6, density=1.0):
+    layers = random_layers([width] * (count + 1), [density] * count, 3)
+    return [audit_weight(layer, name=f"net.{number}.weight") for number, layer in enumerate(layers)]
+
+
+def test_stacks_are_claimed_and_say_what_is_assumed():
+    rows = stack(4, density=0.4)
+    names = [row.name for row in rows]
+    (chain,) = named_chains([rows[2], rows[0], rows[3], rows[1]], [names])
+    (expected,) = audit_chain(rows)
+    assert (chain.order, chain.assumed) == ("numbered names", "a plain stack")
+    assert (expected.order, expected.assumed) == ("as given", "the order of rows")
+    assert replace(chain, order="as given", assumed="the order of rows") == expected
+
+
+def test_what_is_in_no_stack_is_one_chain_that_claims_nothing():
+    rows = [*stack(2), audit_weight(np.eye(6), name="head"), skipped_row("bias", [6], "float32", "bias")]
+    claimed, unknown = named_chains(rows, [[row.name for row in rows[:2]]], "the names do not tell")
+    assert claimed.layers == ("net.0.weight", "net.1.weight")
+    assert (unknown.chain, unknown.layers, unknown.reason) == (2, ("head",), "the names do not tell")
+    facts = [unknown.order, unknown.assumed, unknown.inputs, unknown.outputs, unknown.reachable, unknown.lost_inputs]
+    assert facts == [None] * 6
+    assert audit_summary(rows, [claimed, unknown]).chains == 1
+    assert named_chains(rows[:1], [], "the names do not tell") == []
+
+
+@pytest.mark.parametrize("how", ["NaN", "unknown", "left out"])
+def test_a_layer_that_can_not_be_read_ends_a_stack_and_is_named(how):
+    rows = stack(6)
+    names = [row.name for row in rows]
+    broken, reason = names[2], {"NaN": "1 NaN", "unknown": "its shard is missing", "left out": "it was left out"}[how]
+    if how == "left out":
+        del rows[2]
+    else:
+        shape, kind = ([6, 6], "matrix") if how == "NaN" else (None, "weight")
+        rows[2] = skipped_row(broken, shape, "float32", reason, kind=kind)
+    before, after = named_chains(rows, [names], left_out={broken} if how == "left out" else ())
+    assert (before.layers, before.reason) == (tuple(names[:2]), f"{broken} ends it: {reason}")
+    assert (after.layers, after.reason) == (tuple(names[3:]), f"it begins after {broken}: {reason}")
+    assert before.reachable == after.reachable == 1
+
+
+def test_layers_that_are_left_alone_by_one_that_can_not_be_read_claim_nothing():
+    rows = stack(3)
+    names = [row.name for row in rows]
+    rows[1] = skipped_row(names[1], [6, 6], "float32", "1 NaN", kind="matrix")
+    (unknown,) = named_chains(rows, [names])
+    assert (unknown.layers, unknown.reachable) == (("net.0.weight", "net.2.weight"), None)
+    assert "net.1.weight" in unknown.reason
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
+def test_flattened_images_are_read_channel_by_channel(channels, pixels, seed):
+    rng = np.random.default_rng(seed)
+    kernel = rng.uniform(1, 2, (channels, 3, 2, 2)) * (rng.random((channels, 3, 1, 1)) < 0.5)
+    flat = rng.uniform(1, 2, (5, channels * pixels)) * (rng.random((5, channels * pixels)) < 0.4)
+    rows = [audit_weight(kernel, name="0"), audit_weight(flat, name="2")]
+    (chain,) = audit_chain(rows)
+    live = (kernel != 0).any(axis=(2, 3)).astype(int)
+    paths = (flat.reshape(5, channels, pixels) != 0).sum(axis=2) @ live
+    assert chain.reachable == pytest.approx((paths > 0).mean())
+    assert chain.odd_paths == pytest.approx((paths % 2).mean())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MANY", 0)
+        (degrees,) = audit_chain(rows)
+    assert replace(degrees, odd_paths=chain.odd_paths, reason=None) == chain
+
+
+def test_one_weight_under_two_names_is_counted_once():
+    rows = [audit_weight(np.diag([1.0, 0.0]), name="a"), audit_weight(np.ones((2, 2)), name="b")]
+    tied = skipped_row("emb", [2, 2], "float32", "embedding")
+    rows = [replace(tied, tied_with=("a", "c")), replace(rows[0], tied_with=("emb", "c")), rows[1]]
+    rows.append(replace(rows[1], name="c", tied_with=("a", "emb")))
+    summary = audit_summary(rows)
+    assert (summary.total_parameters, summary.audited_parameters, summary.kept_parameters) == (8, 8, 5)
+    assert (summary.rows, summary.tensors, summary.dead_inputs) == (3, 4, 1)
+
+
+def test_a_row_without_shape_counts_no_number_and_a_scalar_one():
+    rows = [audit_weight(np.eye(2), name="a"), skipped_row("b", None, "unknown", "its shard is missing", kind="weight")]
+    rows += [skipped_row("steps", [], "int64", "scalar"), skipped_row("optimizer", None, "", "optimizer state")]
+    summary = audit_summary(rows)
+    assert (summary.total_parameters, summary.unread) == (5, ("b",))
+    assert rows[1].to_dict()["shape"] is None

@@ -19,28 +19,28 @@ ROWS = [
 @pytest.mark.parametrize(
     ("expression", "failing"),
     [
-        ("dead_inputs==0", "b"),
-        ("dead_inputs != 0", "a full"),
-        ("sigma_max < 1.5", "b full"),
-        ("  sigma_max>=2e0 ", "a"),
-        ("sparsity<=0.7", "b"),
-        ("condition<1000", "b full"),  # their condition number is null: it can't be told
-        ("condition!=7", "b full"),
-        ("condition==null", "a"),
-        ("condition != null", "b full"),
-        ("ramanujan==true", "a b full"),
-        ("ramanujan!=false", "a b"),  # null is not false
-        ("connected == TRUE", "a b"),
-        ("kind==kernel", "a b full"),
-        ("name != 'b'", "b"),
-        ("ks.pvalue<0.5", "a b full"),
-        ("ks.n1 == 3", "full"),
-        ("ks.reference==dense", ""),
-        ("row_degree.min>0", "b"),
-        ("column_degree.max==2", "a b"),
-        ("name<3", "a b full"),
+        ("dead_inputs==0", "b broken"),
+        ("dead_inputs != 0", "a full broken"),
+        ("sigma_max < 1.5", "b full broken"),
+        ("  sigma_max>=2e0 ", "a broken"),
+        ("sparsity<=0.7", "b broken"),
+        ("condition<1000", "b full broken"),  # their condition number is null: it can't be told
+        ("condition!=7", "b full broken"),
+        ("condition==null", "a broken"),
+        ("condition != null", "b full broken"),
+        ("ramanujan==true", "a b full broken"),
+        ("ramanujan!=false", "a b broken"),  # null is not false
+        ("connected == TRUE", "a b broken"),
+        ("kind==kernel", "a b full broken"),
+        ("name != 'b'", "b broken"),
+        ("ks.pvalue<0.5", "a b full broken"),
+        ("ks.n1 == 3", "full broken"),
+        ("ks.reference==dense", "broken"),
+        ("row_degree.min>0", "b broken"),
+        ("column_degree.max==2", "a b broken"),
+        ("name<3", "a b full broken"),
         ("skipped==false", "broken"),
-        ("sigma_max<inf", ""),
+        ("sigma_max<inf", "broken"),
     ],
 )
 def test_the_rows_that_fail(expression, failing):
@@ -80,8 +80,15 @@ def test_what_is_no_check_is_refused(expression, message):
 
 
 def test_nothing_to_check_is_no_success():
-    with pytest.raises(SaoError, match="all of the 1 tensors are skipped"):
-        check([ROWS[3]], "sigma_min>0.1")
+    for rows in ([ROWS[3]], [ROWS[4]]):
+        with pytest.raises(SaoError, match="all of the 1 tensors are skipped"):
+            check(rows, "sigma_min>0.1")
+
+
+def test_what_could_not_be_read_fails_every_check_and_says_why():
+    for expression in ("sigma_max<inf", "sigma_max==null", "skipped==true", "dtype==float32", "kind==matrix"):
+        (failure,) = [one for one in check(ROWS, expression) if one.name == "broken"]
+        assert failure.reason == "can't tell: 1 NaN"
 
 
 def test_every_field_can_be_looked_up():
