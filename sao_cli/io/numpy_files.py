@@ -24,7 +24,16 @@ from sao_cli.io.provenance import (
 )
 from sao_cli.io.source import PathOrFile, Source, open_source
 from sao_cli.io.sparse_npz import is_sparse, read_sparse
-from sao_cli.io.tensors import choose_tensors, merged_shapes, no_names, pruned, pruned_parts, tensor_names, weight_of
+from sao_cli.io.tensors import (
+    choose_tensors,
+    masked,
+    masked_parts,
+    merged_shapes,
+    no_names,
+    pruned,
+    tensor_names,
+    weight_of,
+)
 from sao_cli.matrix import Matrix
 
 if TYPE_CHECKING:
@@ -78,7 +87,10 @@ def read_npz(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[We
     chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)
     found: list[Weight] = []
     for key in chosen:
-        arrays = [_member(archive, members[part], name) for part in pruned_parts(key, shapes) or (key,)]
+        parts = masked_parts(key, shapes)
+        arrays = [_member(archive, members[part], name) for part in parts or (key,)]
+        if parts and not masked(key, parts, bool(((arrays[1] == 0) | (arrays[1] == 1)).all()), name):
+            del arrays[1]
         found.append(_named(arrays, provenance.get(key), name if len(chosen) == 1 else f"{name}: {key}"))
     return found
 

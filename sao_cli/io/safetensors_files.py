@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sao_cli.io.files import shown
 from sao_cli.io.provenance import named_provenance, provenance_json, provenance_of
 from sao_cli.io.source import Source
-from sao_cli.io.tensors import choose_tensors, merged_shapes, pruned, pruned_parts, tensor_names, weight_of
+from sao_cli.io.tensors import choose_tensors, masked, masked_parts, merged_shapes, pruned, tensor_names, weight_of
 from sao_cli.memory import require_memory
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def read_safetensors(source: Source, tensor: str | None) -> list[Weight]:
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, source.name)
     provenance = named_provenance(metadata.get(_PROVENANCE, ""))
-    whole = {part: name for name in chosen for part in (name,) if name in tensors}
-    whole |= {part: name for name in chosen if name not in tensors for part in pruned_parts(name, shapes) or ()}
+    pairs = {name: parts for name in chosen if (parts := masked_parts(name, shapes))}
+    whole = {part: name for name in chosen for part in pairs.get(name, (name,))}
     waiting: dict[str, NDArray[Any]] = {}
     found: dict[str, Weight] = {}
     place = 0
@@ -63,12 +63,14 @@ def read_safetensors(source: Source, tensor: str | None) -> list[Weight]:
         source.skip(tensors[part].start - place, "the tensors")
         place = tensors[part].end
         name, dense = whole[part], _array(tensors[part], source, part)
-        if part != name:
+        if name in pairs:
             waiting[part] = dense
-            if not all(other in waiting for other in (f"{name}_orig", f"{name}_mask")):
+            if not all(other in waiting for other in pairs[name]):
                 continue
-            original, mask = waiting.pop(f"{name}_orig"), waiting.pop(f"{name}_mask")
-            dense, part = pruned(original, mask), f"{name}_orig"
+            dense, mask = (waiting.pop(other) for other in pairs[name])
+            part = pairs[name][0]
+            is_binary = bool(((mask == 0) | (mask == 1)).all())
+            dense = pruned(dense, mask) if masked(name, pairs[name], is_binary, source.name) else dense
         where = source.name if len(chosen) == 1 else f"{source.name}: {name}"
         dtype = "bfloat16" if tensors[part].dtype == "BF16" else None
         found[name] = weight_of(dense, provenance.get(name), where, dtype)

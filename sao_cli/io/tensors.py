@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError
+from sao_cli.errors import FormatError, SaoWarning
 from sao_cli.io.files import shown
 from sao_cli.matrix import Matrix
 
@@ -42,26 +43,42 @@ def choose_tensors(shapes: Mapping[str, tuple[int, ...]], tensor: str | None, wh
 
 
 def merged_shapes(shapes: Mapping[str, tuple[int, ...]], tensor: str | None) -> dict[str, tuple[int, ...]]:
-    """The shapes with each pruned tensor once: NAME for torch.nn.utils.prune's NAME_orig and NAME_mask.
+    """The shapes with each masked tensor once: NAME for its two masked_parts.
 
     Where `tensor` asks for one of such a pair by its own name, they stay apart.
     """
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
         whole = name.removesuffix("_orig") if tensor != name else name
-        if pruned_parts(whole, shapes):
+        if masked_parts(whole, shapes):
             found[whole] = shape
-        elif not (name.endswith("_mask") and name != tensor and pruned_parts(name.removesuffix("_mask"), shapes)):
+        elif name == tensor or not any(masked_parts(other, shapes) for other in masked_names(name)):
             found[name] = shape
     return found
 
 
-def pruned_parts(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str] | None:
-    """(NAME_orig, NAME_mask) where both are there, of one shape, and NAME itself is not."""
-    original, mask = f"{name}_orig", f"{name}_mask"
-    if name in shapes or original not in shapes or shapes.get(mask) != shapes[original]:
-        return None
-    return original, mask
+def masked_parts(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str] | None:
+    """The two tensors whose product `name` is: itself and a mask beside it, of one shape; or, where `name` is not
+    there, torch.nn.utils.prune's NAME_orig and NAME_mask.
+    """
+    original = name if name in shapes else f"{name}_orig"
+    masks = [f"{name}_mask", f"{name.removesuffix('weight')}mask" if name.endswith("weight") else f"{name}_mask"]
+    mask = next((mask for mask in masks if original in shapes and shapes.get(mask) == shapes[original]), None)
+    known = mask is not None and shapes[original] and name in masked_names(mask)
+    return (original, mask) if known and mask else None
+
+
+def masked(name: str, parts: tuple[str, str], is_binary: bool, where: str) -> bool:
+    """Whether the second of masked_parts is multiplied into the first, said by a SaoWarning unless torch does so.
+
+    A mask beside its weight is one where all its numbers are 0 or 1.
+    """
+    original, mask = parts
+    if original != name:
+        return True
+    told = "is multiplied into it" if is_binary else "holds other numbers than 0 and 1 and is not multiplied in"
+    warnings.warn(f"{where}: {shown(mask)}, which stands beside {shown(name)}, {told}", SaoWarning, stacklevel=2)
+    return is_binary
 
 
 def masked_names(mask: str) -> tuple[str, ...]:

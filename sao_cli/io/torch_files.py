@@ -16,7 +16,7 @@ from sao_cli.io.archives import require_proportion
 from sao_cli.io.files import brief, file_error, shown
 from sao_cli.io.provenance import parsed_provenance, provenance_json, provenance_of
 from sao_cli.io.sparse_layouts import dense_tensor, tensor_entries
-from sao_cli.io.tensors import choose_tensors, merged_shapes, pruned_parts, tensor_names, weight_of
+from sao_cli.io.tensors import choose_tensors, masked, masked_parts, merged_shapes, tensor_names, weight_of
 from sao_cli.io.torch_records import require_sound
 from sao_cli.matrix import PRECISIONS, Matrix
 from sao_cli.memory import require_memory
@@ -32,7 +32,8 @@ _PROVENANCE = "sao"
 def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Weight]:
     """The weights in a .pt file: a tensor, or tensors in dicts and lists, whose names are joined by dots.
 
-    A pruned tensor, kept as NAME_orig and NAME_mask (torch.nn.utils.prune), is read as NAME, their product.
+    A pruned tensor, kept as NAME_orig and NAME_mask (torch.nn.utils.prune), or with a mask of zeros and ones beside it,
+    is read as NAME, their product.
 
     Raises FormatError for a file that needs more than weights_only=True allows.
     """
@@ -43,12 +44,24 @@ def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Weight]:
     metadata = getattr(loaded, "_metadata", None)
     return [
         _weight(
-            [tensors[part] for part in pruned_parts(key, shapes) or (key,)],
+            [tensors[part] for part in _parts(key, tensors, shapes, name)],
             _provenance(metadata, key),
             f"{name}: {shown(key)}" if key else name,
         )
         for key in chosen
     ]
+
+
+def _parts(key: str, tensors: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: str) -> tuple[str, ...]:
+    """The tensors whose product the named one is: one or two."""
+    parts = masked_parts(key, shapes)
+    if parts is None:
+        return (key,)
+    import torch
+
+    mask = tensors[parts[1]]
+    mask = mask if mask.layout is torch.strided else dense_tensor(mask)
+    return parts if masked(key, parts, bool(((mask == 0) | (mask == 1)).all()), where) else (key,)
 
 
 def write_torch(weights: Sequence[Weight], file: IO[bytes]) -> None:

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.utils import prune
 
-from sao_cli.errors import FormatError
+from sao_cli.errors import FormatError, SaoWarning
 from sao_cli.io import read_matrices
 
 
@@ -60,3 +60,41 @@ def test_a_pair_that_does_not_fit_stays_apart(tmp_path):
     save_file({"w_orig": torch.ones(2, 3), "w_mask": torch.ones(3, 2)}, tmp_path / "a.safetensors")
     with pytest.raises(FormatError, match="w_mask 3x2, w_orig 2x3"):
         read_matrices(tmp_path / "a.safetensors")
+
+
+@pytest.fixture(params=["a.pt", "a.safetensors", "a.npz"])
+def beside(request, tmp_path):
+    """Saves a weight with a mask beside it, under given names."""
+
+    def save(**tensors):
+        named = {name.replace("__", "."): torch.as_tensor(tensor) for name, tensor in tensors.items()}
+        path = tmp_path / request.param
+        if path.suffix == ".npz":
+            np.savez(path, **{name: tensor.numpy() for name, tensor in named.items()})
+        else:
+            torch.save(named, path) if path.suffix == ".pt" else save_file(named, path)
+        return path
+
+    return save
+
+
+@pytest.mark.parametrize("mask", ["fc__weight_mask", "fc__mask"])
+@pytest.mark.parametrize("dtype", [np.float32, np.bool_])
+def test_a_mask_beside_its_weight_is_multiplied_in_and_said(beside, mask, dtype):
+    ones = np.eye(3, 4).astype(dtype)
+    path = beside(fc__weight=np.full((3, 4), 2.0, np.float32), **{mask: ones})
+    with pytest.warns(SaoWarning, match=rf"{mask.replace('__', '.')}, which stands beside fc\.weight, is multiplied"):
+        [found] = read_matrices(path)
+    np.testing.assert_array_equal(found.to_dense(), 2 * np.eye(3, 4))
+    [alone] = read_matrices(path, tensor=mask.replace("__", "."))
+    np.testing.assert_array_equal(alone.to_dense(), np.eye(3, 4))
+
+
+def test_what_is_no_mask_is_not_multiplied_in_and_said(beside):
+    path = beside(fc__weight=np.full((2, 2), 2.0), fc__weight_mask=np.full((2, 2), 0.5))
+    with pytest.warns(SaoWarning, match="holds other numbers than 0 and 1 and is not multiplied in"):
+        [found] = read_matrices(path, tensor="fc.weight")
+    np.testing.assert_array_equal(found.to_dense(), np.full((2, 2), 2.0))
+    path = beside(fc__weight=np.ones((2, 2)), fc__weight_mask=np.ones((1, 2)))
+    with pytest.raises(FormatError, match="holds 2 matrices"):
+        read_matrices(path)
