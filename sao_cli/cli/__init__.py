@@ -1,20 +1,27 @@
 """The command group: commands load when they are called, and one boundary turns errors into exit codes."""
 
-import contextlib
-import importlib
-import os
 import sys
-import traceback
-import warnings
-from collections.abc import Iterator
-from typing import Any
 
-import click
+try:
+    import contextlib
+    import errno
+    import importlib
+    import os
+    import warnings
+    from collections.abc import Iterator
+    from typing import Any
 
-from sao_cli import __version__
-from sao_cli.cli.talk import Talk
-from sao_cli.errors import SaoError, unknown_name
-from sao_cli.memory import is_out_of_memory, out_of_memory_text
+    import click
+
+    from sao_cli import __version__
+    from sao_cli.cli.signals import end_on_signals
+    from sao_cli.cli.streams import flush_stdout, hold_places
+    from sao_cli.cli.talk import Talk
+    from sao_cli.errors import SaoError, unknown_name
+    from sao_cli.io.files import file_error
+    from sao_cli.memory import is_out_of_memory, out_of_memory_text
+except KeyboardInterrupt:  # there is nobody yet to say so
+    sys.exit(130)
 
 COMMANDS = {
     "mask": "build a mask, or a stack of them",
@@ -31,10 +38,18 @@ COMMANDS = {
     "repair": "make a checkpoint's layers isometric on the masks that they have",
 }
 USAGE, BUG, INTERRUPTED = 2, 70, 130
+_UNWRITABLE = {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # of a stream that takes no more
 
 
 class SaoGroup(click.Group):
     """A click group whose commands are imported on demand and whose every failure leaves by one door."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The whole program, in a process of its own, which signals may end."""
+        talk = Talk()
+        end_on_signals(talk)
+        hold_places()
+        return self.main(*args, obj=talk, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -57,15 +72,17 @@ class SaoGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
-        with _boundary(Talk()):
+        with _boundary(extra.get("obj") or Talk()):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":  # click does not look
             ctx.color = False
-        with _boundary(ctx.ensure_object(Talk)):
+        talk = ctx.ensure_object(Talk)
+        with _boundary(talk):
             code = super().invoke(ctx)
-            sys.stdout.flush()  # a closed pipe shows here, and not at the interpreter's end
+            talk.finish()
+            flush_stdout()  # a full disk shows here, and not at the interpreter's end
             raise click.exceptions.Exit(code or 0)
 
 
@@ -77,21 +94,23 @@ def _boundary(talk: Talk) -> Iterator[None]:
             warnings.showwarning = talk.show_warning  # type: ignore[assignment]
             warnings.simplefilter("always")
             yield
-    except click.exceptions.Exit:
-        raise
+            return
+    except click.exceptions.Exit as end:
+        code = end.exit_code
     except BrokenPipeError:
         code = 0
     except Exception as error:
         code = _report(error, talk)
     except KeyboardInterrupt:
+        if parting := talk.parting():
+            talk.say(parting)
         talk.error("interrupted")
         code = INTERRUPTED
-    else:
-        return
     finally:
         talk.erase()
-    _settle_stdout()
-    raise click.exceptions.Exit(code)
+    with contextlib.suppress(OSError):
+        flush_stdout()
+    raise click.exceptions.Exit(code if code > 1 or not talk.unheard else USAGE)
 
 
 def _report(error: Exception, talk: Talk) -> int:
@@ -100,28 +119,20 @@ def _report(error: Exception, talk: Talk) -> int:
         context = getattr(error, "ctx", None)
         talk.name = context.command_path if context else talk.name
         talk.error(_one_line(error.format_message()))
+    elif isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+        talk.error(str(file_error(error, "standard output", "write")))
     elif isinstance(error, SaoError | OSError):
         talk.error(_one_line(str(error)))
     elif is_out_of_memory(error):
         talk.error(_one_line(out_of_memory_text(error)))
     else:
-        traceback.print_exception(error)
-        talk.error("this is a bug in sao: please report it with the traceback above")
+        talk.bug(error)
         return BUG
     return USAGE
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _settle_stdout() -> None:
-    """Flush stdout; where that fails, send what it still holds nowhere, or the interpreter would exit with 120."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group("sao", cls=SaoGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -131,7 +142,8 @@ def main() -> None:
 
     Masks and weights travel between commands as Matrix Market text, reports leave as JSON lines (tables on a terminal).
 
-    Exit codes: 0 done, or the property holds; 1 it does not; 2 usage or bad input; 70 a bug; 130 interrupted.
+    Exit codes: 0 done, or the property holds; 1 it does not; 2 usage or bad input; 70 a bug; 130 interrupted, 143 and
+    129 ended by SIGTERM and SIGHUP.
 
     Example: sao mask --m 256 --n 256 --d 4 | sao verify
     """

@@ -13,7 +13,9 @@ import click
 from sao_cli import __version__
 from sao_cli.cli import audit_table
 from sao_cli.cli.audit_layers import Audit
-from sao_cli.cli.options import Sizes, check_folder, common_options, plot_option
+from sao_cli.cli.command import SaoCommand
+from sao_cli.cli.options import Sizes, common_options, plot_option
+from sao_cli.cli.paths import Model, OutputFile
 from sao_cli.cli.render import Row, emit
 from sao_cli.cli.rewriting import pattern_options
 from sao_cli.cli.spectrum import Padding
@@ -26,8 +28,8 @@ FAILS = 1
 NAMED = 10  # failing rows that stderr names
 
 
-@click.command()
-@click.argument("model", metavar="MODEL")
+@click.command(cls=SaoCommand)
+@click.argument("model", metavar="MODEL", type=Model())
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0),
@@ -60,9 +62,14 @@ NAMED = 10  # failing rows that stderr names
     metavar='"FIELD OP VALUE"',
     help="What each layer must satisfy, as in 'sigma_min>0.1'; OP: == != < <= > >=; may be repeated.",
 )
-@click.option("--compare", metavar="OTHER", help="Tell what changed since OTHER, an earlier checkpoint of the network.")
+@click.option(
+    "--compare",
+    metavar="OTHER",
+    type=Model(),
+    help="Tell what changed since OTHER, an earlier checkpoint of the network.",
+)
 @click.option("--heavy-tail", is_flag=True, help="Add the power law and the Marchenko-Pastur edge (one job only).")
-@click.option("--html", metavar="FILE", callback=check_folder, help="Write a self-contained page to FILE.")
+@click.option("--html", metavar="FILE", type=OutputFile(), help="Write a self-contained page to FILE.")
 @plot_option
 @common_options
 @click.pass_obj

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sao_cli.cli.render import Drawing, Row
+from sao_cli.io.files import visible
 from sao_cli.pages.text import shortened
 
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ def change_rows(changes: Iterable[AuditComparison]) -> Iterator[Row]:
 
 
 def _whole(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
-    """All facts of the only row; texts as they go to a terminal."""
-    facts = {key: _shown(value) if isinstance(value, str) else value for key, value in row.to_dict().items()}
-    return facts | _drawing(row) | ({} if failed is None else {"passes": row.name not in failed})
+    """All facts of the only row."""
+    return row.to_dict() | _drawing(row) | ({} if failed is None else {"passes": row.name not in failed})
 
 
 def _line(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
@@ -104,7 +104,7 @@ def _chain(chain: AuditChain) -> Row:
     told: Row = {"summary": True, "chain": f"{_name(chain.layers[0])} to {_name(chain.layers[-1])}"}
     told["layers"] = len(chain.layers)
     if chain.reachable is None:
-        return told | {"reason": _shown(chain.reason or "")}
+        return told | {"reason": chain.reason}
     keys = ("reachable", "full_at", "lost_inputs", "unreached_outputs")
     return told | {key: getattr(chain, key) for key in keys}
 
@@ -121,12 +121,9 @@ def _name(name: str) -> str:
     return _shown(name, NAME)
 
 
-def _shown(text: str, width: int = 10**6) -> str:
-    """`text` harmless on a terminal, in at most about `width` characters."""
-    from sao_cli.io.files import shown
-
-    text = shortened(shown(text), width)
-    return repr(text) if "\\[" in text else text  # a table takes a backslash before a bracket for its own
+def _shown(text: str, width: int) -> str:
+    """`text` as a terminal shows it, in at most about `width` characters."""
+    return shortened(visible(text), width)
 
 
 def _brief(value: Any) -> str:

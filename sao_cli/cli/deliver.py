@@ -24,15 +24,18 @@ def deliver(
     output: str | None,
     talk: Talk,
 ) -> None:
-    """Write the weights to `output`, or to stdout as a stream; a terminal, --json and --table get a summary."""
+    """Write the weights to `output`, or to stdout as a stream; a terminal, --json and --table get a summary.
+
+    `output` "-" is stdout, and then the stream is all.
+    """
     from sao_cli.io import write_weights
 
     weights = [replace(one, mask=_signed(one.mask, command)) for one in weights]
+    if output is None and as_json is None and not sys.stdout.isatty():
+        output = "-"
     if output is not None:
         write_weights(weights, output)
-    if as_json is None and output is None and not sys.stdout.isatty():
-        write_weights(weights, "-")
-    elif as_json is not None or output is None:
+    if output is None or (as_json is not None and output != "-"):
         _summarise(command, weights, seed, as_json)
         if output is None:
             what, name = ("kernel", "kernel.safetensors") if command == "kernel" else ("matrix", "layer.mtx")
@@ -50,7 +53,7 @@ def _signed(mask: "Mask", command: str) -> "Mask":
 def _summarise(command: str, weights: "Sequence[Matrix | Kernel]", seed: int, as_json: bool | None) -> None:
     from sao_cli.cli.render import emit
 
-    said = ("version", "command", "seed", "layer", "m", "n", "nnz")
+    said = ("version", "command", "seed", "layer", "m", "n", "nnz", "summary")
     rows = (
         {"layer": layer, "m": mask.m, "n": mask.n, "nnz": mask.nnz, "density": mask.density, "sparsity": mask.sparsity}
         | {key: told for key, told in mask.provenance.items() if key not in said}

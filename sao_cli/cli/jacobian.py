@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import (
     DEFAULT_WIDTH,
     METHODS,
     common_options,
     degree_options,
     input_argument,
-    is_described,
+    input_source,
     options_given,
     plot_option,
-    read_input,
 )
 from sao_cli.cli.render import Drawing, Row, emit
 from sao_cli.cli.talk import Talk
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONVOLUTIONS = (32, 5)  # of a cnn, the shallowest of the paper's Table 8, and of a lipconvnet, of its Table 11
 DEFAULT_DEPTH = 50  # the shallowest network of the paper's Table 7
+DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 COLUMNS = (
     "depth",
     "method",
@@ -44,7 +45,7 @@ COLUMNS = (
 SPARE = ("predicted_log10_mean_square", "rank", "participation", "variance", "log10_mean", "mean")
 
 
-@click.command()
+@click.command(cls=SaoCommand)
 @input_argument
 @click.option("--arch", default="fnn", show_default=True, help="fnn, cnn or lipconvnet: what is built.")
 @click.option("--depth", "depths", type=int, multiple=True, help="Layers; may be repeated.  [default: 50, or all read]")
@@ -112,6 +113,7 @@ def jacobian(
 
     Example: sao jacobian --depth 50 --depth 200 --width 256 --method sao --method rg-n --gain 1.1 --plot fig11.pdf
     """
+    source = input_source(file, of_built=("gain",), builds=DEFAULT_NETWORK)
     from sao_cli.measure.activations import ACTIVATIONS
     from sao_cli.nets.devices import find_device
 
@@ -121,7 +123,7 @@ def jacobian(
     names = ACTIVATIONS if "all" in activations else list(dict.fromkeys(activations))
     asked = {"inputs": inputs, "input_std": input_std, "device": where, "dtype": dtype, "seed": seed, "progress": talk}
     if arch == "fnn":
-        rows = list(_of_layers(file, tensor, depths, names, described, asked, talk))
+        rows = list(_of_layers(source, tensor, depths, names, described, asked, talk))
     else:
         rows = list(_of_images(arch, depths, names, described, asked))
     if plot is not None:
@@ -132,7 +134,7 @@ def jacobian(
 
 
 def _of_layers(
-    file: str | None,
+    source: str | None,
     tensor: str | None,
     depths: tuple[int, ...],
     activations: Sequence[str],
@@ -146,7 +148,7 @@ def _of_layers(
         raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
     asked["by_layer"] = described.pop("by_layer")
     described = {name: value for name, value in described.items() if name not in ("image", "scheme")}
-    for stack in _stacks(file, tensor, depths, asked["seed"], described, talk):
+    for stack in _stacks(source, tensor, depths, asked["seed"], described, talk):
         for name in activations:
             yield from network_jacobian(stack, name, depths=depths or [len(stack)], **asked)
 
@@ -176,11 +178,13 @@ def _of_images(
 
 
 def _stacks(
-    file: str | None, tensor: str | None, depths: tuple[int, ...], seed: int, described: dict[str, Any], talk: Talk
+    source: str | None, tensor: str | None, depths: tuple[int, ...], seed: int, described: dict[str, Any], talk: Talk
 ) -> "Iterator[list[Matrix]]":
     """The stack that is read, or one for each method."""
-    if not is_described(file, "width", "gain"):
-        yield read_input(file, tensor)
+    if source is not None:
+        from sao_cli.io import read_matrices
+
+        yield read_matrices(source, tensor=tensor)
         return
     from sao_cli.weights.stack import check_method, weight_stack
 

@@ -4,12 +4,13 @@ from typing import Any
 
 import click
 
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.deliver import deliver
 from sao_cli.cli.options import Sizes, common_options, degree_options, value_options
 from sao_cli.cli.talk import Talk
 
 
-@click.command()
+@click.command(cls=SaoCommand)
 @click.option("--scheme", default="delta", show_default=True, help="delta, eco, soc, normal or uniform.")
 @click.option("--c-out", type=int, default=64, show_default=True, help="Output channels.")
 @click.option("--c-in", type=int, default=64, show_default=True, help="Input channels.")

@@ -4,12 +4,21 @@ from typing import Any
 
 import click
 
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.deliver import deliver
-from sao_cli.cli.options import build_masks, common_options, mask_options
+from sao_cli.cli.options import (
+    DEFAULT_LAYER,
+    DESCRIBING,
+    build_masks,
+    common_options,
+    mask_options,
+    options_given,
+    say_default,
+)
 from sao_cli.cli.talk import Talk
 
 
-@click.command()
+@click.command(cls=SaoCommand)
 @mask_options
 @common_options
 @click.pass_obj
@@ -36,5 +45,7 @@ def mask(talk: Talk, /, seed: int, as_json: bool | None, output: str | None, **d
     """
     from sao_cli.matrix import Matrix
 
+    if not options_given(context := click.get_current_context(), *DESCRIBING):
+        say_default(context, DEFAULT_LAYER)
     masks = build_masks(seed, talk, output, **described)
     deliver("mask", [Matrix(one) for one in masks], seed, as_json=as_json, output=output, talk=talk)

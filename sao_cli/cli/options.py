@@ -3,26 +3,31 @@
 import functools
 import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sao_cli.cli.paths import InputFile, OutputFile, OutputFolder, Picture
+from sao_cli.cli.streams import has_input
 from sao_cli.cli.talk import Talk
 from sao_cli.errors import SaoError
 from sao_cli.mask import Mask
 
 if TYPE_CHECKING:
-    from sao_cli.kernel import Kernel
     from sao_cli.matrix import Matrix
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 DEFAULT_WIDTH = 256  # the paper's fully-connected layers
-PICTURES = (".png", ".svg", ".pdf")
+MAX_THREADS = 4096  # no machine that this runs on has more cores
 METHODS = "sao, ramanujan, biregular, xnet, radix, two-stage, eoi, lrp, lmp, gmp, dense, rg-n, rg-u or rg-s"
-DESCRIBING = ("m", "n", "widths", "layers", "method", "arrangement", "d", "c", "sparsity")
+DEPTH = ("depths",)  # describes layers, or chooses among those that are read
+DESCRIBING = (
+    *("m", "n", "widths", "width", "layers", *DEPTH),
+    *("method", "arrangement", "d", "c", "sparsity", "arch", "scheme"),
+)
+DEFAULT_LAYER = f"one layer of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 
 
 class Sizes(click.ParamType):  # type: ignore[type-arg]  # which only newer versions of click let one name
@@ -42,14 +47,19 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]  # which only newer vers
 def common_options(command: F) -> F:
     """--seed, --json/--table, -o/--output, --threads and -q/--quiet."""
     output = click.option(
-        "-o", "--output", metavar="FILE", callback=check_folder, help="Write the result to FILE instead of stdout."
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=OutputFile(stream=True),
+        help="Write the result to FILE instead of stdout.",
     )
     return _common(command, output)
 
 
 def folder_options(command: F) -> F:
     """common_options of a command whose -o names a folder, which may be there."""
-    return _common(command, click.option("-o", "--output", metavar="FOLDER", help="Keep the run in this folder."))
+    output = click.option("-o", "--output", metavar="FOLDER", type=OutputFolder(), help="Keep the run in this folder.")
+    return _common(command, output)
 
 
 def _common(command: F, output: Any) -> F:
@@ -66,10 +76,10 @@ def _common(command: F, output: Any) -> F:
         output,
         click.option(
             "--threads",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, MAX_THREADS),
             expose_value=False,
             callback=_limit_threads,
-            help="Threads of the linear algebra (BLAS).  [default: all cores]",
+            help="Threads of the linear algebra (BLAS), as many as there are cores at most.  [default: all cores]",
         ),
         click.option(
             "-q", "--quiet", is_flag=True, expose_value=False, callback=_hush, help="Say nothing on stderr but errors."
@@ -79,9 +89,9 @@ def _common(command: F, output: Any) -> F:
 
 
 def plot_option(command: F) -> F:
-    """--plot FILE, its suffix and folder checked before any work."""
+    """--plot FILE."""
     option = click.option(
-        "--plot", metavar="FILE", callback=_check_picture, help="Draw the picture to FILE (.png, .svg or .pdf)."
+        "--plot", metavar="FILE", type=Picture(), help="Draw the picture to FILE (.png, .svg or .pdf)."
     )
     return option(command)
 
@@ -139,7 +149,7 @@ def value_options(command: Any) -> Any:
 def input_argument(command: F) -> F:
     """FILE and --tensor: where the masks are read from."""
     options = [
-        click.argument("file", metavar="[FILE]", required=False),
+        click.argument("file", metavar="[FILE]", type=InputFile(), required=False),
         click.option("--tensor", metavar="NAME", help="The tensor to read from a file that holds several."),
     ]
     return _apply(command, options)
@@ -214,34 +224,44 @@ def say_achieved(masks: list[Mask], described: dict[str, Any], talk: Talk) -> No
         _say_densities(masks, f"no degree was given, and these are nearest to d = {DEFAULT_DEGREE}", talk)
 
 
-def read_input(file: str | None, tensor: str | None) -> "list[Matrix]":
-    """The matrices in FILE, or on stdin where no file is named and stdin is not a terminal."""
-    from sao_cli.io import read_matrices
+def input_source(file: str | None, *, builds: str, of_built: Sequence[str] = ()) -> str | None:
+    """Where layers are read from: FILE, "-" for standard input, or None where they are built.
 
-    return read_matrices(_source(file), tensor=tensor)
+    One rule for all commands, to be asked before anything heavy is imported: a FILE is read, and "-" is one. Otherwise
+    options of DESCRIBING describe the layers, and stdin is left alone. Otherwise a pipe or a file on stdin is read;
+    a terminal, /dev/null and a closed stdin are no input, and then `builds` is built, which is said. UsageError
+    for options that describe the layers (DEPTH apart) beside a FILE, and for those of `of_built`, which only layers
+    that are built can have, beside an input.
+    """
+    ctx = click.get_current_context()
+    given = options_given(ctx, *DESCRIBING)
+    source = "-" if file is None and not given and has_input() else file
+    if source is None:
+        if options_given(ctx, "tensor"):
+            raise click.UsageError("--tensor chooses from a file that holds several, and none is read; name one")
+        if not given:
+            say_default(ctx, builds)
+    elif both := options_given(ctx, *(name for name in DESCRIBING if name not in DEPTH), *of_built):
+        what = "standard input" if source == "-" else repr(source)
+        raise click.UsageError(f"{what} and {' '.join(both)} both describe the layers; give one of them")
+    return source
 
 
-def read_weights_input(file: str | None, tensor: str | None) -> "list[Matrix | Kernel]":
-    """The matrices and convolution kernels in FILE or on stdin, as read_input."""
-    from sao_cli.io import read_weights
-
-    return read_weights(_source(file), tensor=tensor)
-
-
-def _source(file: str | None) -> str:
-    if file is None and sys.stdin.isatty():
+def required_source(file: str | None) -> str:
+    """Where layers are read from, by the same rule, of a command that builds none; SaoError where there is no input."""
+    if file is None and not has_input():
         command = click.get_current_context().command_path
-        source = "sao weights --d 4" if command in ("sao spectrum", "sao jacobian") else "sao mask --d 4"
-        raise SaoError(f"no input: name a file, or pipe one in, as in `{source} | {command}`; see {command} --help")
+        raise SaoError(
+            f"no input: name a file, or pipe one in, as in `sao mask --d 4 | {command}`; see {command} --help"
+        )
     return "-" if file is None else file
 
 
-def is_described(file: str | None, *more: str) -> bool:
-    """Whether the options describe the layers, by DESCRIBING or `more`; UsageError where FILE does so too."""
-    given = options_given(click.get_current_context(), *DESCRIBING, *more)
-    if file is not None and given:
-        raise click.UsageError(f"{file!r} and {' '.join(given)} both describe the layers; give one of them")
-    return bool(given)
+def say_default(ctx: click.Context, built: str) -> None:
+    """Say, once it is there, what is built where nothing describes it."""
+    ctx.ensure_object(Talk).say_at_the_end(
+        f"no option describes layers, and this is {built}; see {ctx.command_path} --help"
+    )
 
 
 def options_given(ctx: click.Context, *names: str) -> list[str]:
@@ -306,26 +326,15 @@ def _hush(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def _limit_threads(_: click.Context, __: click.Parameter, value: int | None) -> None:
-    """Limit the BLAS libraries that are loaded, and by their variables those that are not yet, such as scipy's own."""
+    """Limit the BLAS libraries that are loaded, and by their variables those that are not yet, such as scipy's own.
+
+    More than there are cores would only wait for each other; very many, none of these libraries survives.
+    """
     if value is None:
         return
+    value = min(value, os.cpu_count() or value)
     from threadpoolctl import threadpool_limits
 
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(value)
     threadpool_limits(value)
-
-
-def _check_picture(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.lower().endswith(PICTURES):
-        raise click.BadParameter(f"{value!r} ends in none of {', '.join(PICTURES)}, so its format is not known")
-    return check_folder(_, __, value)
-
-
-def check_folder(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Refuse before any work what could not be written after it."""
-    if value is not None and os.path.isdir(value):
-        raise click.BadParameter(f"{value!r} is a folder; name a file in it")
-    if value is not None and not os.path.isdir(os.path.dirname(value) or "."):
-        raise click.BadParameter(f"{value!r}: there is no folder {os.path.dirname(value)!r}; make it first")
-    return value

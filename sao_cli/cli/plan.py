@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import METHODS, common_options, degree_options, options_given, sizes_options, widths_of
 from sao_cli.cli.render import emit
 from sao_cli.cli.talk import Talk
@@ -18,7 +19,7 @@ OF_NETWORKS = ("depth", "width", "form", "image")
 OF_LAYERS = ("m", "n", "widths", "layers")
 
 
-@click.command()
+@click.command(cls=SaoCommand)
 @sizes_options
 @click.option("--cnn", is_flag=True, help="Plan the paper's vanilla CNN; degrees count whole 2-D kernels.")
 @click.option("--lipconvnet", is_flag=True, help="Plan LipConvNet-N, the paper's Table 4.")

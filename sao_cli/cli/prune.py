@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import common_options
+from sao_cli.cli.paths import Model
 from sao_cli.cli.prune_weights import PruneTask, no_numbers
 from sao_cli.cli.rewriting import (
     emit_changes,
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 FACTS = ("sparsity", "components", "dead", "sigma_max", "sigma_min")  # that a table shows before and after
 
 
-@click.command()
-@click.argument("model", metavar="MODEL")
+@click.command(cls=SaoCommand)
+@click.argument("model", metavar="MODEL", type=Model())
 @click.option("--method", default="lmp", show_default=True, help="lmp, gmp, lrp or sao.")
 @click.option("--sparsity", type=float, help="Share of each weight (gmp: of them all) that becomes zero.")
 @click.option("--d", type=int, help="Ones in each row, on the mean, instead of a sparsity.")
@@ -84,7 +86,7 @@ def prune(
     from sao_cli.io.checkpoints.layouts import Said
     from sao_cli.io.checkpoints.structure import structure_of
 
-    output = require_output(model, output)
+    output = require_output(output)
     with open_checkpoint(model) as checkpoint:
         structure = structure_of(checkpoint, said=Said(groups, transpose), include=include)
         task = PruneTask(method, sparsity, d, seed, facts, talk, structure)
@@ -97,7 +99,7 @@ def prune(
         write_changed(checkpoint, structure, choice.entries, task.change, output, task.told(choice.entries), talk)
         _say_ends(structure, ends, talk)
         summary = task.summary(choice, checkpoint, list(ends))
-        emit_changes("prune", seed, structure, choice, task.rows, summary, FACTS, as_json)
+        emit_changes("prune", seed, structure, choice, task.rows, summary, FACTS, as_json, output)
 
 
 def _ends(structure: "Structure") -> dict[str, str]:

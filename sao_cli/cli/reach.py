@@ -4,14 +4,15 @@ from typing import Any
 
 import click
 
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import (
+    DEFAULT_LAYER,
     build_masks,
     common_options,
     input_argument,
-    is_described,
+    input_source,
     mask_options,
     plot_option,
-    read_weights_input,
 )
 from sao_cli.cli.render import Row, emit
 from sao_cli.cli.talk import Talk
@@ -30,7 +31,7 @@ COLUMNS = (
 )
 
 
-@click.command()
+@click.command(cls=SaoCommand)
 @input_argument
 @mask_options
 @click.option(
@@ -66,23 +67,23 @@ def reach(
     Reads a stack, or builds the one that the options describe. `reachable` is the fraction of input-output pairs that
     a path joins; `odd_paths` the fraction that an odd number of paths joins (F2: even numbers cancel). The last line
     tells the first depth at which everything reaches everything, and the least that the degrees allow. With -o FILE
-    the last depth's matrix, inputs as rows, is kept in the format of FILE's suffix; the report still goes to stdout.
+    the last depth's matrix, inputs as rows, is kept in the format of FILE's suffix; the report still goes to stdout,
+    unless the matrix goes there (-o -).
 
     Example: sao mask --layers 4 --arrangement minimal | sao reach --plot reach.png
     """
-    from sao_cli.io import suffix_for, write_masks
+    source = input_source(file, builds=DEFAULT_LAYER)
+    from sao_cli.io import read_masks, suffix_for, write_masks
     from sao_cli.measure.reachability import reachability
 
     if output is not None:
         suffix_for(output, 1)
-    if is_described(file):
-        masks = build_masks(seed, talk, **described)
-    else:
-        masks = [one.mask for one in read_weights_input(file, tensor)]
+    masks = build_masks(seed, talk, **described) if source is None else read_masks(source, tensor=tensor)
     keep = "all" if plot is not None else "last" if output is not None else None
     found = reachability(masks, rank=rank, keep=keep, progress=talk)
     rows: list[Row] = [*(depth.to_dict() for depth in found.depths), found.summary.to_dict()]
-    emit("reach", seed, rows, as_json=as_json, output=None, columns=COLUMNS)
+    if output != "-":
+        emit("reach", seed, rows, as_json=as_json, output=None, columns=COLUMNS)
     matrices = found.boolean if over == "boolean" else found.odd
     if output is not None:
         write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)

@@ -1,19 +1,23 @@
 """A report's two faces: JSON lines for programs, a table for people."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from sao_cli import __version__
+from sao_cli.cli.streams import silence
 from sao_cli.cli.talk import Talk
+from sao_cli.io.files import atomic_output, visible
 from sao_cli.results import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 Row = dict[str, Any]
 
@@ -42,42 +46,52 @@ def emit(
 
     `as_json` None chooses a table on a terminal. `columns` are those that a table of several rows shows, "ks.pvalue"
     for a field of a field; a single row is shown whole, a line a field. Where a terminal is too narrow, those named in
-    `spare` leave first. With `output` the report goes to that file, whole or not at all.
+    `spare` leave first. With `output` the report goes to that file, whole or not at all; "-" is stdout. Where the
+    reader of stdout goes away, all rows are taken nevertheless: they may be epochs of training, or decide a verdict.
     """
-    from sao_cli.io.files import atomic_output, standard_output
-
     talk = click.get_current_context().ensure_object(Talk)
     head = {"command": command, "version": __version__, "seed": seed}
-    on_terminal = output is None and sys.stdout.isatty()
+    on_terminal = output in (None, "-") and sys.stdout.isatty()
     lines: Iterable[str]
     if as_json or (as_json is None and not on_terminal):
         lines = (_json_line(head | row) for row in rows)
     else:
         lines = [_table(list(rows), columns, spare, None if on_terminal else PAGE)]
-    with standard_output() if output is None else atomic_output(output) as file:
+    with atomic_output("-" if output is None else output) as file:
         for line in lines:
             talk.erase()
-            file.write(line.encode())
-            file.flush()
+            with _until_closed(file):
+                file.write(line.encode())
+                file.flush()
+
+
+@contextlib.contextmanager
+def _until_closed(file: IO[bytes]) -> Iterator[None]:
+    """Where the reader of a pipe has gone, nothing more is written, and what else was asked for goes on."""
+    try:
+        yield
+    except BrokenPipeError:
+        silence(file)
 
 
 def _json_line(row: Row) -> str:
     told = {key: value for key, value in row.items() if not isinstance(value, Drawing)}
-    return json.dumps(plain(told), allow_nan=False) + "\n"
+    return json.dumps(plain(told), allow_nan=False).replace("\x7f", "\\u007f") + "\n"  # all others json escapes
 
 
 def _table(rows: list[Row], columns: Sequence[str], spare: Sequence[str], width: int | None) -> str:
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console(width=width, file=sys.stdout, highlight=False, emoji=False)
+    console = Console(width=width, file=sys.stdout, highlight=False, emoji=False, markup=False)
+    rows = [{visible(key): value for key, value in row.items()} for row in rows]
     body = [_flat(row) for row in rows if "summary" not in row]
     with console.capture() as capture:
         console.print(_tall(body[0]) if len(body) == 1 else _fitting(console, body, columns, spare))
         for row in rows:
             if "summary" in row:
-                console.print(
-                    "  " + ", ".join(f"{key}: {_cell(value)}" for key, value in row.items() if key != "summary")
-                )
+                told = [Text.assemble(key, ": ", _cell(value)) for key, value in row.items() if key != "summary"]
+                console.print(Text("  ") + Text(", ").join(told))
     return capture.get()
 
 
@@ -85,7 +99,10 @@ def _flat(row: Row) -> Row:
     """The row with fields of fields as "outer.inner"."""
     flat: Row = {}
     for key, value in row.items():
-        flat |= {f"{key}.{inner}": item for inner, item in value.items()} if isinstance(value, dict) else {key: value}
+        if isinstance(value, dict):
+            flat |= {f"{key}.{visible(inner)}": item for inner, item in value.items()}
+        else:
+            flat[key] = value
     return flat
 
 
@@ -93,10 +110,11 @@ def _tall(row: Row) -> "Table":
     """One row, a line a field."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("", "", box=box.SIMPLE, show_header=False)
     for key, value in row.items():
-        table.add_row(key, _escaped(value.tall) if isinstance(value, Drawing) else _cell(value))
+        table.add_row(key, Text(value.tall) if isinstance(value, Drawing) else _cell(value))
     return table
 
 
@@ -115,13 +133,12 @@ def _wide(rows: list[Row], columns: Sequence[str]) -> "Table":
     """A line a row, of the columns that are asked for and there."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     shown = [key for key in columns or rows[0] if any(key in row for row in rows)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     cells = {key: [_cell(row.get(key, "")) for row in rows] for key in shown}
     for key in shown:  # where room is short, a name folds and a number stays whole
-        widest = max(len(Text.from_markup(cell, emoji=False)) for cell in cells[key])
+        widest = max(map(len, cells[key]))
         table.add_column(_header(key), overflow="fold", min_width=min(widest, 24))
     for row in zip(*cells.values(), strict=True):
         table.add_row(*row)
@@ -135,20 +152,17 @@ def _header(key: str) -> str:
     return key.replace(".", ".\n")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> "Text":
+    """A value for people. This is the gate for texts of files, of which none may do something to a terminal."""
+    from rich.text import Text
+
     if value is None:
-        return "-"
+        return Text("-")
     if isinstance(value, bool):
-        return "[green]yes[/]" if value else "[red]no[/]"
+        return Text("yes", "green") if value else Text("no", "red")
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return Text(f"{value:.6g}")
     if isinstance(value, list | tuple) and not isinstance(value, Drawing):
         shown = [_cell(item) for item in value]
-        return ", ".join(shown if len(shown) <= 16 else [*shown[:8], "...", *shown[-4:]])
-    return _escaped(value.wide if isinstance(value, Drawing) else str(value))
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+        return Text(", ").join(shown if len(shown) <= 16 else [*shown[:8], Text("..."), *shown[-4:]])
+    return Text(value.wide if isinstance(value, Drawing) else visible(str(value)))

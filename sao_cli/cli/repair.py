@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli import __version__
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import common_options
+from sao_cli.cli.paths import Model
 from sao_cli.cli.render import Row
 from sao_cli.cli.rewriting import (
     emit_changes,
@@ -44,8 +46,8 @@ class Gain(click.ParamType):  # type: ignore[type-arg]
         return gain
 
 
-@click.command()
-@click.argument("model", metavar="MODEL")
+@click.command(cls=SaoCommand)
+@click.argument("model", metavar="MODEL", type=Model())
 @pattern_options
 @click.option(
     "--gain",
@@ -92,7 +94,7 @@ def repair(
     from sao_cli.weights.repair import repair as repaired
     from sao_cli.weights.repair import whole_matrix
 
-    output = require_output(model, output)
+    output = require_output(output)
     rows: dict[str, Row] = {}
 
     def change(entry: "Entry", weight: "NDArray[Any]") -> "NDArray[Any]":
@@ -114,7 +116,7 @@ def repair(
             checkpoint, structure, choice.entries, change, output, dict.fromkeys(_names(choice.entries), told), talk
         )
         summary = {"summary": True, "repaired": len(rows), "skipped": len(choice.skipped)}
-        emit_changes("repair", seed, structure, choice, rows, summary, FACTS, as_json)
+        emit_changes("repair", seed, structure, choice, rows, summary, FACTS, as_json, output)
 
 
 def _names(entries: "list[Entry]") -> list[str]:

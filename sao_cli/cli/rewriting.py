@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,26 +113,13 @@ def read_or_reason(checkpoint: Checkpoint, entry: Entry, look: Callable[[Any], s
         return str(error).removeprefix(where).lstrip(": ")
 
 
-def require_output(model: str, output: str | None) -> str:
-    """The file to write; refused before any work are none, another suffix, and what is read."""
+def require_output(output: str | None) -> str:
+    """The file to write; refused before any work are none, and another suffix."""
     if output is None:
-        raise click.UsageError("name the file for the changed model: -o OUT.safetensors")
-    if not output.endswith(".safetensors"):
+        raise click.UsageError("name the file for the changed model: -o OUT.safetensors, or -o - for a pipe")
+    if output != "-" and not output.endswith(".safetensors"):
         raise click.UsageError(f"-o {output!r}: a checkpoint is written as safetensors; end the name in .safetensors")
-    if _is_part_of(model, output):
-        raise click.UsageError(f"-o {output!r} is the model or a part of it, which stays as it is; name another file")
     return output
-
-
-def _is_part_of(model: str, output: str) -> bool:
-    """Whether an existing `output` is the model or, where that is a folder or an index, stands beside its shards."""
-    if not os.path.exists(output) or not os.path.exists(model):
-        return False
-    if os.path.samefile(model, output):
-        return True
-    folder = model if os.path.isdir(model) else os.path.dirname(model) or "."
-    several = os.path.isdir(model) or model.endswith(".json")
-    return several and os.path.samefile(folder, os.path.dirname(os.path.realpath(output)) or ".")
 
 
 def write_changed(
@@ -242,11 +228,14 @@ def emit_changes(
     summary: Row,
     facts: Sequence[str],
     as_json: bool | None,
+    output: str,
 ) -> None:
     """The rows of weights that were changed, or asked for and not, in the order of names, and the summary, to stdout.
 
-    A table shows each of `facts` as "before -> after".
+    A table shows each of `facts` as "before -> after". Where `output` is stdout, there is no report.
     """
+    if output == "-":
+        return
     as_table = as_json is False or (as_json is None and sys.stdout.isatty())
     rows = []
     for entry in structure.entries:
@@ -261,15 +250,13 @@ def emit_changes(
 
 
 def _in_table(row: Row, facts: Sequence[str]) -> Row:
-    """A row for people: facts as "before -> after", and no name or reason that could do something to a terminal."""
-    from sao_cli.io.files import shown
-
-    told = {"name": shown(row["name"]), "shape": "x".join(map(str, row["shape"])), "dtype": row["dtype"]}
+    """A row for people: facts as "before -> after"."""
+    told = {"name": row["name"], "shape": "x".join(map(str, row["shape"])), "dtype": row["dtype"]}
     if "before" in row:
         before, after = _with_dead(row["before"]), _with_dead(row["after"])
         told |= {key: f"{_brief(before.get(key))} -> {_brief(after.get(key))}" for key in facts if key in after}
     told |= {key: row[key] for key in ("kept_norm", "change", "stopped") if key in row}
-    return told | ({"reason": shown(row["reason"])} if "reason" in row else {})
+    return told | ({"reason": row["reason"]} if "reason" in row else {})
 
 
 def _with_dead(facts: Row) -> Row:

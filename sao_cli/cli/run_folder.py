@@ -109,16 +109,17 @@ class RunFolder:
         """Say, where the training ends before its time, what is kept and how to go on."""
         from sao_cli.nets.training.loop import DivergedError
 
+        talk.parting = lambda: self._to_go_on(training.settings.total_epochs)
         try:
             yield
         except DivergedError as error:
             kept = f"; epoch {self._kept} is kept in {self._shown(LAST)}" if self._kept >= 0 else ""
             raise DivergedError(f"{error}{kept}") from error
-        except KeyboardInterrupt:
-            if self._kept >= 0:
-                kept = f"epoch {self._kept} of {training.settings.total_epochs} is kept"
-                talk.say(f"{kept}; `sao train --resume -o {self.path}` goes on")
-            raise
+
+    def _to_go_on(self, epochs: int) -> str:
+        if self._kept < 0:
+            return ""
+        return f"epoch {self._kept} of {epochs} is kept; `sao train --resume -o {self.path}` goes on"
 
     def _line(self, row: dict[str, Any], training: "Training") -> bytes:
         head = {"command": "train", "version": __version__, "seed": training.settings.seed}

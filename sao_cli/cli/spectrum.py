@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import (
+    DEFAULT_LAYER,
     METHODS,
     Sizes,
     common_options,
     input_argument,
-    is_described,
+    input_source,
     layer_options,
     options_given,
     plot_option,
-    read_weights_input,
     take_widths,
     value_options,
 )
+from sao_cli.cli.paths import InputFile
 from sao_cli.cli.render import Drawing, Row, emit
 from sao_cli.cli.talk import Talk
 from sao_cli.errors import SaoError
@@ -61,7 +63,7 @@ class Padding(Sizes):
         return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
-@click.command()
+@click.command(cls=SaoCommand)
 @input_argument
 @click.option("--method", multiple=True, metavar="METHOD", help=f"{METHODS}; may be repeated.  [default: sao]")
 @layer_options
@@ -78,9 +80,12 @@ class Padding(Sizes):
 @click.option(
     "--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I) behind h = W x."
 )
-@click.option("--inputs", metavar="FILE.npy", help="Inputs x, one a row, instead; each row is one repeat.")
+@click.option(
+    "--inputs", metavar="FILE.npy", type=InputFile(), help="Inputs x, one a row, instead; each row is one repeat."
+)
 @click.option(
     "--reference",
+    type=InputFile(*LAWS),
     default="dense",
     show_default=True,
     help="What the KS test compares with: dense (Haar orthogonal, times --gain), marchenko-pastur, none, or a FILE of "
@@ -141,7 +146,8 @@ def spectrum(
 
     Example: sao spectrum --method sao --method lmp --sparsity 0.992 --activation all --repeats 20 --plot fig9.pdf
     """
-    from sao_cli.io import read_inputs
+    source = input_source(file, builds=DEFAULT_LAYER)
+    from sao_cli.io import read_inputs, read_weights
     from sao_cli.measure.activations import ACTIVATIONS
     from sao_cli.measure.spectrum import compare_spectra
 
@@ -149,7 +155,7 @@ def spectrum(
         raise SaoError("--picture cdf draws the distance to a reference layer; --reference dense or a FILE gives one")
     comparison = _comparison(options)
     geometry = {name: options.pop(name) for name in GEOMETRY}
-    read = None if is_described(file) else read_weights_input(file, tensor)
+    read = None if source is None else read_weights(source, tensor=tensor)
     matrices = [one for one in read or [] if isinstance(one, Matrix)]
     kernels = [one.as_dtype(options["dtype"]) for one in read or [] if isinstance(one, Kernel)]
     if kernels and matrices:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import folder_options
 from sao_cli.cli.render import emit
 from sao_cli.cli.talk import Talk
@@ -55,7 +56,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     return lambda _ctx, _param, value: parse(value)
 
 
-@click.command()
+@click.command(cls=SaoCommand)
 @click.option(
     "--data",
     default="digits",

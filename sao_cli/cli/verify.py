@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sao_cli.cli.options import common_options, input_argument, plot_option, read_weights_input
+from sao_cli.cli.command import SaoCommand
+from sao_cli.cli.options import common_options, input_argument, plot_option, required_source
 from sao_cli.cli.render import Row, emit
 from sao_cli.cli.talk import Talk
 from sao_cli.mask import Mask
@@ -22,7 +23,7 @@ COLUMNS = ("layer", "m", "n", "d", "components", "lambda_1", "lambda_2", "lambda
 VERDICTS = ("ramanujan", "ramanujan_paper", "holds")
 
 
-@click.command()
+@click.command(cls=SaoCommand)
 @input_argument
 @click.option(
     "--criterion",
@@ -53,7 +54,10 @@ def verify(
 
     Example: sao mask --m 256 --n 256 --d 4 --method ramanujan | sao verify --criterion standard
     """
-    masks = [one.mask for one in read_weights_input(file, tensor)]
+    source = required_source(file)
+    from sao_cli.io import read_masks
+
+    masks = read_masks(source, tensor=tensor)
     spectra = _spectra(masks, seed, talk) if plot is not None else []  # first, since memory may not do for it
     found: list[Expansion] = []
     rows = _rows(masks, criterion, seed, talk, found)

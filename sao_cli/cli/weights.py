@@ -4,14 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.deliver import deliver
 from sao_cli.cli.options import (
+    DEFAULT_LAYER,
     build_weights,
     common_options,
     input_argument,
-    is_described,
+    input_source,
     mask_options,
-    read_input,
     value_options,
 )
 from sao_cli.cli.talk import Talk
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sao_cli.matrix import Matrix
 
 
-@click.command()
+@click.command(cls=SaoCommand)
 @input_argument
 @mask_options
 @click.option(
@@ -67,12 +68,14 @@ def weights(
     Example: sao mask --method ramanujan | sao weights --values isometry | sao spectrum
     """
     made: dict[str, Any] = {"gain": gain, "looks_linear": looks_linear, "dtype": dtype}
-    if is_described(file):
+    source = input_source(file, builds=DEFAULT_LAYER)
+    if source is None:
         found = build_weights(seed, talk, output, values=values, **made, **described)
     else:
+        from sao_cli.io import read_matrices
         from sao_cli.weights.stack import put_values
 
-        masks = [_bare(matrix, layer) for layer, matrix in enumerate(read_input(file, tensor), 1)]
+        masks = [_bare(matrix, layer) for layer, matrix in enumerate(read_matrices(source, tensor=tensor), 1)]
         found = put_values(masks, values=values or "orthogonal", seed=seed, progress=talk, **made)
     _explain(found, talk)
     deliver("weights", found, seed, as_json=as_json, output=output, talk=talk)

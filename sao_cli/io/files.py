@@ -26,8 +26,10 @@ _WAYS_OUT = {
     errno.ENOTDIR: "a part of its path is a file, not a folder; check the name",
     errno.ELOOP: "its symbolic links go round in a circle; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.EBADF: "it is closed; send it to a file, a pipe or /dev/null",
 }
 _DESCRIPTOR = r"/dev/(stdout|stderr)|(?:/dev|/proc/self)/fd/(\d+)"
+_asides: set[str] = set()  # what this process is writing aside
 
 
 @contextmanager
@@ -37,20 +39,24 @@ def atomic_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     It is written aside in the same folder, flushed to the disk and renamed. After any failure, Ctrl-C included, an
     old file at `path` is as it was and nothing is left aside. The new file has the mode (and, where permitted, the
     owner) of the old one, or what open() would give it; a symbolic link keeps pointing at its target, which is
-    replaced. What is no regular file (/dev/null, /dev/stdout, a named pipe) is written straight through.
-    Raises FileError where the folder is missing, the file can't be written or the disk is full; BrokenPipeError
-    passes, so that the reader of a pipe may stop early.
+    replaced. What is no regular file (/dev/null, /dev/stdout, a named pipe) is written straight through; "-" is
+    standard output. Raises FileError where the folder is missing, the file can't be written or the disk is full;
+    BrokenPipeError passes, so that the reader of a pipe may stop early.
 
     >>> with atomic_output("mask.bin") as file:
     ...     size = file.write(b"content")
     """
+    if path == "-":
+        with standard_output() as file:
+            yield file
+        return
     name = shown(path)
     if "\0" in os.fsdecode(path):
         raise FileError(f"can't write {name}: a path holds no null character")
     with naming_output(name):
         target = os.path.realpath(path)
         old = _status(target)
-        if (number := _descriptor(path)) is not None:
+        if (number := descriptor(path)) is not None:
             opened = _straight(os.dup(number))
         elif old is not None and not stat.S_ISREG(old.st_mode):
             opened = _straight(target)
@@ -71,6 +77,12 @@ def standard_output() -> Iterator[IO[bytes]]:
         else:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
+
+
+def refuse_terminal(what: str) -> None:
+    """Raise FileError where standard output is a terminal, which is no place for bytes that are no text."""
+    if sys.stdout.isatty():
+        raise FileError(f"{what} is no text for a terminal; name a file, or pipe it on")
 
 
 @contextmanager
@@ -105,6 +117,26 @@ def brief(text: object, length: int = 160) -> str:
     return shown(" ".join(str(text).split())[:length])
 
 
+def visible(text: str) -> str:
+    """`text` as it may reach a terminal, a log or a picture: what can't be printed is escaped, line ends too.
+
+    Control characters of both sets (ESC, CSI), marks that turn the direction of writing, and halves of pairs.
+
+    >>> visible("plain, α"), visible("\\x1b[31mred\\n")
+    ('plain, α', '\\\\x1b[31mred\\\\n')
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def discard_asides() -> None:
+    """Remove what is being written aside, by a process that ends at once and runs no `finally` any more."""
+    for aside in list(_asides):
+        with suppress(OSError):
+            os.unlink(aside)
+
+
 def _status(target: str) -> os.stat_result | None:
     try:
         return os.stat(target)
@@ -112,8 +144,11 @@ def _status(target: str) -> os.stat_result | None:
         return None
 
 
-def _descriptor(path: str | os.PathLike[str]) -> int | None:
-    # Opening /dev/stdout anew would cut off what a redirected file already holds; the descriptor itself appends.
+def descriptor(path: str | os.PathLike[str]) -> int | None:
+    """The number of the open file that `path` stands for, as /dev/stdout and /dev/fd/3 do.
+
+    Opening /dev/stdout anew would cut off what a redirected file already holds; the descriptor itself appends.
+    """
     found = re.fullmatch(_DESCRIPTOR, os.fsdecode(path))
     if found is None:
         return None
@@ -138,9 +173,9 @@ def _aside(target: str, old: os.stat_result | None, name: str) -> Iterator[IO[by
     if old is not None and not os.access(target, os.W_OK):  # rename would replace it all the same; open() would not
         raise PermissionError(errno.EACCES, "read-only file")
     aside = os.path.join(folder, f".sao-{os.urandom(6).hex()}.part")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    _asides.add(aside)  # before it is there, and until it is gone, since a signal may come between any two steps
     try:
-        file = os.fdopen(descriptor, "wb")
+        file = os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb")
         try:
             yield file
             file.flush()
@@ -153,6 +188,8 @@ def _aside(target: str, old: os.stat_result | None, name: str) -> Iterator[IO[by
         with suppress(OSError):
             os.unlink(aside)
         raise
+    finally:
+        _asides.discard(aside)
 
 
 def _keep_identity(descriptor: int, old: os.stat_result | None) -> None:

@@ -19,13 +19,13 @@ _ZERO_KERNELS = "zero_kernels"
 
 
 def provenance_json(provenance: Mapping[str, Any]) -> str:
-    """`provenance` as strict JSON in one line of ASCII, keys in their order; NaN and infinities become null."""
+    """`provenance` as strict JSON in a line of printable ASCII, keys in their order; NaN and infinities become null."""
     try:
-        return json.dumps(dict(provenance), allow_nan=False)
+        return json.dumps(dict(provenance), allow_nan=False).replace("\x7f", "\\u007f")
     except (TypeError, ValueError):  # numpy's numbers, NaN; imported only now, since the reports' classes take 3 ms
         from sao_cli.results import plain
 
-        return json.dumps(plain(dict(provenance)), allow_nan=False)
+        return json.dumps(plain(dict(provenance)), allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def parsed_provenance(text: str | bytes) -> dict[str, Any] | None:

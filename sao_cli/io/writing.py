@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, cast
 import numpy as np
 
 from sao_cli.errors import FileError, FormatError
-from sao_cli.io.files import atomic_output, naming_output, shown, standard_output
+from sao_cli.io.files import atomic_output, naming_output, refuse_terminal, shown, standard_output
 from sao_cli.io.write_matrix_market import write_matrix_market
 from sao_cli.mask import Mask
 from sao_cli.matrix import FINITE, Matrix
@@ -74,6 +74,8 @@ def write_weights(weights: Weight | Sequence[Weight], destination: PathOrFile) -
     _require_writable(stack)
     kernels = not all(isinstance(weight, Matrix) for weight in stack)
     if destination == "-":
+        if kernels:
+            refuse_terminal("a kernel")
         with standard_output() as file:
             _write(stack, _streamed(kernels), file)
     elif isinstance(destination, str | os.PathLike):
@@ -115,7 +117,7 @@ def suffix_for(path: str | os.PathLike[str], count: int, *, kernels: bool = Fals
     """
     name = os.path.basename(os.fsdecode(path)).lower()
     known = [suffix for suffix in SUFFIXES if name.endswith(suffix) and name != suffix]
-    if not known and not _is_stream(path):
+    if not known and path != "-" and not _is_stream(path):
         possible = ", ".join(suffix for suffix in SUFFIXES if not (kernels and suffix in _TEXT))
         raise FileError(f"can't tell a format from the name {shown(path)}; end it in one of {possible}")
     suffix = known[0] if known else _streamed(kernels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from sao_cli.io.files import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,13 +40,26 @@ Style = dict[str, Any]
 
 
 def save_figure(figure: Figure, path: str) -> None:
-    """Write the figure to `path` in the format of its suffix, aside and then renamed; 300 dots an inch in PNG."""
+    """Write the figure to `path` in the format of its suffix, aside and then renamed; 300 dots an inch in PNG.
+
+    Here is the gate for texts of files, such as a method's name: what can't be printed is escaped, and a dollar begins
+    no formula, but for powers of 10 as of ticks.
+    """
     from sao_cli.io import atomic_output
 
+    for text in figure.findobj(Text):
+        if (told := _harmless(text.get_text())) != text.get_text():
+            text.set_text(told)
     kind = Path(path).suffix.lower().lstrip(".")
     dateless: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
     with mpl.rc_context(STYLE), atomic_output(path) as file:
         figure.savefig(file, format=kind, dpi=300, metadata=dateless)
+
+
+def _harmless(text: str) -> str:
+    if re.fullmatch(r"\$10\^\{-?\d+\}\$", text):
+        return text
+    return "\n".join(map(visible, text.split("\n"))).replace("$", r"\$")
 
 
 def grid(count: int, per_row: int, size: tuple[float, float], single: tuple[float, float]) -> tuple[Figure, list[Axes]]:

@@ -34,7 +34,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(pipe, tmp_path):
 
 
 def test_a_full_device_on_stdout_is_one_line(pipe):
-    for command in ("sao mask", "sao plan"):
+    for command in ("sao mask --d 4", "sao plan"):
         done = pipe(f"{command} > /dev/full")
         assert done.code == 2
         assert done.err.count("\n") == 1

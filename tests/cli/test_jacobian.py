@@ -70,7 +70,7 @@ def test_a_stack_is_read(pipe, run):
     assert done.code == 0, done.err
     assert (done.rows[0]["depth"], done.rows[0]["inputs"]) == (20, 3)
     stack = text(weight_stack([32] * 21))
-    chosen = run("--depth", 4, "--depth", 9, "--activation", "linear", stdin=stack)
+    chosen = run("-", "--depth", 4, "--depth", 9, "--activation", "linear", stdin=stack)
     assert [row["depth"] for row in chosen.rows] == [4, 9]
     assert chosen.rows[1]["mean"] == pytest.approx(1)
 
@@ -110,7 +110,8 @@ def test_tables_draw_the_logarithms(run):
         (["--width", 16, "--gain", -1], "gain -1.0"),
         (["--width", 16, "--plot", "a.gif"], ".png, .svg, .pdf"),
         (["missing.npy", "--width", 16], "both describe the layers"),
-        (["--depth", "5"], "it is empty"),
+        ([], "it is empty"),
+        (["-", "--gain", 2], "both describe the layers"),
     ],
 )
 def test_bad_input_is_one_line(expect_line, arguments, said):
@@ -120,5 +121,5 @@ def test_bad_input_is_one_line(expect_line, arguments, said):
 def test_bad_stacks_are_one_line(expect_line):
     weights = text(weight_stack([8, 16]))
     expect_line(stdin=weights + weights, said="layer 2 reads 8 numbers, and layer 1 gives 16")
-    expect_line("--depth", 2, stdin=weights, said="depth 2: the network has 1 layers")
+    expect_line("-", "--depth", 2, stdin=weights, said="depth 2: the network has 1 layers")
     expect_line(stdin=text([Matrix(sao_mask(8, 8, 2))]), said="layer 1 is a mask")

@@ -202,8 +202,8 @@ def test_bad_requests_are_one_line_and_write_nothing(run, tmp_path, arguments, s
     ("model", "output", "said"),
     [
         ("model.safetensors", "out.pt", "end the name in .safetensors"),
-        ("model.safetensors", "./model.safetensors", "is the model or a part of it"),
-        (".", "model.safetensors", "is the model or a part of it"),
+        ("model.safetensors", "./model.safetensors", "which MODEL reads"),
+        (".", "model.safetensors", "which MODEL reads"),
         ("model.safetensors", None, "-o OUT.safetensors"),
         ("missing.safetensors", "out.safetensors", "missing.safetensors"),
     ],

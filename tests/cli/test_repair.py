@@ -125,4 +125,4 @@ def test_bad_requests_are_one_line_and_write_nothing(run, tmp_path, arguments, s
 def test_the_model_itself_is_not_overwritten(run):
     done = run("model.safetensors", "-o", "model.safetensors")
     assert done.exit_code == 2
-    assert "is the model or a part of it" in done.stderr
+    assert "which MODEL reads" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FileError, FormatError
+from sao_cli.errors import FileError, FormatError, SaoError
 from sao_cli.io.checkpoints.entries import Entry, entries_of
 from sao_cli.io.checkpoints.files import Path, Snapshot, TensorFile
 from sao_cli.io.checkpoints.layers import assembled
@@ -53,6 +54,25 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if path == "-":
         raise FileError("a checkpoint is read in parts, not from a pipe; save it, and name the file")
     return Checkpoint(_opened(_in_folder(path) if os.path.isdir(path) else path))
+
+
+def checkpoint_files(path: Path) -> list[str]:
+    """The files that open_checkpoint(path) reads: the one that is named or in a folder, and the shards of an index.
+
+    Of what can't be read, those that can be told.
+    """
+    found: list[str] = []
+    with suppress(SaoError, OSError, ValueError):
+        found.append(_in_folder(path) if os.path.isdir(path) else os.fsdecode(path))
+        start = b""
+        if os.path.isfile(found[0]):  # and no pipe, which has what it has once
+            with open(found[0], "rb") as raw:
+                start = raw.read(16)
+        if start.lstrip().startswith(b"{"):
+            from sao_cli.io.checkpoints.shards import shard_paths
+
+            found += shard_paths(found[0])
+    return found
 
 
 class Checkpoint:

@@ -78,6 +78,12 @@ class ShardedFiles(TensorFile):
         return opener(path)
 
 
+def shard_paths(path: Path) -> list[str]:
+    """The files that an index names, in its own folder. Raises FormatError for an index that can't be read."""
+    folder = os.path.dirname(os.fsdecode(path))
+    return [os.path.join(folder, shard) for shard in dict.fromkeys(_weight_map(path, shown(path)).values())]
+
+
 def _weight_map(path: Path, name: str) -> dict[str, str]:
     size = Snapshot(path).size
     if size > MAX_INDEX:

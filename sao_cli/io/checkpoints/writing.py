@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sao_cli.errors import FileError, FormatError, SaoError, unknown_name
 from sao_cli.io.checkpoints.files import Path
 from sao_cli.io.checkpoints.safetensors_file import DTYPES
-from sao_cli.io.files import atomic_output, shown
+from sao_cli.io.files import atomic_output, refuse_terminal, shown
 
 WRITTEN = {name: (code, width) for code, (name, width) in DTYPES.items() if not name.startswith("float8")}
 _PIECE = 1 << 20  # numbers converted at once
@@ -43,14 +43,17 @@ def write_checkpoint(tensors: Mapping[str, Any], path: Path, metadata: Mapping[s
     them in the order given; the bytes come by width, widest first, so that every tensor is aligned. Equal tensors and
     metadata give equal bytes. `metadata` is text by text.
 
-    Raises FileError for a name that does not end in .safetensors and for what can't be written, and FormatError for a
-    dtype that the format lacks, for a Lazy that makes another shape than it told, and for values that overflow.
+    `path` "-" is standard output. Raises FileError for a name that does not end in .safetensors and for what can't be
+    written, and FormatError for a dtype that the format lacks, for a Lazy that makes another shape than it told, and
+    for values that overflow.
     Memory: one tensor.
 
     >>> write_checkpoint({"a": np.eye(2), "b": Lazy((3,), "float16", lambda: np.ones(3))}, "two.safetensors")
     """
     name = shown(path)
-    if os.path.splitext(os.fsdecode(path))[1] != ".safetensors" and not os.fsdecode(path).startswith("/dev/"):
+    if path == "-":
+        refuse_terminal("a checkpoint")
+    elif os.path.splitext(os.fsdecode(path))[1] != ".safetensors" and not os.fsdecode(path).startswith("/dev/"):
         raise FileError(f"can't write a checkpoint to {name}; end its name in .safetensors")
     lazy = {key: _lazy(key, tensor) for key, tensor in tensors.items()}
     order = sorted(lazy, key=lambda key: -WRITTEN[lazy[key].dtype][1])
