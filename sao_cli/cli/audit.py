@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections import Counter
@@ -190,7 +191,7 @@ def _write_page(path: str, found: Audit, changes: list[AuditComparison], compare
             made=_made(),
         )
     )
-    with atomic_output(path) as file:
+    with contextlib.suppress(BrokenPipeError), atomic_output(path) as file:  # a pipe's reader may stop early
         file.write(page.encode())
 
 

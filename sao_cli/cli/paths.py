@@ -103,9 +103,8 @@ def refuse_overwriting(ctx: click.Context) -> None:
     for reader, kind, path in _named(ctx, InputFile):
         for part in kind.files(path):
             if (writer := written.get(_identity(part) or (0, 0, ""))) is not None:
-                raise click.UsageError(
-                    f"{writer} would write over {shown(part)}, which {reader} reads; name another file", ctx
-                )
+                what = "the file on standard input" if part == "-" else shown(part)
+                raise click.UsageError(f"{writer} would write over {what}, which {reader} reads; name another", ctx)
 
 
 def _named(ctx: click.Context, kind: type[Any]) -> Iterator[tuple[str, Any, str]]:
@@ -113,7 +112,7 @@ def _named(ctx: click.Context, kind: type[Any]) -> Iterator[tuple[str, Any, str]
     for param in ctx.command.params:
         if not isinstance(param.type, kind):
             continue
-        name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.upper()
+        name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name.strip("[]")
         given = ctx.params.get(param.name or "")
         for path in given if isinstance(given, tuple) else (given,):
             if path is not None or isinstance(param, click.Argument):

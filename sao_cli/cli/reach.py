@@ -82,12 +82,12 @@ def reach(
     keep = "all" if plot is not None else "last" if output is not None else None
     found = reachability(masks, rank=rank, keep=keep, progress=talk)
     rows: list[Row] = [*(depth.to_dict() for depth in found.depths), found.summary.to_dict()]
-    if output != "-":
-        emit("reach", seed, rows, as_json=as_json, output=None, columns=COLUMNS)
     matrices = found.boolean if over == "boolean" else found.odd
-    if output is not None:
-        write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)
     if plot is not None:
         from sao_cli.plots import reachability_figure, save_figure
 
         save_figure(reachability_figure(matrices, found.depths, over), plot)
+    if output is not None:
+        write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)
+    if output != "-":
+        emit("reach", seed, rows, as_json=as_json, output=None, columns=COLUMNS)

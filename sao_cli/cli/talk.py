@@ -20,8 +20,8 @@ class Talk:
     """One command's voice on stderr; itself a Progress, which shows on a terminal after a second of work.
 
     All text goes through one gate: what could do something to a terminal is escaped, and a message is one line.
-    `parting` gives what to say where the work is ended before its time. `unheard`: something could not be written, since
-    stderr is full or closed; that its reader has gone is no failure.
+    `parting` gives what to say where the work is ended before its time. `unheard`: something could not be written,
+    since stderr is full or closed; that its reader has gone is no failure.
     """
 
     def __init__(self) -> None:
