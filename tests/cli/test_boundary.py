@@ -85,7 +85,7 @@ def test_module_and_console_script_are_the_same():
 
 
 def test_a_bug_is_seventy_with_a_traceback(monkeypatch):
-    monkeypatch.setattr("sao_cli.masks.degrees.plan", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("sao_cli.weights.plan.plan", lambda *_, **__: 1 / 0)
     done = CliRunner().invoke(main, ["plan"])
     assert done.exit_code == 70
     assert "ZeroDivisionError" in done.stderr
@@ -123,7 +123,7 @@ def test_memory_that_runs_out_is_one_line(monkeypatch, error, said):
     def exhaust(*_, **__):
         raise error
 
-    monkeypatch.setattr("sao_cli.masks.degrees.plan", exhaust)
+    monkeypatch.setattr("sao_cli.weights.plan.plan", exhaust)
     done = CliRunner().invoke(main, ["plan"])
     assert (done.exit_code, done.stderr) == (2, f"sao plan: memory ran out{said}; choose a smaller size\n")
 

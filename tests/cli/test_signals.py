@@ -29,8 +29,8 @@ def work(*_, **__):
         while True:
             time.sleep(60)
 
-import sao_cli.masks.degrees
-sao_cli.masks.degrees.plan = work
+import sao_cli.weights.plan
+sao_cli.weights.plan.plan = work
 main(["plan"], prog_name="sao")
 """
 
@@ -60,7 +60,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     assert "True <function" in done.stdout
 
 
-@pytest.mark.parametrize("module", ["click", "sao_cli.cli.talk", "numpy", "sao_cli.masks.degrees"])
+@pytest.mark.parametrize("module", ["click", "sao_cli.cli.talk", "numpy", "sao_cli.weights.plan"])
 def test_ctrl_c_while_something_is_imported(tmp_path, module):
     """It was a traceback, or exit code 1, which is a verdict: click's own word for Ctrl-C."""
     early = (
@@ -81,7 +81,7 @@ def test_an_interrupt_from_within_is_one_too(monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sao_cli.masks.degrees.plan", interrupt)
+    monkeypatch.setattr("sao_cli.weights.plan.plan", interrupt)
     done = CliRunner().invoke(main, ["plan"], prog_name="sao")
     assert (done.exit_code, done.stderr) == (130, "sao plan: interrupted\n")
 
