@@ -232,7 +232,7 @@ def test_a_narrow_terminal_loses_columns_and_no_digits(columns):
         "--activation",
         "relu",
     ]
-    _, shown = in_a_terminal("spectrum", *methods, COLUMNS=str(columns), NO_COLOR="1")
+    _, shown = in_a_terminal("spectrum", "-q", *methods, COLUMNS=str(columns), NO_COLOR="1")
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
     assert max(map(len, lines)) <= columns
     assert ("sparsity" in "".join(lines)) is (columns == 140)
