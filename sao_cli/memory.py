@@ -16,6 +16,15 @@ _REFUSED = re.compile(
 _AMOUNT = re.compile(r"tried to allocate (\d+) bytes|tried to allocate ([\d.]+ [KMGT]i?B)", re.IGNORECASE)
 
 
+LAYER_BYTES = 4000  # of a stack: a layer's mask, values and provenance, and the copies on the way out; measured 2 kB
+MODULE_BYTES = 20_000  # of a network: a layer's modules, parameters and hooks; measured 8 to 19 kB
+
+
+def require_layers(layers: int, what: str, each: int = LAYER_BYTES) -> None:
+    """Raise MemoryLimitError where so many layers, however small, are more than fits."""
+    require_memory(float(each) * layers, f"{what} of {layers} layers", "choose fewer layers")
+
+
 def require_memory(needed: float, what: str, way_out: str = "choose a smaller size") -> None:
     """Raise MemoryLimitError where `needed` bytes for `what` are more than is free now."""
     free = available_memory()

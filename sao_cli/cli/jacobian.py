@@ -186,6 +186,7 @@ def _stacks(
 
         yield read_matrices(source, tensor=tensor)
         return
+    from sao_cli.memory import require_layers
     from sao_cli.weights.stack import check_method, weight_stack
 
     if min(depths, default=1) < 1:
@@ -193,6 +194,7 @@ def _stacks(
     width, methods = described.pop("width"), described.pop("method") or ("sao",)
     for method in methods:
         check_method(method)
+    require_layers(max(depths, default=DEFAULT_DEPTH), "a stack")
     widths = [DEFAULT_WIDTH if width is None else width] * (max(depths, default=DEFAULT_DEPTH) + 1)
     for method in methods:
         yield weight_stack(widths, method=method, seed=seed, progress=talk, **described)

@@ -284,9 +284,9 @@ def _parse_widths(text: str) -> list[int]:
 
 
 def _require_layers_memory(layers: int) -> None:
-    from sao_cli.memory import require_memory
+    from sao_cli.memory import require_layers
 
-    require_memory(2000 * layers, f"a stack of {layers} layers", "choose fewer layers")
+    require_layers(layers, "a stack")
 
 
 def _pattern(mask: Mask) -> Mask:

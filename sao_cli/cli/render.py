@@ -30,6 +30,8 @@ class Drawing(NamedTuple):
 
 
 PAGE = 200  # characters of a table that no terminal bounds
+FEW = 4096  # rows of a table that are not looked at
+ROW_BYTES = 7000  # that a row of a table takes while it is laid out: measured
 
 
 def emit(
@@ -56,7 +58,7 @@ def emit(
     if as_json or (as_json is None and not on_terminal):
         lines = (_json_line(head | row) for row in rows)
     else:
-        lines = [_table(list(rows), columns, spare, None if on_terminal else PAGE)]
+        lines = [_table(_held(rows), columns, spare, None if on_terminal else PAGE)]
     with atomic_output("-" if output is None else output) as file:
         for line in lines:
             talk.erase()
@@ -72,6 +74,18 @@ def _until_closed(file: IO[bytes]) -> Iterator[None]:
         yield
     except BrokenPipeError:
         silence(file)
+
+
+def _held(rows: Iterable[Row]) -> list[Row]:
+    """All rows, as a table needs them, each time they have doubled asked whether the table would fit."""
+    from sao_cli.memory import require_memory
+
+    held: list[Row] = []
+    for row in rows:
+        held.append(row)
+        if len(held) >= FEW and not len(held) & (len(held) - 1):
+            require_memory(2 * ROW_BYTES * len(held), f"a table of over {len(held)} rows", "--json has them one by one")
+    return held
 
 
 def _json_line(row: Row) -> str:

@@ -15,7 +15,7 @@ from sao_cli.masks.degrees import (
     layer_counts,
     resolve_degree,
 )
-from sao_cli.memory import require_memory
+from sao_cli.memory import require_layers, require_memory
 from sao_cli.results import Plan
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ def cnn_shapes(depth: int, width: int, *, form: str = "cifar10", image: int = 32
         raise InfeasibleError(f"depth {depth}: a CNN has at least one convolution")
     _check_positive(width=width, image=image, channels=channels)
     check_sizes(width, max(width, channels))
-    _require_layers(depth)
+    require_layers(depth, "a network")
     strides = [2 if layer in (2, 3) else 1 for layer in range(1, depth + 1)]
     strides += [] if form == "cifar10" else [2, 2]
     sides = itertools.accumulate(strides, lambda side, stride: -(-side // stride), initial=image)
@@ -132,7 +132,7 @@ def lipconvnet_shapes(depth: int, *, image: int = LIP_IMAGE, channels: int = 3, 
             f"{3 * LIP_IMAGE}"
         )
     check_sizes(32 * base, 9 * max(32 * base, channels))
-    _require_layers(depth)
+    require_layers(depth, "a network")
     return _chained(_lip_layers(depth // BLOCKS - 1, base), image, channels)
 
 
@@ -289,7 +289,3 @@ def _check_positive(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise InfeasibleError(f"{name} {size}: sizes of a network are at least 1")
-
-
-def _require_layers(depth: int) -> None:
-    require_memory(2000 * depth, f"a network of {depth} layers", "choose fewer layers")

@@ -17,6 +17,7 @@ from sao_cli.measure.facts import Measured, Reference, mean_degree
 from sao_cli.measure.jacobian import check_input, dense_jacobian_values, gaussian_input, layer_jacobian
 from sao_cli.measure.ks import holm
 from sao_cli.measure.singular_values import SingularValues, measured_singular_values
+from sao_cli.memory import require_memory
 from sao_cli.progress import Progress, silent
 from sao_cli.results import LayerSpectrum, Repeats
 from sao_cli.rng import INPUTS, REFERENCE, generator
@@ -24,6 +25,8 @@ from sao_cli.threads import one_thread
 
 Values = NDArray[np.float64]
 Draw = Callable[[int], Sequence[Matrix]]  # seed -> the layers of a stack
+
+REPEAT_BYTES = 2000.0  # what is kept of each repeat: the facts of its test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,7 @@ def compare_spectra(
     input; a row tells the facts of repeat 0, and with several repeats the spread of the p-values. With several rows
     every p-value is also given with Holm's correction (Holm 1979) over all rows.
 
-    Raises as `spectrum` does, and SaoError for no repeats or no methods.
+    Raises as `spectrum` does, SaoError for no repeats or no methods, MemoryLimitError for more than can be kept.
     """
     if repeats < 1 or not draws:
         raise SaoError(f"{len(draws)} methods and {repeats} repeats: a comparison needs one of each at least")
@@ -106,13 +109,16 @@ def compare_spectra(
     for repeat in range(repeats):
         for method, draw in draws.items():
             stack = draw(seed + repeat)
+            if not repeat:
+                kept = REPEAT_BYTES * repeats * len(draws) * len(stack) * len(activations)
+                require_memory(kept, f"the tests of {repeats} repeats", "choose fewer repeats")
             for layer, weight in enumerate(stack, 1):
                 x = None if inputs is None else inputs[repeat % len(inputs)]
                 for activation in activations:
                     setting = _Setting(activation=activation, input_std=input_std, x=x, seed=seed + repeat, layer=layer)
                     found = _measure(weight, setting, _for_layer(comparison, layer, len(stack)), progress)
                     if repeat:  # the test is all that is asked of repeats, and the values would fill the memory
-                        found = replace(found, singular_values=found.singular_values[:0], reference_values=None)
+                        found = replace(found, singular_values=np.empty(0), reference_values=None)
                     found = replace(found, method=method or found.method)
                     rows.setdefault((method, layer, activation), []).append(found)
         progress("repeats", repeat + 1, repeats)

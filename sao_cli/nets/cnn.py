@@ -16,7 +16,7 @@ from sao_cli.masks.architectures import ConvShape, cnn_shapes
 from sao_cli.masks.degrees import DEFAULT_DEGREE, check_sizes, density_of, resolve_degree
 from sao_cli.matrix import Matrix
 from sao_cli.measure.activations import check_activation
-from sao_cli.memory import require_memory
+from sao_cli.memory import MODULE_BYTES, require_layers, require_memory
 from sao_cli.nets.activations import activation_module
 from sao_cli.nets.init import check_gain, whole_degree
 from sao_cli.nets.network import LAYERS
@@ -210,6 +210,7 @@ def _kernel(layer: nn.Module) -> Kernel:
 
 
 def _require_network_memory(shapes: Sequence[ConvShape], layers: str, place: dict[str, Any]) -> None:
+    require_layers(len(shapes), "a network", MODULE_BYTES)
     if torch.device(place["device"]).type == "cpu" and layers == "masked":
         needed = 3 * sum(shape.weights for shape in shapes) * place["dtype"].itemsize  # weight, mask, their product
         require_memory(needed, f"{len(shapes)} masked layers", 'choose layers="blocks", or smaller sizes')

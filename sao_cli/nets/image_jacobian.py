@@ -64,6 +64,7 @@ def architecture_jacobian(
     channels = int(options.get("width" if architecture == "cnn" else "base", 32))
     what = f"features of {channels} channels on images of {side} x {side}"
     require_memory(4 * 8 * channels * side**2, what, "choose fewer channels or smaller images")
+    require_memory(2 * 8 * inputs * 3 * side**2, f"{inputs} images of {side} x {side}", "choose fewer inputs")
     for number, depth in enumerate(depths, 1):
         network = build(depth, image=side, seed=seed, device=where, dtype=DTYPES[dtype], **options)
         x = input_std * generator(seed, 0, INPUTS, 0).standard_normal((inputs, 3, side, side))

@@ -17,7 +17,7 @@ from sao_cli.errors import FormatError, SaoError, SaoWarning
 from sao_cli.matrix import FINITE, Matrix
 from sao_cli.measure.activations import activation_derivative, activation_value, check_activation
 from sao_cli.measure.mean_field import LayerMoments, jacobian_moments
-from sao_cli.memory import format_bytes, telling_memory
+from sao_cli.memory import format_bytes, require_memory, telling_memory
 from sao_cli.nets.activations import activation_module
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.long_products.graded import GradedProduct, LogSingularValues
@@ -73,6 +73,10 @@ def network_jacobian(
     if dtype not in DTYPES:
         raise SaoError(f"dtype {dtype!r} can't resolve a deep Jacobian; choose one of {', '.join(DTYPES)}")
     where = find_device(device, dtype)
+    if x is None and where.type == "cpu":  # asked before they are drawn; the product itself asks layer by layer
+        n = layers[0].mask.n
+        what = f"{inputs} Jacobians of {n} columns"
+        require_memory(3.0 * inputs * n * n * DTYPES[dtype].itemsize, what, "choose fewer inputs or a smaller width")
     start = _inputs(layers[0].mask.n, inputs, input_std, x, seed)
     parts = [_Layer(layer, layer_blocks(layer)) for layer in layers]
     predicted = _predictions(parts, activation, start)
@@ -298,5 +302,6 @@ def _inputs(n: int, inputs: int, input_std: float, x: NDArray[np.float64] | None
         raise SaoError(f"{inputs} inputs: a Jacobian is taken at one at least")
     if not (math.isfinite(input_std) and input_std >= 0):
         raise SaoError(f"input_std {input_std}: a standard deviation is a finite number from 0; the default is 1")
+    require_memory(16.0 * inputs * n, f"{inputs} inputs of {n} numbers", "choose fewer inputs")
     # no layer is number 0, and Lanczos starts, which are, name one number alone
     return input_std * generator(seed, 0, INPUTS, 0).standard_normal((inputs, n))

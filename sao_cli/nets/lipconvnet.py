@@ -9,6 +9,7 @@ from torch import nn
 
 from sao_cli.masks.architectures import BLOCKS, LIP_IMAGE, ConvShape, conv_degrees, lipconvnet_shapes
 from sao_cli.masks.degrees import check_sizes
+from sao_cli.memory import MODULE_BYTES, require_layers
 from sao_cli.nets.convolution.eco import ECOConv2d
 from sao_cli.nets.convolution.max_min import MaxMin
 from sao_cli.nets.convolution.soc import SOCConv2d
@@ -59,6 +60,7 @@ class LipConvNet(nn.Module):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         shapes = lipconvnet_shapes(depth, image=image, channels=channels, base=base)
+        require_layers(len(shapes), "a network", MODULE_BYTES)
         degrees = conv_degrees(shapes, d=whole_degree(degree), sparsity=sparsity)
         read = shapes[-1].c_out * shapes[-1].out_side ** 2
         check_sizes(classes, read)

@@ -13,7 +13,7 @@ from sao_cli.errors import FormatError, InfeasibleError, SaoError, unknown_name
 from sao_cli.masks.degrees import check_widths, resolve_degree
 from sao_cli.matrix import PRECISIONS, Matrix
 from sao_cli.measure.activations import check_activation
-from sao_cli.memory import require_memory
+from sao_cli.memory import MODULE_BYTES, require_layers, require_memory
 from sao_cli.nets.activations import activation_module
 from sao_cli.nets.init import check_gain, whole_degree
 from sao_cli.nets.sparse_model import effective_weight, put_weight_
@@ -117,7 +117,7 @@ class FNN(nn.Module):  # type: ignore[misc]
 def fnn_widths(depth: int, widths: Sequence[int] = PAPER_WIDTHS) -> list[int]:
     """All layer widths of FNN(depth, widths), inputs first: `widths`, the next to last of them `depth` times.
 
-    Raises InfeasibleError for a depth below 1, and for widths that describe no layer.
+    Raises InfeasibleError for a depth below 1, and for widths that describe no layer, MemoryLimitError for too many.
 
     >>> fnn_widths(3)
     [1024, 512, 256, 256, 256, 10]
@@ -125,6 +125,7 @@ def fnn_widths(depth: int, widths: Sequence[int] = PAPER_WIDTHS) -> list[int]:
     check_widths(widths)
     if depth < 1:
         raise InfeasibleError(f"depth {depth}: the network has at least the layers between its widths, at depth 1")
+    require_layers(depth, "a network", MODULE_BYTES)
     return [*widths[:-1], *[widths[-2]] * (depth - 1), widths[-1]]
 
 
