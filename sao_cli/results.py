@@ -88,6 +88,7 @@ class Expansion(Report):
     criterion: str
     holds: bool | None
     error: float
+    error_kind: str
     certificate: str
     failure_probability: float
     reason: str | None = None

@@ -51,6 +51,7 @@ def verify(
     The standard condition: the graph is connected and lambda_2, counted with multiplicity, is at most
     sqrt(c-1) + sqrt(d-1). The paper's looks at distinct eigenvalues only, which every SAO mask satisfies. Both are
     reported; --criterion decides the exit code: 0 it holds for every layer, 1 it fails for one, 2 it can't be told.
+    `error` is that of lambda_2, a bound or an estimate as `error_kind` says; equality with the bound holds.
 
     Example: sao mask --m 256 --n 256 --d 4 --method ramanujan | sao verify --criterion standard
     """

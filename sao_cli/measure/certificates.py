@@ -104,7 +104,7 @@ def gram_matrix(gram: Gram) -> NDArray[np.float64]:
     """A (size, size), exactly: its entries are counts. By a sparse product where that is less work."""
     degrees = np.diff(gram.transposed.indptr).astype(np.float64)
     if degrees @ degrees < gram.size**2 / 2:
-        sparse: NDArray[np.float64] = (gram.matrix @ gram.transposed).toarray()
+        sparse: NDArray[np.float64] = (gram.matrix @ gram.transposed).toarray().astype(np.float64, copy=False)
         return sparse
     product = np.zeros((gram.size, gram.size))
     for start in range(0, gram.transposed.shape[0], _CHUNK_ROWS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,7 @@ from sao_cli.mask import Groups, Indices, Mask
 from sao_cli.measure.components import Components, find_components
 from sao_cli.measure.large_component import FAILS, UNDECIDED, Question
 from sao_cli.measure.spectra import Edge, edge_of_components, edge_of_groups, group_sizes, singular_values_of_components
+from sao_cli.measure.ties import TIE_SIDE, Bound
 from sao_cli.progress import Progress, silent
 from sao_cli.results import Expansion
 
@@ -42,13 +44,14 @@ def expansion(
     - `spectral_gap` = lambda_1 - lambda_2, `delta_s` = bound - lambda_2 (after Hoang et al. 2023), and
       `regularity_gap` = lambda_1 - sqrt(c d), 0 exactly when the mask is biregular (Collatz and Sinogowitz 1957).
 
-    A verdict is None, and `reason` says why, where lambda_2 is nearer to the bound than can be told.
-    `error` bounds the error of lambda_2 and lambda_2_distinct. `certificate` names the routes taken: "closed form"
-    (complete bipartite components, cycles, paths) and "dense svd" (up to 512 x 512) bound it for certain, and so
-    does "cholesky" (up to 4096 on the shorter side) where the margin to the bound allows; after "lanczos, upper
-    bound fails with probability ..." and "ritz value above the bound" it is residual^2/gap plus rounding, an
-    estimate. `failure_probability` is the chance, over the random start that `seed` makes, that a certificate is
-    wrong: 0 for the deterministic routes.
+    A verdict is None, and `reason` says why, where lambda_2 is nearer to the bound than can be told; up to 512 on a
+    component's shorter side, whether they are equal is decided in whole numbers, and that holds ("exact tie").
+    `error` is that of lambda_2 and lambda_2_distinct, and `error_kind` says what it is: a "bound" where they come from
+    a "closed form" (complete bipartite components, cycles, paths), a "dense svd" (up to 512 x 512), a "gram matrix" (up
+    to 512 on the shorter side) or "cholesky" (up to 4096 on the shorter side) where the margin to the bound allows;
+    after "lanczos, upper bound fails with probability ..." and "ritz value above the bound" it is residual^2/gap plus
+    rounding, an "estimate". `failure_probability` is the chance, over the random start that `seed` makes, that a
+    certificate is wrong: 0 for the deterministic routes.
 
     Raises SaoError for an unknown criterion or a probability outside (0, 1). O(nnz) for complete bipartite
     components; O(nnz n^(1/3)) for random graphs, some ten n-vectors of memory.
@@ -61,7 +64,7 @@ def expansion(
     _check(criterion, failure_probability)
     graph = _Graph(mask)
     degrees = graph.degrees if graph.biregular else None
-    wanted = graph.bound_squared if graph.biregular or graph.connected else None
+    wanted = graph.exact_bound if graph.biregular or graph.connected else None
     edge = graph.edge(Question(wanted, degrees, failure_probability, seed, progress))
     values = _summarise(graph, edge)
     ramanujan = _verdict(edge) if graph.connected else False
@@ -94,6 +97,7 @@ def expansion(
         criterion=criterion,
         holds=paper if criterion == "paper" else ramanujan,
         error=values.error,
+        error_kind=edge.error_kind,
         certificate=", ".join(edge.routes) or "closed form",
         failure_probability=edge.failure_probability,
         reason=_reason(graph, values, undecided=None in (ramanujan, paper)),
@@ -114,7 +118,7 @@ def is_ramanujan(
         return False
     degrees = graph.degrees if graph.biregular else None
     return _verdict(
-        graph.edge(Question(graph.bound_squared, degrees, failure_probability, seed, progress, verdict_only=True))
+        graph.edge(Question(graph.exact_bound, degrees, failure_probability, seed, progress, verdict_only=True))
     )
 
 
@@ -182,13 +186,12 @@ class _Graph:
 
     @property
     def bound(self) -> float | None:
-        return math.sqrt(self.c - 1) + math.sqrt(self.d - 1) if min(self.c, self.d) >= 1 else None
+        return None if self.exact_bound is None else self.exact_bound.value
 
-    @property
-    def bound_squared(self) -> float | None:
-        if min(self.c, self.d) < 1:
-            return None
-        return self.c + self.d - 2 + 2 * math.sqrt((self.c - 1) * (self.d - 1))
+    @cached_property
+    def exact_bound(self) -> Bound | None:
+        c, d = (Fraction(self.mask.nnz, size) for size in (self.mask.n, self.mask.m))
+        return Bound(c, d) if min(c, d) >= 1 else None
 
     def edge(self, question: Question) -> Edge:
         """The two largest singular values of each component; the closed form where all are complete."""
@@ -257,5 +260,6 @@ def _reason(graph: _Graph, values: _Values, undecided: bool) -> str | None:
     value = values.distinct if graph.biregular else values.second
     return (
         f"lambda_2 = {value:.15g} is {abs(bound - value):.2g} from the bound {bound:.15g}, too near to tell: "
-        f"it is known to {values.error:.2g}, and no certificate was found"
+        f"it is known to {values.error:.2g}, no certificate was found, and exact ties are decided up to {TIE_SIDE} on "
+        "a component's shorter side"
     )

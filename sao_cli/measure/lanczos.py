@@ -42,23 +42,23 @@ class Gram:
 
     M holds `values` (nnz,) at the mask's ones, or ones. `uniform` removes the vector of ones, which is the trivial
     direction of a biregular mask; `direction` removes any other unit vector. `size` is A's order and `dimension` that
-    of the space which is left.
+    of the space which is left. With `whole` the ones are whole numbers, and sums of them are exact.
     """
 
-    def __init__(self, mask: Mask, values: NDArray[np.float64] | None = None) -> None:
+    def __init__(self, mask: Mask, values: NDArray[np.float64] | None = None, *, whole: bool = False) -> None:
         from scipy.sparse import csr_array
 
-        matrix = mask.to_scipy() if values is None else csr_array((values, mask.indices, mask.indptr), shape=mask.shape)
+        numbers = np.ones(mask.nnz, np.int64 if whole else np.float64) if values is None else values
+        matrix = csr_array((numbers, mask.indices, mask.indptr), shape=mask.shape)
         transposed = matrix.T.tocsr()  # a row-wise copy of the transpose is a fifth faster than scattering
         if values is None:  # the ones can be shared
             transposed = csr_array((matrix.data, transposed.indices, transposed.indptr), shape=transposed.shape)
         wide = mask.m <= mask.n
         self.matrix, self.transposed = (matrix, transposed) if wide else (transposed, matrix)
         self.size = min(mask.shape)
-        self.terms = int(mask.row_degrees.max()) + int(mask.column_degrees.max())
         self.uniform = False
         self.direction: Vector | None = None
-        self._has_values = values is not None
+        self.whole = whole
 
     @property
     def dimension(self) -> int:
@@ -66,6 +66,8 @@ class Gram:
 
     def apply(self, x: Vector) -> Vector:
         """A x, without the projection."""
+        if self.whole:
+            return self._apply_to_grid(x)
         product: Vector = self.matrix @ (self.transposed @ x)
         return product
 
@@ -79,21 +81,45 @@ class Gram:
     @cached_property
     def row_sum(self) -> float:
         """The largest row sum of |M| |M^T| (or |M^T| |M|), which bounds the norm of A too."""
-        if not self._has_values:
-            return float(self.apply(np.ones(self.size)).max())
-        return float((abs(self.matrix) @ (abs(self.transposed) @ np.ones(self.size))).max())
+        ones = np.ones(self.size, self.matrix.dtype)
+        return float((abs(self.matrix) @ (abs(self.transposed) @ ones)).max())
 
-    def roundoff(self, norm: float, peak: float = 1.0) -> float:
-        """A bound on what one step's rounding adds to a Lanczos vector's component along any direction.
+    def roundoff(self, norm: float, peak: float) -> float:
+        """A bound on what rounding adds in one step to a Lanczos vector's component along an eigenvector.
 
-        `norm` is that of A, and `peak` the largest entry of the Lanczos vectors so far. Each product sums `terms`
-        numbers at most, and under the usual model of independent rounding errors (Higham and Mary, SIAM J. Sci.
-        Comput. 41, 2019) they add like their root: by norm they are at most u norm sqrt(terms), u the unit
-        roundoff. Entry by entry they are at most u row_sum peak sqrt(terms), and so is, being a sum of independent
-        errors, their component along any one direction; three times that is five standard deviations. The second
-        is the smaller by far for the many large degrees where the first would drown a random start.
+        `norm` is no less than the eigenvalue and the norms of the vectors A q, and `peak` no less than any entry of
+        the Lanczos vectors q. On the grid sums are exact, and q is off by half a unit in each entry, which the
+        eigenvalue multiplies. The sums in float64, of `terms` numbers, may have roundings of one sign (sums of numbers
+        of one sign do drift): u terms row_sum, u the unit roundoff. The other operations of a step are eight of one
+        rounding.
         """
-        return UNIT_ROUNDOFF * math.sqrt(self.terms + 6) * min(norm, 3 * self.row_sum * peak)
+        if self.whole:
+            return norm * (8 * UNIT_ROUNDOFF + math.sqrt(self.size) * peak * math.ldexp(1.0, -self._bits))
+        return UNIT_ROUNDOFF * (8 * norm + self.terms * self.row_sum)
+
+    @property
+    def summing(self) -> float:
+        """A bound on what rounding does to a Rayleigh quotient in float64, and to its residual."""
+        return 4 * UNIT_ROUNDOFF * (self.terms + self.size) * self.row_sum
+
+    @property
+    def terms(self) -> int:
+        """How many numbers the two products sum at most."""
+        return int(np.diff(self.matrix.indptr).max()) + int(np.diff(self.transposed.indptr).max())
+
+    def _apply_to_grid(self, x: Vector) -> Vector:
+        """A times the numbers nearest to x on a grid as fine as the sums leave room for, rounded once."""
+        unit = math.ldexp(1.0, math.frexp(max(float(x.max()), -float(x.min())))[1] - self._bits)
+        grid = x / unit  # a power of two, so that nothing but rint rounds
+        np.rint(grid, out=grid)
+        product: Vector = (self.matrix @ (self.transposed @ grid.astype(np.int64))).astype(np.float64)
+        product *= unit
+        return product
+
+    @cached_property
+    def _bits(self) -> int:
+        """Of the largest entry on the grid: no sum of a product may pass 2^62."""
+        return 62 - math.ceil(math.log2(self.row_sum))
 
 
 class Lanczos:
@@ -196,17 +222,18 @@ def perron_pair(gram: Gram, progress: Progress) -> tuple[float, Vector, float]:
     """
     start = np.full(gram.size, 1 / math.sqrt(gram.size))
     first = Lanczos(gram, start.copy())
-    roundoff = gram.roundoff(gram.row_sum)
+    roundoff = gram.roundoff(gram.row_sum, 1.0)
     ritz, _ = iterate(
         first, lambda pair: pair.residual <= _PERRON_RESIDUAL * pair.value, roundoff, progress, "lambda_1"
     )
-    vector = _ritz_vector(Lanczos(gram, start), ritz.vector)
+    vector = ritz_vector(Lanczos(gram, start), ritz.vector)
     image = gram.apply(vector)
     value = float(vector @ image)
     return value, vector, float(np.linalg.norm(image - value * vector))
 
 
-def _ritz_vector(lanczos: Lanczos, coefficients: NDArray[Any]) -> Vector:
+def ritz_vector(lanczos: Lanczos, coefficients: NDArray[Any]) -> Vector:
+    """The Ritz vector of these coefficients, of norm 1: the process must be at its start, and takes its steps again."""
     vector = np.zeros_like(lanczos.current)
     for coefficient in coefficients.tolist():
         vector += coefficient * lanczos.current

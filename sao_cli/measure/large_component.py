@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from sao_cli.mask import Mask
 from sao_cli.measure.certificates import cholesky_below, cholesky_slack, gram_matrix, is_above, overlap, upper_bound
-from sao_cli.measure.lanczos import Gram, Lanczos, Ritz, iterate, perron_pair, random_direction
+from sao_cli.measure.lanczos import Gram, Lanczos, Ritz, iterate, perron_pair, random_direction, ritz_vector
+from sao_cli.measure.ties import Bound
 from sao_cli.memory import available_memory
 from sao_cli.progress import Progress
 from sao_cli.rng import generator
@@ -27,16 +28,20 @@ HOLDS, FAILS, UNDECIDED = 1, 0, -1
 class Question:
     """What a component's second singular value is compared with, and how sure the answer must be.
 
-    `bound_squared` is None where no comparison is wanted. `degrees` is (c, d) for a biregular mask, whose
+    `bound` is None where no comparison is wanted. `degrees` is (c, d) for a biregular mask, whose
     largest singular value is then known to be sqrt(c d). `verdict_only`: lambda_2 need not be accurate.
     """
 
-    bound_squared: float | None
+    bound: Bound | None
     degrees: tuple[int, int] | None
     failure_probability: float
     seed: int
     progress: Progress
     verdict_only: bool = False
+
+    @property
+    def bound_squared(self) -> float | None:
+        return None if self.bound is None else self.bound.squared
 
 
 class LargeComponent:
@@ -52,31 +57,33 @@ class LargeComponent:
         self.failure_probability = 0.0
         self.route = "lanczos"
         self.verdict = UNDECIDED
-        self._gram = gram = Gram(mask)
+        self.certain = False  # whether the errors are bounds
+        self._gram = gram = Gram(mask, whole=True)
         self._residual = 0.0  # of the trivial pair
         if question.degrees is not None:
             self._top = float(math.prod(question.degrees))
             gram.uniform = True
         else:
             with one_thread():
-                self._top, gram.direction, self._residual = perron_pair(gram, question.progress)
-        self._roundoff = gram.roundoff(self._top)
+                self._top, gram.direction, self._residual = perron_pair(Gram(mask), question.progress)
         self._delta = overlap(gram.dimension, failure_probability)
-        # a stream that no mask is drawn from: the bound holds for a start that is independent of the mask
-        self._process = Lanczos(gram, random_direction(gram, generator(question.seed, 0, number)))
-        self._value, self._error = 0.0, 0.0  # of lambda_2^2
+        self._number = number
+        self._process = self._start()
+        self._value, self._error, self._below = 0.0, 0.0, 0.0  # of lambda_2^2, and its error upwards and downwards
 
     def run(self) -> None:
         with one_thread():  # of vectors: the factorisation below may take all
-            ritz, used_up = iterate(self._process, self._enough, self._roundoff, self._question.progress, "lambda_2")
+            least = self._gram.roundoff(self._top, 1.0)
+            ritz, used_up = iterate(self._process, self._enough, least, self._question.progress, "lambda_2")
         self._judge(ritz)
         self._value, self._error = ritz.value, self._remaining(ritz)
+        self._below = self._uncertainty(ritz.value)
         finished = used_up or self._is_accurate(ritz) or self._question.verdict_only
         if not finished:
             self._error = self._upper_bound() - ritz.value
         if self.verdict == FAILS:
             self.route = "ritz value above the bound"
-        elif not self._factorise() and (self.verdict == HOLDS or not finished):
+        elif not self._factorise(ritz) and (self.verdict == HOLDS or not finished):
             self.route = f"lanczos, upper bound fails with probability {self._allowed:g}"
             self.failure_probability = self._allowed
         if not finished:
@@ -85,12 +92,20 @@ class LargeComponent:
     @property
     def first(self) -> tuple[float, float]:
         """lambda_1 and its error."""
-        return root(self._top, self._trivial_error(self._value) + self._rounding)
+        summing = 0.0 if self._question.degrees is not None else self._gram.summing
+        return root(self._top, self._trivial_error(self._value + self._error, summing) + summing)
 
     @property
     def second(self) -> tuple[float, float]:
         """lambda_2 and its error."""
-        return root(self._value, self._error + self._uncertainty(self._value))
+        return root(self._value, max(self._error, self._below) if self.certain else self._error + self._below)
+
+    def _start(self) -> Lanczos:
+        """The process before its first step, always the same.
+
+        Its stream is one that no mask is drawn from: the bound holds for a start that is independent of the mask.
+        """
+        return Lanczos(self._gram, random_direction(self._gram, generator(self._question.seed, 0, self._number)))
 
     def _enough(self, ritz: Ritz) -> bool:
         self._judge(ritz)
@@ -107,7 +122,7 @@ class LargeComponent:
             return
         if ritz.value - self._uncertainty(ritz.value) > bound_squared:
             self.verdict = FAILS
-        elif is_above(bound_squared - self._rounding, *self._recurrence):
+        elif is_above(bound_squared - self._rounding, *self._recurrence(bound_squared)):
             self.verdict = HOLDS
 
     def _is_accurate(self, ritz: Ritz) -> bool:
@@ -118,12 +133,19 @@ class LargeComponent:
         return min(ritz.error, max(self._top + self._residual - ritz.value, 0.0))
 
     def _upper_bound(self) -> float:
-        return upper_bound(self._value, self._top + self._residual, *self._recurrence)
+        high = self._top + self._residual
+        return upper_bound(self._value, high, *self._recurrence(high))
 
-    @property
-    def _recurrence(self) -> tuple[list[float], list[float], float, float]:
+    def _recurrence(self, eigenvalue: float) -> tuple[list[float], list[float], float, float]:
+        """What is_above takes, with the roundoff for one that is no greater than `eigenvalue`, or that large."""
         process = self._process
-        return process.alphas, process.betas, self._delta, self._gram.roundoff(self._top, process.peak)
+        return process.alphas, process.betas, self._delta, self._roundoff(eigenvalue)
+
+    def _roundoff(self, eigenvalue: float) -> float:
+        """Of one step, along the vector of this eigenvalue; |A q_k| is at most alpha_k + beta_k + beta_{k-1}."""
+        alphas, betas = np.array(self._process.alphas), np.array(self._process.betas)
+        images = alphas + betas + np.append(0.0, betas[:-1])
+        return self._gram.roundoff(max(eigenvalue, float(images.max())), self._process.peak)
 
     def _uncertainty(self, value: float) -> float:
         """By how much lambda_2^2 can lie below a Ritz value."""
@@ -132,14 +154,17 @@ class LargeComponent:
     @property
     def _rounding(self) -> float:
         """What rounding can do to a Ritz value: T_k's eigenvalues stay within a few steps' worth (Paige 1980)."""
-        return 4 * math.sqrt(self._process.steps + 1) * self._roundoff
+        return 4 * math.sqrt(self._process.steps + 1) * self._roundoff(0.0)
 
-    def _trivial_error(self, value: float) -> float:
-        """What an inexact trivial vector changes: the residual, or its square over the gap where that is less."""
-        gap = self._top - value
-        return min(self._residual, self._residual**2 / gap) if gap > 0 else self._residual
+    def _trivial_error(self, value: float, summing: float = 0.0) -> float:
+        """What an inexact trivial vector changes: the residual, or its square over the gap where that is less.
 
-    def _factorise(self) -> bool:
+        `summing` bounds what the residual itself is off.
+        """
+        residual, gap = self._residual + summing, self._top - summing - value
+        return min(residual, residual**2 / gap) if gap > 0 else residual
+
+    def _factorise(self, ritz: Ritz) -> bool:
         """Whether a Cholesky factorisation certifies the verdict, for certain; tried where it is affordable."""
         bound_squared, size = self._question.bound_squared, self._gram.size
         if bound_squared is None or size > CHOLESKY_SIDE or available_memory() < 24 * size**2:
@@ -152,10 +177,26 @@ class LargeComponent:
         tight = near < bound_squared and not self._question.verdict_only
         if tight and cholesky_below(self._gram, self._top, near, entries):
             self._error = near - self._value
+            self._below = max(self._value - self._from_below(ritz, entries), 0.0)
+            self.certain = True
         elif not cholesky_below(self._gram, self._top, bound_squared * (1 - 4 * EPSILON), entries):
             return False
         self.verdict, self.route = HOLDS, "cholesky"
         return True
+
+    def _from_below(self, ritz: Ritz, entries: NDArray[np.float64]) -> float:
+        """A lower bound on lambda_2^2: the lesser of the two Ritz values of the trivial and the Ritz vector's span.
+
+        By Cauchy's interlacing it is one whatever the two vectors are; what rounding does to so small a problem is at
+        most that of sums of N numbers of one sign, taken four times.
+        """
+        from scipy.linalg import eigh
+
+        size = self._gram.size
+        trivial = np.full(size, 1 / math.sqrt(size)) if self._gram.direction is None else self._gram.direction
+        basis = np.stack((trivial, ritz_vector(self._start(), ritz.vector)), axis=1)
+        values = eigh(basis.T @ (entries @ basis), basis.T @ basis, eigvals_only=True)
+        return float(values[0]) - 4 * EPSILON * size * self._gram.row_sum
 
 
 def roots(squares: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

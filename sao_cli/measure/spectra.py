@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 
 from sao_cli.errors import SaoError
 from sao_cli.mask import Groups
+from sao_cli.measure.certificates import gram_matrix
 from sao_cli.measure.components import Components
-from sao_cli.measure.large_component import EPSILON, FAILS, HOLDS, UNDECIDED, LargeComponent, Question, roots
+from sao_cli.measure.lanczos import Gram
+from sao_cli.measure.large_component import EPSILON, FAILS, HOLDS, UNDECIDED, LargeComponent, Question, root, roots
+from sao_cli.measure.ties import TIE_SIDE, is_tie
 from sao_cli.memory import require_memory
+from sao_cli.results import BOUND, ESTIMATE
+from sao_cli.threads import one_thread
 
 DENSE_ENTRIES = 2**18  # height * width up to which a component gets a dense SVD: 512 x 512 takes about 0.1 s
+GRAM_SIDE = 512  # shorter side up to which one with more entries than that has its Gram matrix formed, exactly
 EXACT_SIDE = 4096  # shorter side up to which all singular values are computed: about a minute
 
 Values = NDArray[np.float64]
@@ -27,7 +33,8 @@ class Edge:
     """The two largest singular values of each live component (0 where there is no second), and their errors.
 
     `verdict` says for each component whether the second is within the bound: HOLDS, FAILS or UNDECIDED.
-    `routes` names the ways by which they were found; `failure_probability` is that of all verdicts together.
+    `routes` names the ways by which they were found; `failure_probability` is that of all verdicts together, and
+    `error_kind` what the errors are: BOUND, or ESTIMATE where one of them is.
     """
 
     first: Values
@@ -37,6 +44,7 @@ class Edge:
     verdict: NDArray[np.int8]
     routes: dict[str, None] = field(default_factory=dict)  # an ordered set
     failure_probability: float = 0.0
+    error_kind: str = BOUND
 
     @classmethod
     def of(cls, count: int) -> Edge:
@@ -49,7 +57,8 @@ class Edge:
 class Kinds:
     """Which components go by which route: arrays of component numbers.
 
-    `complete` (K_{a,b}), `cycle` and `path` have closed forms, `dense` ones get an SVD, `large` ones Lanczos.
+    `complete` (K_{a,b}), `cycle` and `path` have closed forms, `dense` ones get an SVD, `long` ones, with a short side,
+    the eigenvalues of their Gram matrix, and `large` ones Lanczos.
     Cycles and paths matter: their gap shrinks as 1/length^2, and no Krylov process would resolve it.
     """
 
@@ -57,6 +66,7 @@ class Kinds:
     cycle: Numbers
     path: Numbers
     dense: Numbers
+    long: Numbers
     large: Numbers
 
     @classmethod
@@ -69,7 +79,9 @@ class Kinds:
         path = ~complete & (ones == nodes - 1) & (squares == 4 * nodes - 6)
         other = ~(complete | cycle | path)
         small = entries <= DENSE_ENTRIES
-        return cls(*map(np.flatnonzero, (complete, cycle, path, other & small, other & ~small)))
+        short = np.minimum(components.heights, components.widths) <= GRAM_SIDE
+        kinds = (complete, cycle, path, other & small, other & ~small & short, other & ~small & ~short)
+        return cls(*map(np.flatnonzero, kinds))
 
 
 def group_sizes(groups: Groups) -> tuple[Numbers, Numbers]:
@@ -95,8 +107,10 @@ def edge_of_components(components: Components, question: Question) -> Edge:
     kinds = Kinds.of(components)
     _closed_forms(components, kinds, edge)
     _dense(components, kinds.dense, edge)
+    _long(components, kinds.long, edge)
     _compare(edge, question.bound_squared)
     _lanczos(components, kinds.large, edge, question)
+    _ties(components, edge, question)
     if question.degrees is not None:
         edge.first, edge.first_error = roots(np.full(components.count, math.prod(question.degrees)))
     return edge
@@ -105,13 +119,13 @@ def edge_of_components(components: Components, question: Question) -> Edge:
 def singular_values_of_components(components: Components) -> Iterator[Values]:
     """The singular values of every live component, in no order; zeros may be left out."""
     kinds = Kinds.of(components)
-    _refuse_large(components, kinds.large)
+    _refuse_large(components, np.concatenate((kinds.long, kinds.large)))
     yield np.sqrt(components.ones[kinds.complete].astype(np.float64))
     for length in components.heights[kinds.cycle].tolist():
         yield np.abs(2 * np.cos(np.pi / length * np.arange(length)))
     for nodes in (components.ones[kinds.path] + 1).tolist():
         yield 2 * np.cos(np.pi / (nodes + 1) * np.arange(1, nodes // 2 + 1))
-    for chosen in (kinds.dense, kinds.large):
+    for chosen in (kinds.dense, kinds.long, kinds.large):
         for _, matrices in components.batches(chosen):
             yield np.linalg.svd(matrices, compute_uv=False).astype(np.float64, copy=False).reshape(-1)
 
@@ -139,6 +153,16 @@ def _dense(components: Components, chosen: Numbers, edge: Edge) -> None:
         edge.routes["dense svd"] = None
 
 
+def _long(components: Components, chosen: Numbers, edge: Edge) -> None:
+    """Their Gram matrices hold whole numbers, exactly: no long sum of roundings is left, however long the rows are."""
+    for component, mask in zip(chosen.tolist(), components.masks(chosen), strict=True):
+        squares = np.linalg.eigvalsh(gram_matrix(Gram(mask)))[-2:].tolist()
+        error = 4 * EPSILON * min(mask.shape) * squares[1]  # as for a dense SVD
+        edge.second[component], edge.second_error[component] = root(squares[0], error)
+        edge.first[component], edge.first_error[component] = root(squares[1], error)
+        edge.routes["gram matrix"] = None
+
+
 def _compare(edge: Edge, bound_squared: float | None) -> None:
     if bound_squared is None:
         return
@@ -157,6 +181,25 @@ def _lanczos(components: Components, chosen: Numbers, edge: Edge, question: Ques
         edge.verdict[component] = process.verdict
         edge.routes[process.route] = None
         edge.failure_probability += process.failure_probability
+        if not process.certain:
+            edge.error_kind = ESTIMATE
+
+
+def _ties(components: Components, edge: Edge, question: Question) -> None:
+    """The verdicts that are left open, where the second value may be the bound itself: see is_tie."""
+    bound = question.bound
+    shorter = np.minimum(components.heights, components.widths)
+    chosen = np.flatnonzero((edge.verdict == UNDECIDED) & (shorter <= TIE_SIDE))
+    if bound is None:
+        return
+    for component, mask in zip(chosen.tolist(), components.masks(chosen), strict=True):
+        question.progress("exact tie", 0, None)
+        with one_thread():
+            tie = is_tie(gram_matrix(Gram(mask)), bound)
+        if tie:
+            edge.verdict[component] = HOLDS
+            edge.second[component], edge.second_error[component] = bound.value, 2 * EPSILON * bound.value
+            edge.routes["exact tie"] = None
 
 
 def _refuse_large(components: Components, large: Numbers) -> None:

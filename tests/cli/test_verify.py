@@ -155,11 +155,28 @@ def test_hypercube_from_networkx_fails_the_standard_condition(sao):
     assert done.rows[0]["ramanujan"] is False
 
 
-def test_a_tie_is_not_guessed(sao):
-    """C_6 x K_{3,3} (cartesian) is 5-regular and bipartite with lambda_2 = 1 + 3 = 4 = 2 sqrt(4), the bound itself."""
+def lifted_tie(k):
+    """A k-lift of C_6 x K_{3,3} (cartesian): 5-regular and bipartite, lambda_2 = 1 + 3 = 4 = 2 sqrt(4), the bound."""
     graph = nx.cartesian_product(nx.cycle_graph(6), nx.complete_bipartite_graph(3, 3))
-    matrix = nx.bipartite.biadjacency_matrix(graph, sorted(nx.bipartite.sets(graph)[0]))
-    done = sao("verify", "--criterion", "standard", stdin=stream(sp.coo_array(matrix)))
+    base = nx.bipartite.biadjacency_matrix(graph, sorted(nx.bipartite.sets(graph)[0])).toarray()
+    rng, lifted = np.random.default_rng(0), np.zeros((18, k, 18, k))
+    for i, j in np.argwhere(base):
+        lifted[i, :, j, :] = np.eye(k)[rng.permutation(k)]
+    return stream(sp.coo_array(lifted.reshape(18 * k, 18 * k)))
+
+
+def test_a_tie_holds(sao):
+    done = sao("verify", "--criterion", "standard", stdin=lifted_tie(1))
+    (row,) = done.rows
+    assert (done.code, done.err) == (0, "")
+    assert row["ramanujan"] is row["ramanujan_paper"] is row["holds"] is True
+    assert (row["lambda_2"], row["bound"], row["delta_s"], row["error_kind"]) == (4, 4, 0, "bound")
+    assert row["certificate"] == "dense svd, exact tie"
+
+
+def test_a_tie_too_large_for_whole_numbers_is_not_guessed(sao):
+    """540 on a side: the old eigenvalue of the lift is still there, and the new ones are below it."""
+    done = sao("verify", "--criterion", "standard", stdin=lifted_tie(30))
     (row,) = done.rows
     assert done.code == 2
     assert row["ramanujan"] is row["ramanujan_paper"] is row["holds"] is None

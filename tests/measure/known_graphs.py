@@ -105,9 +105,12 @@ def walsh(function):
 
 
 def lambda_2_at_the_bound():
-    """Edges against nodes of the 5-regular C_6 x K_4, whose second eigenvalue is 4: c = 5, d = 2, lambda_2 = 3.
+    """Masks whose lambda_2 is the bound, in whole numbers.
 
-    M^T M = 5 I + A, so lambda_2 = sqrt(5 + 4), and the bound is sqrt(4) + sqrt(1): equal.
+    - Edges against nodes of the 5-regular C_6 x K_4, whose second eigenvalue is 4: c = 5, d = 2, and M^T M = 5 I + A,
+      so that lambda_2 = sqrt(5 + 4), and the bound is sqrt(4) + sqrt(1).
+    - One half of C_6 x K_{3,3} against the other: 5-regular, of eigenvalues 2 cos(pi j / 3) + (3, 0 or -3): 5, 4 ...
+    - Cayley graphs of Z_2^6 and Z_2^7 with ten generators, of which a character sees eight alike: 6 = 2 sqrt(10 - 1).
     """
     nodes = list(product(range(6), range(4)))
     edges = [
@@ -118,7 +121,11 @@ def lambda_2_at_the_bound():
     dense = np.zeros((len(edges), len(nodes)))
     for row, ends in enumerate(edges):
         dense[row, ends] = 1
-    return Mask.from_dense(dense)
+    ring = np.roll(np.eye(6), 1, axis=0) + np.roll(np.eye(6), -1, axis=0)
+    both = np.kron(ring, np.eye(6)) + np.kron(np.eye(6), np.kron(1 - np.eye(2), np.ones((3, 3))))
+    side = (np.arange(36) // 6 + np.arange(36) % 6 // 3) % 2 == 0
+    halves = Mask.from_dense(both[side][:, ~side])
+    return [Mask.from_dense(dense), halves, cayley(6, 10, 0)[0], cayley(7, 10, 5)[0]]
 
 
 def two_complete_switched(k):

@@ -21,7 +21,7 @@ from . import known_graphs as known
 
 
 def deflated(mask):
-    gram = Gram(mask)
+    gram = Gram(mask, whole=True)
     gram.uniform = True
     return gram
 
@@ -60,7 +60,7 @@ def test_the_random_bound_fails_no_oftener_than_it_says(steps):
     for seed in range(500):
         process = process_of(gram, steps, seed)
         low = largest_ritz(process.alphas, process.betas).value
-        failures += upper_bound(low, 16.0, process.alphas, process.betas, delta, gram.roundoff(16)) < truth
+        failures += upper_bound(low, 16.0, process.alphas, process.betas, delta, gram.roundoff(16, 1.0)) < truth
     assert failures <= 50 + 4 * 6.7
 
 
@@ -79,7 +79,7 @@ def test_with_the_true_overlap_the_bound_never_fails_whatever_rounding_did(seed)
     mask = known.random_lift(3, 5, 30, seed)
     gram, (truth, vector) = deflated(mask), second_eigenpair(mask)
     process = process_of(gram, 0, seed)
-    delta, roundoff = abs(vector @ process.current), gram.roundoff(15)
+    delta, roundoff = abs(vector @ process.current), gram.roundoff(15, 1.0)
     for count in range(1, 6 * gram.size):
         process.step()
         if count % 15 == 0:
@@ -95,7 +95,7 @@ def test_the_bound_closes_in_on_the_truth():
     for steps in (20, 60, 180):
         process = process_of(gram, steps, 0)
         low = largest_ritz(process.alphas, process.betas).value
-        args = (process.alphas, process.betas, overlap(399, 1e-9), gram.roundoff(16))
+        args = (process.alphas, process.betas, overlap(399, 1e-9), gram.roundoff(16, 1.0))
         bounds.append(upper_bound(low, 16.0, *args))
         assert is_above(bounds[-1], *args) or bounds[-1] == 16
         assert not is_above(low - 0.01, *args)

@@ -3,6 +3,7 @@
 import json
 import math
 
+import mpmath
 import networkx as nx
 import numpy as np
 import pytest
@@ -16,7 +17,13 @@ from sao_cli.measure.expansion import expansion, is_ramanujan, mask_singular_val
 
 from . import known_graphs as known
 
-ROUTES = ("dense svd", "cholesky", "lanczos, upper bound fails with probability 1e-09")
+ROUTES = ("dense svd", "gram matrix", "cholesky", "lanczos, upper bound fails with probability 1e-09")
+
+
+def iteratively(monkeypatch):
+    """No component is small."""
+    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    monkeypatch.setattr(spectra, "GRAM_SIDE", 0)
 
 
 @pytest.fixture(params=ROUTES)
@@ -24,6 +31,8 @@ def route(request, monkeypatch):
     """Every component goes by this route, unless it has a closed form."""
     if request.param != "dense svd":
         monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    if request.param not in ("dense svd", "gram matrix"):
+        iteratively(monkeypatch)
     if request.param.startswith("lanczos"):
         monkeypatch.setattr(large_component, "CHOLESKY_SIDE", 0)
     return request.param
@@ -43,6 +52,8 @@ def oracle(mask):
 def check(mask, result):
     values, rounded, components, biregular = oracle(mask)
     slack = result.error + 1e-10
+    direct = not {"cholesky", "lanczos", "ritz"} & set(result.certificate.replace(",", "").split())
+    assert result.error_kind == "bound" if direct else result.error_kind in ("bound", "estimate")
     assert result.components == components
     assert result.connected == (components == 1)
     assert result.biregular == biregular
@@ -145,25 +156,73 @@ def test_integer_degrees_and_strict_json():
     json.dumps(report, allow_nan=False)
 
 
-def test_the_verdict_is_open_where_lambda_2_equals_the_bound(route):
-    mask = known.lambda_2_at_the_bound()
+@pytest.mark.parametrize(("number", "bound"), [(0, 3), (1, 4), (2, 6), (3, 6)])
+def test_a_tie_of_lambda_2_and_the_bound_holds(route, number, bound):
+    mask = known.lambda_2_at_the_bound()[number]
     result = expansion(mask)
-    assert result.lambda_2 == pytest.approx(3, abs=1e-12)
-    assert result.bound == 3
+    assert (result.lambda_2, result.bound, result.delta_s) == (bound, bound, 0)
+    assert result.ramanujan is result.ramanujan_paper is result.holds is True
+    assert result.certificate.endswith("exact tie")
+    assert (result.reason, result.error <= 1e-14) == (None, True)
+    assert is_ramanujan(mask) is True
+
+
+def test_ties_in_a_union_and_beside_worse(route):
+    *_, tie, other = known.lambda_2_at_the_bound()
+    result = expansion(known.shuffled(known.union(tie, other), 3))
+    assert (result.ramanujan, result.ramanujan_paper, result.lambda_2, result.lambda_2_distinct) == (False, True, 10, 6)
+    assert expansion(known.union(tie, known.two_complete_switched(10))).ramanujan_paper is False
+
+
+def test_ties_are_left_open_on_sides_that_are_too_long(route, monkeypatch):
+    monkeypatch.setattr(spectra, "TIE_SIDE", 17)
+    result = expansion(known.lambda_2_at_the_bound()[1])
     assert result.ramanujan is result.ramanujan_paper is result.holds is None
     assert "too near to tell" in result.reason
-    assert is_ramanujan(mask) is None
+    assert "exact ties are decided up to 512" in result.reason
 
 
 def test_lanczos_gives_up_soon_where_only_rounding_is_left(monkeypatch):
-    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    iteratively(monkeypatch)
     steps = []
-    expansion(known.lambda_2_at_the_bound(), progress=lambda what, done, total: steps.append(done))
+    expansion(known.lambda_2_at_the_bound()[0], progress=lambda what, done, total: steps.append(done))
     assert max(steps) <= 20
 
 
+@pytest.mark.parametrize(("m", "n", "density"), [(2, 2_000_000, 0.3), (6, 300_000, 0.5), (3, 400_000, 0.9)])
+def test_long_rows_have_errors_that_are_bounds(m, n, density):
+    """Sums of 600,000 ones drift: against eigenvalues of the whole numbers themselves, with 60 digits."""
+    rng = np.random.default_rng(m)
+    columns = np.flatnonzero(rng.random(m * n) < density)
+    mask = Mask.from_entries(columns // n, columns % n, (m, n))
+    result = expansion(mask)
+    rows = mask.to_dense()
+    counts = [[int(np.count_nonzero(one & other)) for other in rows] for one in rows]
+    with mpmath.workdps(60):
+        values = sorted(mpmath.eigsy(mpmath.matrix(counts), eigvals_only=True))
+        first, second = mpmath.sqrt(values[-1]), mpmath.sqrt(values[-2])
+        assert abs(result.lambda_2 - second) <= result.error
+        assert abs(result.lambda_1 - first) <= result.error
+    assert (result.error_kind, result.certificate) == ("bound", "gram matrix")
+    assert result.error <= 1e-10 * result.lambda_1
+
+
+@pytest.mark.parametrize("mask", [known.random_pattern(600, 900, 0.3, 0), known.random_lift(30, 20, 40, 1)])
+def test_what_cholesky_certifies_is_bounded_on_both_sides(mask, monkeypatch):
+    """The error is that of both the largest values, and no less than what a dense SVD says, by whatever route."""
+    iteratively(monkeypatch)
+    result = expansion(mask)
+    first, second = np.linalg.svd(mask.to_dense(float), compute_uv=False)[:2]
+    rounding = 1e-12 * first
+    assert (result.certificate, result.error_kind) == ("cholesky", "bound")
+    assert abs(result.lambda_2 - second) <= result.error + rounding
+    assert result.error < 1e-5
+    monkeypatch.setattr(large_component, "CHOLESKY_SIDE", 0)
+    assert expansion(mask).error_kind == "estimate"
+
+
 def test_one_factorisation_gives_the_verdict_and_a_certain_error(monkeypatch):
-    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    iteratively(monkeypatch)
     taus = []
 
     def spy(gram, trivial, tau_squared, entries):
@@ -286,7 +345,7 @@ def test_all_zero_and_dead_nodes():
 
 
 def test_too_few_steps_leave_the_verdict_open(monkeypatch):
-    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    iteratively(monkeypatch)
     monkeypatch.setattr(large_component, "CHOLESKY_SIDE", 0)
     monkeypatch.setattr("sao_cli.measure.lanczos.STEP_LIMIT", 8)
     mask = known.random_lift(4, 4, 100, 0)
@@ -299,7 +358,7 @@ def test_too_few_steps_leave_the_verdict_open(monkeypatch):
 
 
 def test_a_failing_mask_is_rejected_early(monkeypatch):
-    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    iteratively(monkeypatch)
     calls = []
     mask = known.two_complete_switched(40)
     assert is_ramanujan(mask, progress=lambda *report: calls.append(report)) is False
@@ -312,7 +371,7 @@ def test_the_same_seed_gives_the_same_report(route):
 
 
 def test_progress_is_told_and_an_interrupt_passes(monkeypatch):
-    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    iteratively(monkeypatch)
     mask = known.random_lift(4, 4, 120, 0)
     reports = []
     expansion(mask, progress=lambda what, done, total: reports.append((what, done, total)))
@@ -335,13 +394,13 @@ def test_progress_is_told_and_an_interrupt_passes(monkeypatch):
     ],
 )
 def test_what_is_refused(monkeypatch, options, message):
-    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    iteratively(monkeypatch)
     with pytest.raises(SaoError, match=message):
         expansion(known.random_lift(3, 3, 10, 0), **options)
 
 
 def test_a_component_too_large_for_all_its_values_is_refused(monkeypatch):
-    monkeypatch.setattr(spectra, "DENSE_ENTRIES", 0)
+    iteratively(monkeypatch)
     monkeypatch.setattr(spectra, "EXACT_SIDE", 10)
     with pytest.raises(SaoError, match=r"component of 12 x 12 would take too long: .* up to 10 on the shorter side"):
         mask_singular_values(known.two_complete_switched(6))

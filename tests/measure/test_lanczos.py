@@ -1,6 +1,8 @@
 """The Lanczos process against dense eigenvalues, far beyond the step at which orthogonality is lost."""
 
 import math
+import operator
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from sao_cli.progress import silent
 from . import known_graphs as known
 
 
-def deflated(mask):
-    gram = Gram(mask)
+def deflated(mask, whole=True):
+    gram = Gram(mask, whole=whole)
     gram.uniform = True
     return gram
 
@@ -56,11 +58,12 @@ def test_the_first_steps_tridiagonalise():
     assert np.allclose(tridiagonal, np.diag(process.alphas) + np.diag(off, 1) + np.diag(off, -1), atol=1e-10)
 
 
+@pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(("bits", "degree"), [(9, 16), (10, 64), (11, 256)])
-def test_rounding_adds_no_more_along_an_eigenvector_than_is_allowed_for(bits, degree):
+def test_rounding_adds_no_more_along_an_eigenvector_than_is_allowed_for(bits, degree, whole):
     """The eigenvector is made of signs, so that the recurrence's components along it can be had exactly."""
     mask, values, vector = known.cayley(bits, degree, 0)
-    eigenvalue, gram = np.sort(values)[-2] ** 2, deflated(mask)
+    eigenvalue, gram = np.sort(values)[-2] ** 2, deflated(mask, whole)
     process = run(gram, 0)
     components, drifts = [0.0, math.fsum(vector * process.current)], []
     beta = 0.0
@@ -70,10 +73,33 @@ def test_rounding_adds_no_more_along_an_eigenvector_than_is_allowed_for(bits, de
         before, here, after = components[-3:]
         drifts.append(process.betas[-1] * after - (eigenvalue - process.alphas[-1]) * here + beta * before)
         beta = process.betas[-1]
-    allowed = gram.roundoff(degree**2, process.peak)
-    assert 0 < max(map(abs, drifts)) < allowed / 5
-    assert allowed < gram.roundoff(degree**2)
+    images = np.array(process.alphas) + process.betas + np.append(0.0, process.betas[:-1])
+    allowed = gram.roundoff(max(eigenvalue, images.max()), process.peak)
+    assert 0 < max(map(abs, drifts)) < allowed
     assert process.peak < 6 / math.sqrt(gram.size)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (3, 5000), (300, 20)])
+def test_sums_on_the_grid_are_exact(shape):
+    """Against Python's whole numbers: half a unit of the grid in each entry, and one rounding, are all that is off."""
+    mask = known.random_pattern(*shape, 0.5, 0)
+    gram = Gram(mask, whole=True)
+    x = np.random.default_rng(1).standard_normal(gram.size)
+    dense = mask.to_dense(int) if mask.m <= mask.n else mask.to_dense(int).T
+    numbers = [Fraction(value) for value in x.tolist()]
+    exact = [sum(map(operator.mul, numbers, row)) for row in (dense @ dense.T).tolist()]
+    found = gram.apply(x)
+    error = max(abs(Fraction(one) - other) for one, other in zip(found.tolist(), exact, strict=True))
+    half_a_unit = np.abs(x).max() * gram.row_sum / 2.0**61
+    assert error <= half_a_unit * gram.row_sum + 2.0**-53 * np.abs(found).max()
+
+
+def test_a_sum_of_one_sign_drifts_farther_than_its_root_and_within_the_bound():
+    """300,000 times 0.1, whose roundings go one way for long: u sqrt(300000) is no bound."""
+    gram = Gram(known.complete(1, 300_000))
+    exact = Fraction(0.1) * 300_000
+    drift = float(abs(Fraction(gram.apply(np.array([0.1]))[0]) - exact) / exact)
+    assert 2.0**-53 * math.sqrt(gram.terms) < drift < 2.0**-53 * gram.terms
 
 
 @pytest.mark.parametrize(("c", "d", "k"), [(4, 4, 30), (3, 7, 20), (16, 16, 8)])
@@ -87,7 +113,7 @@ def test_without_reorthogonalisation_the_largest_ritz_value_stays_put(c, d, k):
         process.step()
         if count % 20 == 0:
             ritz = largest_ritz(process.alphas, process.betas)
-            assert ritz.value <= truth + gram.roundoff(c * d) * math.sqrt(count)
+            assert ritz.value <= truth + gram.roundoff(c * d, 1.0) * math.sqrt(count)
             if count >= gram.size:
                 assert ritz.value == pytest.approx(truth, rel=1e-13)
                 assert ritz.error < 1e-10 * truth
@@ -119,7 +145,7 @@ def test_an_invariant_space_uses_the_process_up():
     """PG(2, q): the deflated operator is q times the identity, so that one step is all there is."""
     gram = deflated(known.projective_plane(5))
     process = run(gram, 0)
-    ritz, used_up = iterate(process, lambda pair: False, gram.roundoff(36), silent, "")
+    ritz, used_up = iterate(process, lambda pair: False, gram.roundoff(36, 1.0), silent, "")
     assert used_up
     assert process.steps <= 2
     assert ritz.value == pytest.approx(5, abs=1e-13)

@@ -113,8 +113,8 @@ class ConvolutionGram:
 
     @cached_property
     def roundoff(self) -> float:
-        """What one step's rounding adds to a Lanczos vector's component along any direction, as Gram.roundoff."""
-        return UNIT_ROUNDOFF * math.sqrt(max(operator.terms for operator in self._operators) + 6) * self.norm_bound
+        """A bound on what rounding adds to a Lanczos vector in one step, whatever its signs, as Gram.roundoff."""
+        return UNIT_ROUNDOFF * (max(operator.terms for operator in self._operators) + 8) * self.norm_bound
 
     def apply(self, x: Values) -> Values:
         """The Gram operators' products with their stretches of x (size,)."""
