@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
     from sao_cli.io.checkpoints import Entry
 
+SMALL, LEAST = (
+    0.1,
+    0.5,
+)  # gains, of all weights multiplied and of one, below which a network shrinks signals: our choice
 FACTS = ("residual", "effective_ones", "sigma_min", "sigma_max")  # that a table shows before and after
 
 
@@ -54,7 +58,8 @@ class Gain(click.ParamType):  # type: ignore[type-arg]
     type=Gain(),
     default="keep",
     show_default=True,
-    help="What each weight is to be an isometry times; keep: its root mean square singular value.",
+    help="What each weight is to be an isometry times; keep: its root mean square singular value, for trained weights. "
+    "1 is for a network pruned at initialisation, which has lost norm.",
 )
 @click.option(
     "--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Alternating projections at most."
@@ -115,8 +120,25 @@ def repair(
         write_changed(
             checkpoint, structure, choice.entries, change, output, dict.fromkeys(_names(choice.entries), told), talk
         )
-        summary = {"summary": True, "repaired": len(rows), "skipped": len(choice.skipped)}
+        gains = [row["gain"] for row in rows.values()]
+        if gain is None:
+            _say_small(gains, talk)
+        through = sum(map(math.log10, gains))
+        summary = {"summary": True, "repaired": len(rows), "skipped": len(choice.skipped), "log10_gain": through}
         emit_changes("repair", seed, structure, choice, rows, summary, FACTS, as_json, output)
+
+
+def _say_small(gains: "list[float]", talk: Talk) -> None:
+    """Say where the sizes that are kept are far below one, as pruning at initialisation leaves them."""
+    through = sum(map(math.log10, gains))
+    if through > math.log10(SMALL) and min(gains) >= LEAST:
+        return
+    many = "the weight keeps" if len(gains) == 1 else f"the {len(gains)} weights keep"
+    told = f"{many} a root mean square singular value of {min(gains):.3g} at the least"
+    told += f" ({10**through:.3g} through all of them one after another)" if len(gains) > 1 and through > -300 else ""
+    talk.say(
+        f"{told}, which is far below 1: --gain keep is for trained weights; --gain 1 repairs a network pruned at init"
+    )
 
 
 def _names(entries: "list[Entry]") -> list[str]:

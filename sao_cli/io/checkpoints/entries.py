@@ -46,7 +46,7 @@ class Entry:
     they make it, empty where that is not known.
 
     `unread` is what a skipped tensor would be if it could be read, "matrix", "kernel", or "weight" where not even its
-    shape is known; None for what is no weight.
+    shape is known; None for what is no weight. `is_lost` says that the file is damaged where it should be.
     """
 
     name: str
@@ -58,11 +58,12 @@ class Entry:
     parts: tuple[str, ...] = field(default=(), repr=False)
     form: str = field(default="plain", repr=False)
     unread: str | None = field(default=None, repr=False)
+    is_lost: bool = field(default=False, repr=False)
 
     @property
     def numbers(self) -> int | None:
         """How many numbers it holds; None where its shape is not known."""
-        return None if not self.parts or (self.unread == UNKNOWN and not self.shape) else math.prod(self.shape)
+        return None if not self.parts or (self.is_lost and not self.shape) else math.prod(self.shape)
 
     @property
     def masked_by(self) -> str | None:
@@ -86,7 +87,18 @@ def entries_of(file: TensorFile) -> list[Entry]:
         if layer is None:
             told = _kind(name, tensor, stored)
             parts = ((prefix + name,), "plain")
-            entries.append(Entry(name, tensor.shape, tensor.dtype, *told[:2], tensor.bytes, *parts, told[2]))
+            entries.append(
+                Entry(
+                    name,
+                    tensor.shape,
+                    tensor.dtype,
+                    *told[:2],
+                    tensor.bytes,
+                    *parts,
+                    told[2],
+                    tensor.problem is not None,
+                )
+            )
         elif layer.name not in done:
             done.add(layer.name)
             entries.append(_of_layer(layer, prefix, stored))
