@@ -75,10 +75,10 @@ def layouts_of(entries: Sequence[Entry], *, said: Said | None = None, as_registe
     of which it is told, if they agree; all others are assumed to be (out, in). Kernels (c_0, c_1, ...): with a bias
     of c_1, or of g c_1, numbers, and not of c_0, they are transposed, of g groups. One input channel a kernel, more
     than one tap, a layer before it, and c_0 numbers in a tensor of 1 axis beside it are those of a depthwise
-    convolution. One group is assumed where some layer gives c_1 channels, for the first kernel of which a layer reads
-    the c_0, and for the only one. Of other kernels the groups are not known. `said` goes before all that.
-    `as_registered` says that the order of `entries` is that in which a module registers its tensors (torch's files),
-    so that neighbours stand side by side.
+    convolution. One group is assumed where some kernel gives c_1 channels, for the first kernel of which a layer
+    reads the c_0, and for the only one, unless what follows one without bias has c_1 numbers and not c_0. Of other
+    kernels the groups are not known. `said` goes before all that. `as_registered` says that the order of `entries` is
+    that in which a module registers its tensors (torch's files), so that neighbours stand side by side.
 
     Raises SaoError for a pattern that matches nothing and for groups that do not divide. O(tensors + weights^2).
     """
@@ -105,10 +105,10 @@ class _Reading:
             self.found[entry.name] = Layout(decided == {True}, assumed=() if told else (ROWS,))
         unknown = [entry for entry in self.kernels if not self._decide_kernel(entry)]
         self.sides = [self.found.get(one.name, Layout()).sides(one.shape) for one in self.weights]
-        self.given = Counter(m for m, _ in self.sides)
+        self.given = Counter(m for one, (m, _) in zip(self.weights, self.sides, strict=True) if len(one.shape) > 2)
         alike = {_form(entry) for entry in unknown if self._is_depthwise(entry)}
         for entry in unknown:
-            self.found[entry.name] = self._by_neighbours(entry, _form(entry) in alike)
+            self.found[entry.name] = self._by_neighbours(entry, _is_narrow(entry) and _form(entry) in alike)
         return {entry.name: self.found[entry.name] for entry in self.weights}
 
     def _is_decided(self, entry: Entry) -> bool:
@@ -166,7 +166,7 @@ class _Reading:
         fits = entry is self.kernels[0] and self._is_read(entry)
         if not _is_narrow(entry):
             fits = fits or len(self.kernels) == 1 or self.given[second] > (first == second)
-        if fits and not is_alike:
+        if fits and not is_alike and not self._may_be_transposed(entry):
             return Layout(False, 1, (*rows, ONE_GROUP))
         channels = "1 channel" if second == 1 else f"{second} channels"
         way_out = f"--groups '{shown(entry.name)}=G' tells, or --transpose where it is a transposed one"
@@ -180,6 +180,13 @@ class _Reading:
         path, dot, last = entry.name.rpartition(".")
         last = "bias" if last == "kernel" else last.replace("weight", "bias")
         return self.vectors.get(f"{path}{dot}{last}")
+
+    def _may_be_transposed(self, entry: Entry) -> bool:
+        """Whether what follows a kernel without bias, as a norm does, has its c_1 channels and not its c_0."""
+        if self._bias(entry) is not None or not (self.as_registered or _is_numbered(entry)):
+            return False
+        after = set(self._around(entry, after_alone=True))
+        return entry.shape[1] in after and entry.shape[0] not in after
 
     def _is_depthwise(self, entry: Entry) -> bool:
         return _is_narrow(entry) and self._has_earlier(entry) and entry.shape[0] in self._beside(entry)
@@ -199,15 +206,19 @@ class _Reading:
             for one, (_, n) in zip(self.weights, self.sides, strict=True)
         )
 
+    def _around(self, entry: Entry, after_alone: bool = False) -> Iterator[int]:
+        """The lengths of the tensors of 1 axis between a weight and those before and after it."""
+        place = self.ordered.index(entry)
+        for side in (self.ordered[place + 1 :], [] if after_alone else self.ordered[:place][::-1]):
+            for one in side:
+                if len(one.shape) > 1:
+                    break
+                yield from one.shape
+
     def _beside(self, entry: Entry) -> Iterator[int]:
         """The lengths of the tensors of 1 axis beside `entry`: those around it, or else under the same parent."""
         if self.as_registered:
-            place = self.ordered.index(entry)
-            for side in (self.ordered[place + 1 :], self.ordered[:place][::-1]):
-                for one in side:
-                    if len(one.shape) > 1:
-                        break
-                    yield from one.shape
+            yield from self._around(entry)
             return
         module = entry.name.rpartition(".")[0]
         parent = module.rpartition(".")[0]
@@ -215,6 +226,11 @@ class _Reading:
         for name, length in self.vectors.items():
             if name.startswith(f"{parent}." if parent else "") and name.count(".") <= depth:
                 yield length
+
+
+def _is_numbered(entry: Entry) -> bool:
+    """Whether a number in a Sequential is its module's name, so that the next number is what follows it."""
+    return entry.name.split(".")[-2:][0].isdecimal()
 
 
 def _is_narrow(entry: Entry) -> bool:

@@ -123,7 +123,15 @@ def residual():
     return nn.ModuleDict(stem | {"layer1": block(8, 8), "layer2": block(8, 16), "fc": nn.Linear(16, 10)})
 
 
-@pytest.mark.parametrize("make", [mobile, timm, grey, vgg, residual])
+def separable():
+    """Depthwise and pointwise kernels under names that differ by their numbers alone."""
+    from torch import nn
+
+    sizes = [(3, 8, 3, 1), (8, 8, 3, 8), (8, 16, 1, 1), (16, 16, 3, 16), (16, 32, 1, 1)]
+    return nn.Sequential(*(nn.Conv2d(a, b, k, groups=g) for a, b, k, g in sizes), nn.Flatten(), nn.Linear(32 * 4, 10))
+
+
+@pytest.mark.parametrize("make", [mobile, timm, grey, vgg, residual, separable])
 @pytest.mark.parametrize("sort", [False, True])
 def test_small_networks_are_read_as_they_are(tmp_path, make, sort):
     module = make()
@@ -134,6 +142,22 @@ def test_small_networks_are_read_as_they_are(tmp_path, make, sort):
     wrong = {name for name, layer in layers.items() if found[name].groups != getattr(layer, "groups", 1)}
     assert wrong == ({"conv_stem.weight"} if sort and make is timm else set())
     assert all(found[name].groups is None for name in wrong)
+
+
+@pytest.mark.parametrize("sort", [False, True])
+def test_kernels_that_a_norm_shows_to_be_transposed_are_not_claimed(tmp_path, sort):
+    """A generator's, without biases: what follows has as many numbers as the second axis."""
+    from torch import nn
+
+    def up(a, b):
+        return [nn.ConvTranspose2d(a, b, 4, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
+
+    net = nn.Sequential(*up(16, 32), *up(32, 8), nn.ConvTranspose2d(8, 3, 4, bias=False))
+    assert {layout.groups for layout in of_module(tmp_path, net, sort=sort).values()} == {None}
+    said = of_module(tmp_path, net, sort=sort, said=Said(transposed=("*",)))
+    assert said == dict.fromkeys(said, Layout(True, 1, ("1 group",)))
+    grouped = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 3, groups=4), nn.Flatten(), nn.Linear(32, 4))
+    assert of_module(tmp_path, grouped, sort=sort)["1.weight"].groups is None  # a matrix gives no channels
 
 
 def test_groups_that_nothing_tells_are_null_with_the_way_out(tmp_path):
