@@ -14,6 +14,7 @@ from sao_cli.io.files import visible
 
 PATIENCE = 1.0  # seconds before progress shows
 REFRESH = 0.2
+LONGEST = 2000  # characters of a message; what is longer quotes something that is
 
 
 class Talk:
@@ -65,7 +66,7 @@ class Talk:
     def error(self, text: str, kind: str = "") -> None:
         """The one line that an error leaves; `-q` does not silence it."""
         self.erase()
-        self._write(f"{visible(self.name)}: {kind}{visible(text)}")
+        self._write(f"{visible(self.name)}: {kind}{_brief(visible(text))}")
 
     def bug(self, error: BaseException) -> None:
         """A traceback, and what to do with it."""
@@ -100,3 +101,8 @@ class Talk:
         except OSError:
             self.unheard = True
             silence(sys.stderr)
+
+
+def _brief(text: str) -> str:
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
