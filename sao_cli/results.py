@@ -230,9 +230,10 @@ class DepthJacobian(Report):
     """The singular values of a network's input-output Jacobian at one depth; see nets.jacobian for definitions.
 
     Over the min(m, n) singular values of each of `inputs` Jacobians, all together. `mean` and `variance` are None where
-    they leave the range of float64, and `reason` says why; the logarithms (base 10) never do. `log10_sigma_min`,
-    `log10_mean` and `log10_std` are of the resolved values, those above what the arithmetic can tell from 0, which are
-    the fraction `resolved` of all; `rank` is their number, the mean over inputs. `participation` is the fraction within
+    they leave the range of float64, and `reason` says why; the logarithms (base 10) never do. `resolved` is the
+    fraction of the values that are known to within half of themselves; `log10_mean` and `log10_std` are of these, and
+    `log10_sigma_min` is None where there are others. `rank` is how many values can be told from zero, the mean over
+    inputs, of which some may be known to be no more. `participation` is the fraction within
     [0.5, 2]. `predicted_log10_mean_square` and `predicted_relative_variance` are mean-field theory's for the squared
     values. `log10_values` (inputs, min(m, n)), descending, -inf where not resolved, are no part of the report.
     """

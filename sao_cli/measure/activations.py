@@ -118,3 +118,4 @@ _DERIVATIVES: dict[str, Callable[[Array], Array]] = {
 }
 
 ACTIVATIONS = tuple(_DERIVATIVES)
+HOMOGENEOUS = ("linear", "relu", "leaky-relu")  # phi(a h) = a phi(h) for a > 0

@@ -89,14 +89,17 @@ def _row(found: ModuleJacobian, told: dict[str, Any]) -> DepthJacobian:
     with np.errstate(divide="ignore"):
         values = np.where(live, np.log10(found.singular_values), -np.inf)
     resolved = values[live]
-    any_ = bool(resolved.size)
+    any_, lost = bool(resolved.size), values.size - resolved.size
+    reasons = [found.reason] if found.reason else []
+    if lost and found.exact:
+        reasons.append(f"{lost} of {values.size} singular values can't be told from zero: log10_sigma_min is not known")
     return DepthJacobian(
         m=found.m,
         n=found.n,
         mean=found.mean,
         variance=found.variance,
         log10_sigma_max=float(resolved.max()) if any_ else None,
-        log10_sigma_min=float(resolved.min()) if any_ and found.exact else None,
+        log10_sigma_min=float(resolved.min()) if any_ and found.exact and not lost else None,
         log10_mean=float(resolved.mean()) if any_ else None,
         log10_std=float(resolved.std()) if any_ else None,
         rank=found.rank,
@@ -106,7 +109,7 @@ def _row(found: ModuleJacobian, told: dict[str, Any]) -> DepthJacobian:
         predicted_relative_variance=None,
         device=found.device,
         dtype=found.dtype,
-        reason=found.reason,
+        reason="; ".join(reasons) or None,
         log10_values=values,
         **told,
     )

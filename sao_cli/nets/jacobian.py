@@ -15,10 +15,9 @@ from torch import Tensor
 
 from sao_cli.errors import FormatError, SaoError, SaoWarning
 from sao_cli.matrix import FINITE, Matrix
-from sao_cli.measure.activations import activation_derivative, activation_value, check_activation
+from sao_cli.measure.activations import HOMOGENEOUS, activation_derivative, activation_value, check_activation
 from sao_cli.measure.mean_field import LayerMoments, jacobian_moments
 from sao_cli.memory import format_bytes, require_memory, telling_memory
-from sao_cli.nets.activations import activation_module
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.long_products.graded import GradedProduct, LogSingularValues
 from sao_cli.nets.operators import SPARSE, Blocks, Operator, layer_blocks, layer_operator
@@ -26,8 +25,11 @@ from sao_cli.progress import Progress, silent
 from sao_cli.results import DepthJacobian
 from sao_cli.rng import INPUTS, generator
 
+Values = NDArray[np.float64]
+
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
-LARGEST = 300.0  # log10 of singular values whose mean and variance are still held as numbers: variances are squares
+LARGEST = 300.0  # log10 of what is held as a number; its inverse is, too
+STRAIGHT = 1e300  # where phi is its asymptote
 
 
 def network_jacobian(
@@ -48,9 +50,10 @@ def network_jacobian(
 
     D_l = diag(phi'(h_l)), h_l = W_l x_{l-1}, x_l = phi(h_l), without biases, exactly and not by finite differences;
     x_0 ~ N(0, input_std^2 I), `inputs` draws of it, or the rows of `x` (B, n). The product is a GradedProduct, whose
-    small singular values are right to `error`, 1e-9 and better in float64; what can't be told from zero is no part of
-    the rank. `depths` is all of them where it is None, in ascending order. `by_layer` gives the singular values of
-    each D_l W_l alone instead (layerwise dynamical isometry).
+    small singular values are right to an estimated relative error, past 1e-6 told in `reason`; what can't be told from
+    zero is no part of the rank. Any gain that a float holds will do: what leaves float64 is kept as a power of two.
+    `depths` is all of them where it is None, in ascending order. `by_layer` gives the singular values of each D_l W_l
+    alone instead (layerwise dynamical isometry).
 
     `stack` holds Matrix objects, or what Matrix.of takes, first layer first; gains are in the weights. `device` is
     "auto" (CUDA where there is one), or torch's name of one; `dtype` float64, or float32 with its own resolution.
@@ -136,7 +139,7 @@ class _Chain:
         self._layers = iter(layers)
         self.side = max(min(layer.weight.shape) for layer in layers)
         self._activation = activation
-        self._x = torch.from_numpy(start).to(device=device, dtype=dtype)
+        self._signal, self._lift, self._inputs = start, np.zeros(len(start), dtype=np.int64), len(start)
         self._device, self._dtype, self._by_layer = device, dtype, by_layer
         self._places: Tensor | None = None  # of the product's rows
         self.product = self._fresh(start.shape[1])
@@ -147,41 +150,53 @@ class _Chain:
         operator = layer_operator(weight, blocks, self._device, self._dtype)
         if self._by_layer:
             self.product = self._fresh(weight.mask.n)
-        h = operator.apply(self._x[:, :, None], None)
-        y, slopes = (h, None) if self._activation == "linear" else self._activated(h)
-        self._x = _true_order(y, operator)
-        before = self._places
-        self.product.multiply(lambda X: operator.apply(X, before, slopes), self._largest(operator, slopes))
+        slopes = None if self._activation == "linear" else self._forward(operator)
+        rows, before, columns = operator.row_peaks, self._places, operator.columns
+        if slopes is not None:
+            rows = rows * np.abs(slopes)
+            diagonal = torch.from_numpy(slopes)[:, :, None].to(device=self._device, dtype=self._dtype)
+        if columns is not None and before is not None:
+            columns = columns[before.argsort().cpu().numpy()]  # the product's rows stand elsewhere
+        factor = lambda X: operator.apply(X, before, None if slopes is None else diagonal)  # noqa: E731
+        self.product.multiply(factor, rows, columns)
         self._places = operator.places
 
     def _fresh(self, columns: int) -> GradedProduct:
         self._places = None
-        return GradedProduct(columns, batch=len(self._x), dtype=self._dtype, device=self._device)
+        return GradedProduct(columns, batch=self._inputs, dtype=self._dtype, device=self._device)
 
-    def _activated(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """phi(h) and phi'(h), of the shape of h: on a CPU by their formulas, in a tenth of autograd's time."""
-        if self._device.type == "cpu":
-            numbers = h.double().numpy()
-            found = (of(self._activation, numbers) for of in (activation_value, activation_derivative))
-            y, slopes = (torch.from_numpy(values).to(self._dtype) for values in found)
-            return y, slopes
-        h.requires_grad_(True)
-        with torch.enable_grad():
-            y = activation_module(self._activation)(h)
-            (slopes,) = torch.autograd.grad(y.sum(), h)
-        return y.detach(), slopes
+    def _forward(self, operator: Operator) -> Values:
+        """phi'(h) (B, m) in the operator's order, after which x is phi(h); on the CPU, where formulas have all digits.
 
-    def _largest(self, operator: Operator, slopes: Tensor | None) -> float | None:
-        """The largest magnitude in D_l W_l, None on a GPU, which would have to be waited for."""
-        if self._device.type != "cpu":
-            return None
-        peaks = operator.row_peaks if slopes is None else operator.row_peaks * slopes.numpy()[:, :, 0]
-        return float(peaks.max())
+        x = signal 2^lift, a lift a chain, so that no gain makes it leave float64.
+        """
+        x, common = self._signal, 0
+        if operator.columns is not None:
+            common = int(operator.columns.max())
+            x = np.ldexp(x, operator.columns - common)
+        h = operator.apply(torch.from_numpy(x).to(self._device, self._dtype)[:, :, None], None)[:, :, 0]
+        y, slopes, lift = activated(self._activation, h.double().cpu().numpy(), self._lift + common)
+        peaks = np.frexp(np.abs(y).max(axis=1))[1]
+        self._lift = lift + peaks
+        y = np.ldexp(y, -peaks[:, None])
+        self._signal = y if operator.places is None else y[:, operator.places.cpu().numpy()]
+        return slopes
 
 
-def _true_order(values: Tensor, operator: Operator) -> Tensor:
-    values = values[:, :, 0]
-    return values if operator.places is None else values.index_select(1, operator.places)
+def activated(activation: str, h: Values, lift: NDArray[np.int64]) -> tuple[Values, Values, NDArray[np.int64]]:
+    """(y, phi'(h 2^lift), new lift) with y 2^(new lift) = phi(h 2^lift), for h (B, m) and a power of two a row.
+
+    Functions with a kink at 0 and straight sides need no scale. Others are straight where |h| is past 1e300.
+    """
+    if activation in HOMOGENEOUS:
+        return activation_value(activation, h), activation_derivative(activation, h), lift
+    with np.errstate(over="ignore", under="ignore"):
+        true = np.clip(np.ldexp(h, lift[:, None]), -STRAIGHT, STRAIGHT)
+        slopes, values = activation_derivative(activation, true), activation_value(activation, true)
+        straight = np.abs(true) == STRAIGHT
+        grown = (straight & (slopes != 0)).any(axis=1)  # those of the others are negligible beside
+        y = np.where(grown[:, None], np.where(straight, h * slopes, np.ldexp(values, -lift[:, None])), values)
+    return y, slopes, np.where(grown, lift, 0)
 
 
 def _row(
@@ -191,13 +206,12 @@ def _row(
     told: dict[str, Any],
     predicted: tuple[float | None, float | None],
 ) -> DepthJacobian:
-    values = found.values
+    values, told_from_zero = found.values, int(found.rank.sum())
     resolved = values[np.isfinite(values)]
-    mean, variance, reason = _moments(values)
-    if not resolved.size:
-        reason = "the Jacobian is zero, as far as the arithmetic can tell, and zero has no logarithm"
-    if found.error > 1e-6:
-        reason = "; ".join(filter(None, [reason, f"singular values are right to {found.error:.1g} only, relatively"]))
+    mean, variance, reasons = _moments(values, bool(told_from_zero))
+    if found.error > 1e-6 and resolved.size:
+        reasons.append(f"singular values are right to {found.error:.1g} only, relatively")
+    reasons += _unresolved(values, told_from_zero)
     return DepthJacobian(
         depth=depth,
         m=shape[0],
@@ -205,7 +219,7 @@ def _row(
         mean=mean,
         variance=variance,
         log10_sigma_max=float(resolved.max()) if resolved.size else None,
-        log10_sigma_min=float(resolved.min()) if resolved.size else None,
+        log10_sigma_min=float(resolved.min()) if resolved.size == values.size else None,
         log10_mean=float(resolved.mean()) if resolved.size else None,
         log10_std=float(resolved.std()) if resolved.size else None,
         rank=float(np.mean(found.rank)),
@@ -213,18 +227,42 @@ def _row(
         participation=float(((values >= math.log10(0.5)) & (values <= math.log10(2))).mean()),
         predicted_log10_mean_square=predicted[0],
         predicted_relative_variance=predicted[1],
-        reason=reason,
+        reason="; ".join(reasons) or None,
         log10_values=values,
         **told,
     )
 
 
-def _moments(values: NDArray[np.float64]) -> tuple[float | None, float | None, str | None]:
+def _moments(values: Values, alive: bool) -> tuple[float | None, float | None, list[str]]:
     """Mean and variance of the singular values themselves, and why they are None; what is not resolved counts as 0."""
-    if values.max() > LARGEST / 2:
-        return None, None, "mean and variance leave the range of float64; their logarithms are right"
-    sigma = 10.0**values
-    return float(sigma.mean()), float(sigma.var()), None
+    top = float(values.max())
+    if not math.isfinite(top):
+        return (None, None, []) if alive else (0.0, 0.0, [])
+    shares = 10.0 ** (values - top)  # so that no square leaves the range
+    mean, variance = _lifted(float(shares.mean()), top), _lifted(float(shares.var()), 2 * top)
+    if mean is None:
+        return None, None, ["mean and variance leave the range of float64; the logarithms are right"]
+    return mean, variance, ["the variance leaves the range of float64"] if variance is None else []
+
+
+def _lifted(number: float, exponent: float) -> float | None:
+    """number 10^exponent, None where it is no normal number of float64."""
+    if not number:
+        return 0.0
+    return 10.0 ** (math.log10(number) + exponent) if abs(math.log10(number) + exponent) < LARGEST else None
+
+
+def _unresolved(values: Values, told_from_zero: int) -> list[str]:
+    """Why some logarithms are None, how many of which kind."""
+    zero, unknown = values.size - told_from_zero, told_from_zero - int(np.isfinite(values).sum())
+    if zero == values.size:
+        return ["the Jacobian is zero, as far as the arithmetic can tell, and zero has no logarithm"]
+    reasons = []
+    if zero:
+        reasons.append(f"{zero} of {values.size} singular values can't be told from zero")
+    if unknown:
+        reasons.append(f"{unknown} of {values.size} are not zero, and nothing more than rounding is known of them")
+    return [*reasons, "log10_sigma_min is not known"] if reasons else []
 
 
 def _predictions(layers: Sequence[_Layer], activation: str, start: NDArray[np.float64]) -> Any:
@@ -246,18 +284,22 @@ def _predictions(layers: Sequence[_Layer], activation: str, start: NDArray[np.fl
 def _layer_moments(layer: Matrix, blocks: Blocks | None) -> LayerMoments:
     """||W||_F^2/m, the mean of the squared singular values, and their relative variance by ||W W^T||_F^2."""
     assert layer.values is not None
-    square = float(layer.values @ layer.values)
+    peak = float(np.abs(layer.values).max(initial=0.0)) or 1.0
+    scaled = layer.values / peak  # squares and fourth powers of small or large ones leave the range of float64
+    square = float(scaled @ scaled)
     if blocks is not None:
-        fourth = float(np.square(blocks.values @ blocks.values.transpose(0, 2, 1)).sum())
+        values = blocks.values / peak
+        fourth = float(np.square(values @ values.transpose(0, 2, 1)).sum())
     elif layer.mask.density > SPARSE:
-        dense = layer.to_dense().astype(np.float64, copy=False)
+        dense = layer.to_dense().astype(np.float64, copy=False) / peak
         fourth = float(np.square(dense @ dense.T).sum())
     else:
-        sparse = layer.to_scipy().astype(np.float64)
+        sparse = layer.to_scipy().astype(np.float64) / peak
         fourth = float(np.square((sparse @ sparse.T).data).sum())
     size = min(layer.shape)
     spread = fourth * size / square**2 - 1 if square else 0.0
-    return LayerMoments(mean_square=square / layer.mask.m, mean=square / size, spread=max(spread, 0.0))
+    mean_square, mean = square / layer.mask.m * peak * peak, square / size * peak * peak
+    return LayerMoments(mean_square=mean_square, mean=mean, spread=max(spread, 0.0))
 
 
 def _checked(layer: Matrix, number: int) -> Matrix:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sao_cli.matrix import Matrix
+from sao_cli.nets.long_products.scales import column_exponents, graded_bits
 
 SPARSE = 1 / 16  # density below which CSR times dense beats the dense product, 256 x 256 and up, on one core
 TILE = 2**17  # numbers of a product that are gathered at a time on a CPU, so that they are still in its cache
@@ -22,11 +23,13 @@ class Operator(Protocol):
 
     `apply` gives it with its rows in an order of its own, which `places` (m,) tells in the same way, None for the
     true one: a layer's gather of its outputs is then merged with the next one's gather of its inputs. `slopes`
-    (B, m, 1) stand in that order too, and `row_peaks` (m,), the largest magnitude in each row of W.
+    (B, m, 1) stand in that order too, and `row_peaks` (m,), the largest magnitude in each row of W. Where `columns`
+    (n,) is not None, W diag(2^columns) is the weight.
     """
 
     places: Tensor | None
     row_peaks: NDArray[np.float64]
+    columns: NDArray[np.int64] | None
 
     def apply(self, X: Tensor, places: Tensor | None, slopes: Tensor | None = None) -> Tensor: ...
 
@@ -41,11 +44,31 @@ class Blocks(NamedTuple):
 
 def layer_operator(weight: Matrix, blocks: Blocks | None, device: torch.device, dtype: torch.dtype) -> Operator:
     """The operator of a weight with values: its layer_blocks if it has them, CSR where it is sparse, else dense."""
+    columns = column_exponents(_column_peaks(weight, blocks), graded_bits(dtype))
+    if columns is not None:
+        assert weight.values is not None
+        weight = Matrix(weight.mask, np.ldexp(weight.values, -columns[weight.mask.indices]))
+        blocks = layer_blocks(weight)
+    operator: BlockOperator | DenseOperator | SparseOperator
     if blocks is not None:
-        return BlockOperator(blocks, device, dtype)
-    if weight.mask.density > SPARSE or device.type == "mps":  # which has no sparse layouts
-        return DenseOperator(weight, device, dtype)
-    return SparseOperator(weight, device, dtype)
+        operator = BlockOperator(blocks, device, dtype)
+    elif weight.mask.density > SPARSE or device.type == "mps":  # which has no sparse layouts
+        operator = DenseOperator(weight, device, dtype)
+    else:
+        operator = SparseOperator(weight, device, dtype)
+    operator.columns = columns
+    return operator
+
+
+def _column_peaks(weight: Matrix, blocks: Blocks | None) -> NDArray[np.float64]:
+    """(n,) the largest magnitude in each column."""
+    assert weight.values is not None
+    peaks = np.zeros(weight.mask.n)
+    if blocks is not None:
+        peaks[blocks.columns] = np.abs(blocks.values).max(axis=1).reshape(-1)
+    else:
+        np.maximum.at(peaks, weight.mask.indices, np.abs(weight.values))
+    return peaks
 
 
 def layer_blocks(weight: Matrix) -> Blocks | None:
@@ -64,6 +87,8 @@ def layer_blocks(weight: Matrix) -> Blocks | None:
 
 class BlockOperator:
     """K blocks c x d of disjoint complete bipartite groups: O(B m d k), one gather and one batched product."""
+
+    columns: NDArray[np.int64] | None = None
 
     def __init__(self, blocks: Blocks, device: torch.device, dtype: torch.dtype) -> None:
         places = np.empty_like(blocks.rows)
@@ -95,6 +120,7 @@ class SparseOperator:
     """CSR times dense: O(B nnz k). On a CPU by scipy, whose products take an eighth of torch's at n = 1024."""
 
     places: Tensor | None = None
+    columns: NDArray[np.int64] | None = None
 
     def __init__(self, weight: Matrix, device: torch.device, dtype: torch.dtype) -> None:
         csr = weight.to_scipy().astype(np.float32 if dtype == torch.float32 else np.float64)
@@ -118,6 +144,7 @@ class DenseOperator:
     """A dense product: O(B m n k)."""
 
     places: Tensor | None = None
+    columns: NDArray[np.int64] | None = None
 
     def __init__(self, weight: Matrix, device: torch.device, dtype: torch.dtype) -> None:
         dense = weight.to_dense()

@@ -138,6 +138,8 @@ def test_facts_are_of_the_values():
     assert row.participation == np.mean((sigma >= 0.5) & (sigma <= 2))
     assert row.rank == np.mean(np.isfinite(row.log10_values).sum(axis=1))
     assert row.resolved == pytest.approx(row.rank / 20)
+    assert row.log10_sigma_min is None
+    assert "can't be told from zero" in row.reason
     resolved = row.log10_values[np.isfinite(row.log10_values)]
     assert (row.log10_mean, row.log10_std) == (pytest.approx(resolved.mean()), pytest.approx(resolved.std()))
 

@@ -14,24 +14,39 @@ from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError, SaoError, SaoWarning
 from sao_cli.memory import require_memory
-from sao_cli.nets.long_products.orthogonalisation import is_live, normalised_, orthogonalised, power_of_two
+from sao_cli.nets.long_products.noise import Noise, row_noise, row_peaks
+from sao_cli.nets.long_products.orthogonalisation import no_better_than_larger, orthogonalised
+from sao_cli.nets.long_products.overtaking import Overtaking
+from sao_cli.nets.long_products.scales import (
+    DEAD,
+    column_exponents,
+    graded_bits,
+    is_live,
+    normalised_,
+    power_of_two,
+    range_bits,
+    rescaled_,
+)
 from sao_cli.nets.long_products.values import SVD_ERROR, graded_log2_singular_values
 
 Values = NDArray[np.float64]
+Exponents = NDArray[np.int64]
 Factor: TypeAlias = torch.Tensor | Callable[[torch.Tensor], torch.Tensor]
 
 LEEWAY = 40.0  # bits: a condition number of eps^(-1/2), and the square root of 8192 rows
-UNSEEN = 400.0  # bits
+UNSEEN = 400.0  # bits that a column may have moved unseen: its square is still in range
 LONGEST = 32  # factors between two orthogonalisations, at most
+UNRESOLVED = 0.5  # relative error of a singular value of which nothing is known
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LogSingularValues:
     """Logarithms of the singular values of each product of a batch, descending; see GradedProduct.
 
-    `values` (..., min(m, n)) float64, -inf where a value is zero as far as the arithmetic can tell; `rank` (...)
-    int64 counts the others; `error` estimates the absolute error of the natural logarithms, i.e. the relative error
-    of the singular values. The leading axis is the batch, absent where the product has none.
+    `values` (..., min(m, n)) float64, -inf where a value is not resolved; `rank` (...) int64 counts those that are told
+    from zero, of which some may not be resolved: their relative error is past 1/2. `error` estimates the absolute error
+    of the other natural logarithms, i.e. the relative error of the singular values. The leading axis is the batch,
+    absent where the product has none.
     """
 
     values: Values
@@ -56,10 +71,17 @@ class GradedProduct:
     direction is no part of the rank. (LAPACK's geqp3 compares scaled columns alone, and takes the noise that is left
     of a large dependent column before a small independent one.)
 
-    Condition numbers are those of M with its columns scaled to norm 1, estimated at each orthogonalisation. Their
-    growth per factor decides how many factors the next group has, so that they stay near eps^(-1/6), 406 in float64:
-    a group then costs a relative error of about eps^(5/6) = 1e-13, and one that is a thousand times worse than those
-    before it keeps 1e-10. A group past eps^(-1/2) gives a SaoWarning; `interval` then sets the number by hand.
+    Nothing is lost by scale alone. A column of M that leaves 2^-40 to 2^40 hands its power of two to e, and is looked
+    at before it can leave float64. A factor whose rows span more than a quarter of a number's bits ends its group, and
+    its rows are sorted before the QR, whose error is then relative to each row. One whose columns do is multiplied as
+    two: the powers of two of its columns, which scale rows of M, and the rest.
+
+    Condition numbers are those of M with its columns scaled to norm 1, and rows that span decades too, estimated at
+    each orthogonalisation. Their growth per factor decides how many factors the next group has, so that they stay near
+    eps^(-1/6), 406 in float64: a group then costs a relative error of about eps^(5/6) = 1e-13, and one that is a
+    thousand times worse than those before it keeps 1e-10. A group past eps^(-1/2) gives a SaoWarning; `interval` then
+    sets the number by hand. Errors are counted for each direction from the largest on, so that those of the small
+    ones leave the others alone.
 
     `columns` is n, the columns of A_1. `batch` is the number B of independent chains, None for one chain without that
     axis. `dtype` is torch.float64, or torch.float32 with its own eps. Raises SaoError for any other, and for sizes
@@ -92,10 +114,16 @@ class GradedProduct:
         self._shape = (columns, columns)
         self._eps = float(torch.finfo(dtype).eps)
         self._fixed, self._interval, self._pending = interval, 1, 0
-        self._error, self._growth = 0.0, 0.0
+        self._growth = 0.0
         self._unseen = 0.0  # binary orders of magnitude that the product may have moved since it was looked at
+        self._rows: Values | None = None  # scales of the last factor's rows
+        self._full = False  # whether the group is to end: what is in M spans decades
+        self._exact = False  # whether M's columns were only scaled
         self._largest = 0
         self._exponents = torch.zeros(batch or 1, columns, dtype=torch.int64, device=self._device)
+        self._errors = torch.zeros(batch or 1, columns, dtype=torch.float64, device=self._device)  # of the directions
+        self._overtaking = Overtaking()
+        self._start = self._exponents.clone()  # at the group's start, when M's columns had norm 1
         self._product: torch.Tensor | None = None  # M; None is the identity
         self._right: torch.Tensor | None = None  # T; None is the identity
 
@@ -105,26 +133,27 @@ class GradedProduct:
         return self._shape
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
-    def multiply(self, factor: Factor, largest: float | None = None) -> None:
+    def multiply(self, factor: Factor, rows: Values | None = None, columns: Exponents | None = None) -> None:
         """Multiply from the left by `factor`, A, of shape (m_l, m_{l-1}) or (B, m_l, m_{l-1}).
 
         Either a dense real tensor, or a callable that gives A X for X of shape (B, m_{l-1}, k), or (m_{l-1}, k)
-        without a batch, in X's dtype and on its device; k is at most n, and falls with the rank. `largest` is the
-        largest magnitude in A, where it is known: on a CPU the range of the product is then looked at after a few
-        factors and not after each.
+        without a batch, in X's dtype and on its device; k is at most n, and falls with the rank. A callable may come
+        with the largest magnitudes in each of its `rows`, (m_l,) or (B, m_l): then its grading is known, and on a CPU
+        the range of the product is looked at after a few factors and not after each. With `columns` (m_{l-1},), whole
+        numbers, the factor is A diag(2^columns).
 
         Raises FormatError where the shapes don't chain, for complex numbers and for numbers that are not finite (on
-        a GPU, and with `largest`, when it is looked at or orthogonalised next), MemoryLimitError on a CPU.
+        a GPU, and with `rows`, when it is looked at or orthogonalised next), MemoryLimitError on a CPU.
         """
-        if self._pending >= (self._fixed or self._interval):
-            self._orthogonalise()
-        self._require_memory(factor.shape[-2] if isinstance(factor, torch.Tensor) else self._shape[0])
-        product = self._applied(factor)
-        if not self._is_within(largest):
-            self._rescale_(product)
-            self._unseen = 0.0
-        self._product, self._shape = product, (product.shape[-2], self._shape[1])
-        self._pending += 1
+        if isinstance(factor, torch.Tensor):
+            _require_matrices(factor, self._shape[0], self._batch)
+            self._require_memory(factor.shape[-2])
+            factor, rows, columns = self._balanced(factor)
+        else:
+            self._require_memory(self._shape[0])
+        if columns is not None:
+            self._scale(columns)
+        self._multiply(factor, rows)
         self.depth += 1
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -145,27 +174,81 @@ class GradedProduct:
         self._orthogonalise()
         exponents = self._exponents.cpu().numpy()
         values = np.full((len(exponents), min(self._shape)), -np.inf)
-        rank, worst = np.zeros(len(exponents), dtype=np.int64), 1.0
+        rank, errors = np.zeros(len(exponents), dtype=np.int64), np.full(values.shape, SVD_ERROR * min(self._shape))
         for chain, scales in enumerate(exponents):
             live = is_live(scales)
-            rank[chain] = live.sum()
+            size = rank[chain] = live.sum()
             right = np.eye(len(scales)) if self._right is None else self._right[chain].double().cpu().numpy()
             found, condition = graded_log2_singular_values(right[live], scales[live])
-            values[chain, : rank[chain]] = found / math.log2(base)
-            worst = max(worst, condition)
-        error = self._error + self._eps * worst + SVD_ERROR * min(self._shape)
+            values[chain, :size] = found / math.log2(base)
+            errors[chain, :size] += self._rounding(chain)[live][np.argsort(-scales[live])] + self._eps * condition
+            errors[chain, :size] += 2.0**-52 * np.abs(found)  # of sums of so large numbers
+            errors[chain] = np.maximum.accumulate(errors[chain])
+        values[errors > UNRESOLVED] = -np.inf
+        error = float(errors[np.isfinite(values)].max(initial=errors.min()))
         if self._batch is None:
             return LogSingularValues(values=values[0], rank=rank[0], error=error)
         return LogSingularValues(values=values, rank=rank, error=error)
 
+    def _rounding(self, chain: int) -> Values:
+        """Relative errors of the directions, by how much of each rounding left and by what overtaking made of it."""
+        counted: Values = self._errors[chain].cpu().numpy()
+        if self.orthogonalisations:
+            counted = counted + self._eps * np.exp2(np.minimum(self._overtaking.bits(chain), 1000.0))
+        return counted
+
+    def _balanced(self, factor: torch.Tensor) -> tuple[torch.Tensor, Values, Exponents | None]:
+        """The factor in the product's dtype, with columns that don't span decades, its rows' and its columns' scales.
+
+        Those are kept apart where a chain has too wide a range of them, in powers of two, the same in all chains.
+        """
+        flat = factor.flatten(0, -2)
+        peaks = torch.maximum(flat.amax(dim=0), -flat.amin(dim=0)).double().cpu().numpy()
+        if not np.isfinite(peaks).all():
+            raise FormatError(f"factor {self.depth + 1} gives {peaks.max()}; every value must be a finite number")
+        columns = column_exponents(peaks, self._graded)
+        if columns is not None:
+            factor = torch.ldexp(factor.double(), torch.from_numpy(-columns).to(factor.device))
+        rows = torch.maximum(factor.amax(dim=-1), -factor.amin(dim=-1)).double().cpu().numpy()
+        return factor.to(dtype=self._dtype, device=self._device), rows, columns
+
+    @property
+    def _graded(self) -> float:
+        return graded_bits(self._dtype)
+
+    def _scale(self, exponents: Exponents) -> None:
+        """Multiply by diag(2^exponents): by what all have in common without M, by the rest in steps that M can hold."""
+        common = int(exponents.max() + exponents.min()) // 2
+        self._exponents += common  # a dead direction's stays far below all others
+        self._start += common
+        rest, most = exponents - common, 900 if self._dtype == torch.float64 else 100
+        while rest.any():
+            step = rest.clip(-most, most)
+            powers = power_of_two(torch.from_numpy(step).to(self._device), self._dtype)[:, None]
+            self._orthogonalise()
+            self._multiply(powers.mul, np.ldexp(1.0, step))
+            self._exact, rest = True, rest - step
+
+    def _multiply(self, factor: Factor, rows: Values | None) -> None:
+        if self._pending >= (self._fixed or self._interval) or self._full or self._exact:
+            self._orthogonalise()
+        if rows is not None and self._product is not None and range_bits(rows) > UNSEEN / 2:
+            self._exponents += rescaled_(self._product)  # or a step as wide could leave the range at once
+        product = self._applied(factor)
+        self._full = rows is not None and range_bits(rows) > self._graded
+        if not self._is_within(rows):
+            self._rescale_(product)
+            self._unseen = 0.0
+        self._product, self._shape = product, (product.shape[-2], self._shape[1])
+        self._rows = rows
+        self._pending += 1
+
     def _applied(self, factor: Factor) -> torch.Tensor:
         before, chains = self._product, self._batch or 1
         if isinstance(factor, torch.Tensor):
-            _require_matrices(factor, self._shape[0], self._batch)
-            dense = factor.to(dtype=self._dtype, device=self._device)
             if before is None:
-                return dense.expand(chains, *dense.shape[-2:]).clone()
-            return dense @ before
+                return factor.expand(chains, *factor.shape[-2:]).clone()
+            return factor @ before
         if before is None:
             before = (
                 torch.eye(self._shape[0], dtype=self._dtype, device=self._device).expand(chains, -1, -1).contiguous()
@@ -185,29 +268,34 @@ class GradedProduct:
             require_memory(needed, f"a product of {rows} x {self._shape[1]}", "choose fewer inputs or a smaller width")
             self._largest = entries
 
-    def _is_within(self, largest: float | None) -> bool:
-        """Whether the product can't have left the range of float64 by a factor whose `largest` entry is known.
+    def _is_within(self, rows: Values | None) -> bool:
+        """Whether no column can have left the range of float64 by a factor whose rows' scales are known.
 
-        A factor moves the norm of M by its own, but for what M's condition number and its size allow: LEEWAY.
+        A factor moves the norm of a column by no more than its rows are large or small, but for what M's condition
+        number and its size allow: LEEWAY.
         """
-        if largest is None or not 0 < largest < math.inf or self._dtype != torch.float64:
+        if rows is None or self._dtype != torch.float64:
             return False
-        self._unseen += abs(math.log2(largest)) + LEEWAY
+        scales = rows[rows > 0]
+        if not scales.size or not math.isfinite(scales.max()):
+            return False
+        self._unseen += max(abs(math.log2(scales.max())), abs(math.log2(scales.min()))) + LEEWAY
         return self._unseen < UNSEEN
 
     def _rescale_(self, product: torch.Tensor) -> None:
-        """Take a power of two out of `product` where it is large or small; on a GPU always, without a look at it."""
-        flat = product.flatten(1)
-        peak = torch.maximum(flat.amax(dim=1), -flat.amin(dim=1))  # eight times as fast as a norm to infinity
+        """Hand the powers of two of columns to e where one is large or small; on a GPU always, without a look at it."""
         if self._device.type == "cpu":
-            low, high = float(peak.min()), float(peak.max())
-            if not math.isfinite(high):
+            peaks = torch.maximum(product.amax(dim=-2), -product.amin(dim=-2))
+            if not math.isfinite(high := float(peaks.max())):
                 raise FormatError(f"factor {self.depth + 1} gives {high}; every value must be a finite number")
+            low = float(torch.where(peaks > 0, peaks, 1.0).min())
             if low > 2.0**-40 and high < 2.0**40:
                 return
-        shift = torch.frexp(peak).exponent.to(torch.int64)
-        product *= power_of_two(-shift, self._dtype)[:, None, None]
-        self._exponents += shift[:, None]
+        self._exponents += rescaled_(product)
+        live = is_live(self._exponents)
+        moved = self._exponents - self._start
+        high, low = torch.where(live, moved, DEAD).amax(dim=-1), torch.where(live, moved, -DEAD).amin(dim=-1)
+        self._full = self._full or bool((high - low > UNSEEN).any())  # where noise is still told in float64
 
     def _orthogonalise(self) -> None:
         if not self._pending:
@@ -216,34 +304,57 @@ class GradedProduct:
             raise FormatError(
                 f"factors up to {self.depth} make numbers that are not finite; every value must be finite"
             )
-        self._exponents = normalised_(self._product, self._exponents)
+        noise = self._normalise_()
         rank = is_live(self._exponents).sum(dim=-1).clamp(max=self._shape[0])
-        found = orthogonalised(self._taken(), self._exponents, self._right, self._eps)
-        left, self._exponents, self._right, condition = found
+        found = orthogonalised(self._taken(), self._exponents, self._right, self._eps, noise)
+        left, self._exponents, self._right, order, blocks, condition, amplified = found
         del found
         self._product = left.contiguous()  # LAPACK's columns would make sparse operators read rows in strides
         # Rows of T drift otherwise, each by up to a factor 2 a group, and then D is not the scale to sort by.
         self._exponents = normalised_(self._right.mT, self._exponents)
-        self._learn(condition, bool((is_live(self._exponents).sum(dim=-1) < rank).any()))
+        self._errors = self._errors.gather(-1, order) + self._eps * amplified
+        self._errors = no_better_than_larger(self._errors, self._exponents)
+        self._overtaking.add(self._exponents, order, blocks)
+        self._rows, self._unseen, self._start, self._exact = None, 0.0, self._exponents.clone(), False
+        self._learn(condition, float(amplified.max()), bool((is_live(self._exponents).sum(dim=-1) < rank).any()))
+
+    def _normalise_(self) -> Noise:
+        """Give M's columns norm 1; what they are right to: as large as a row is, or was made, rounding may be in it."""
+        assert self._product is not None
+        product, before = self._product, self._exponents
+        live = is_live(before)
+        moved = torch.where(live, before - self._start, DEAD)
+        common = moved.amax(dim=-1, keepdim=True).clamp(min=DEAD // 4)
+        rows = row_peaks(
+            product, None if bool((moved[live] == common.expand_as(moved)[live]).all()) else moved - common
+        )
+        self._exponents = normalised_(product, before)
+        if self._exact:
+            return row_noise(row_peaks(product), torch.ones_like(product[:, 0]))
+        if self._pending == 1 and self._rows is not None:
+            told = torch.from_numpy(self._rows).to(self._device)
+            rows = torch.maximum(rows, torch.ldexp(told, (-common).clamp(-1000, 1000).double()))
+        sizes = power_of_two(self._exponents - self._start - common, torch.float64)
+        return row_noise(rows, sizes)
 
     def _taken(self) -> torch.Tensor:
         product, self._product = self._product, None
         assert product is not None
         return product
 
-    def _learn(self, condition: float, lost: bool) -> None:
+    def _learn(self, condition: float, amplified: float, lost: bool) -> None:
         """Choose the length of the next group by the growth of the condition number in this one.
 
         Directions that are lost in an ill-conditioned group may have been small, not zero: so that is told earlier.
         """
-        if condition > self._eps ** (-0.25 if lost and self._pending > 1 else -0.5):
+        if amplified > self._eps ** (-0.25 if lost and self._pending > 1 else -0.5):
             last = f"{self.depth - self._pending + 1} to {self.depth}" if self._pending > 1 else f"{self.depth}"
             way_out = "set interval=1" if self._pending > 1 else "its small singular values are resolved no better"
-            text = f"factors {last} have a condition number of about {condition:.1g}: digits are lost; {way_out}"
+            text = f"factors {last} have a condition number of about {amplified:.1g}: digits are lost; {way_out}"
             warnings.warn(text, SaoWarning, stacklevel=5)
-        self._error += self._eps * condition
-        self._growth = max(math.log2(condition) / self._pending, 0.7 * self._growth, 1e-3)
-        allowed = int(-math.log2(self._eps) / 6 / self._growth)
+        growth = max(6 * math.log2(condition), 4 * math.log2(amplified)) / self._pending
+        self._growth = max(growth, 0.7 * self._growth, 1e-3)
+        allowed = int(-math.log2(self._eps) / self._growth)
         self._interval = max(1, min(allowed, max(2 * self._pending, self._interval), LONGEST))
         self._pending = 0
         self.orthogonalisations += 1

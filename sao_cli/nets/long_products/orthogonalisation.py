@@ -4,78 +4,112 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-DEAD = -(2**40)  # the exponent of a direction that is exactly zero: 2^DEAD times anything that can be held is 0
-PANEL = 32  # columns that are pivoted among each other
+from sao_cli.nets.long_products.noise import Noise, even_noise, row_places
+from sao_cli.nets.long_products.pivoting import pivoted_columns
+from sao_cli.nets.long_products.scales import DEAD, is_live, power_of_two
+
 GROWTH = 64.0  # of a row of D^-1 R over its diagonal, past which columns sorted by norm are no substitute for pivoting
 SCALED = 2**14  # numbers of R scaled at a time, so that their exponents need no Jacobian of memory
 COLUMNS = 128  # of T multiplied at a time, at least
+WORST = 2.0**100  # a condition number of which nothing is known but that it is large
 
-Exponents = TypeVar("Exponents", torch.Tensor, NDArray[np.int64])
 
+class Orthogonalised(NamedTuple):
+    """product diag(2^exponents) T = left diag(2^new) right, and how much of each direction rounding has left.
 
-def power_of_two(exponents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """2^exponents in `dtype`, exactly, on the same device; past its normal numbers 0 and the largest one.
-
-    Made of bits, since a library's exp2 need not be exact, and never infinite, since that times 0 is no number.
-
-    >>> power_of_two(torch.tensor([-2000, -1022, 3]), torch.float64).tolist()
-    [0.0, 2.2250738585072014e-308, 8.0]
+    `left` (B, m, k) has orthonormal columns, or zero ones. `condition` is that of the product with columns of norm 1.
+    eps `amplified` (B, k) is about the relative error that each direction, which `order` (B, k) tells, got here.
+    `blocks` (B, k) tells directions that have nothing of each other; None where there are no such.
     """
-    if dtype == torch.float64:
-        return ((exponents + 1023).clamp(0, 2046) << 52).view(torch.float64)
-    return ((exponents + 127).clamp(0, 254).to(torch.int32) << 23).view(torch.float32)
 
-
-def normalised_(product: torch.Tensor, exponents: torch.Tensor) -> torch.Tensor:
-    """The exponents that make up for it, when the columns of `product` get norms in [0.5, 1), or stay 0."""
-    norms = torch.linalg.vector_norm(product, dim=-2)
-    shift = torch.frexp(norms).exponent.to(torch.int64)
-    product *= power_of_two(-shift, product.dtype)[:, None, :]
-    return torch.where((norms > 0) & is_live(exponents), exponents + shift, DEAD)
-
-
-def is_live(exponents: Exponents) -> Exponents:
-    """Whether directions with these exponents are not exactly zero."""
-    live: Exponents = exponents > DEAD // 2  # type: ignore[assignment]  # of bool
-    return live
+    left: torch.Tensor
+    exponents: torch.Tensor
+    right: torch.Tensor
+    order: torch.Tensor
+    blocks: torch.Tensor | None
+    condition: float
+    amplified: torch.Tensor
 
 
 def orthogonalised(
-    product: torch.Tensor, exponents: torch.Tensor, right: torch.Tensor | None, eps: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
-    """U, new exponents, a new T and a condition number: product diag(2^exponents) T = U diag(2^new) (new T)."""
+    product: torch.Tensor, exponents: torch.Tensor, right: torch.Tensor | None, eps: float, noise: Noise | None = None
+) -> Orthogonalised:
+    """U, new exponents and a new T of product diag(2^exponents) T, whose `product` has columns of norm 1, or 0.
+
+    `noise` tells what the product's numbers are right to; None is eps in all of them. Its rows are sorted where they
+    span decades, and where the product falls apart into blocks every block's columns get rows of its own: then
+    Householder's QR, with an error of a few eps of each row (Cox and Higham, SIAM J. Matrix Anal. Appl. 20, 1998, 303),
+    leaves all of its zeros.
+    """
     tolerance = 8 * max(product.shape[-2:]) * eps
     norms = torch.linalg.vector_norm(product, dim=-2)
     order = (exponents + torch.log2(norms).clamp(min=-1)).argsort(dim=-1, descending=True, stable=True)
     scales = exponents.gather(-1, order)
+    noise = (noise or even_noise(product)).taken(order)
     # `product` is the only reference to it, and goes before R comes: so there are never more than three Jacobians.
     product = product.gather(-1, order[:, None, :].expand_as(product))
+    places, blocks = row_places(product, noise)
+    if places is not None:
+        product, noise = _rows(product, places), noise.placed(places)
     packed, tau = torch.geqrf(product)
     del product
     least = min(packed.shape[-2:])
     diagonal, live = packed.diagonal(dim1=-2, dim2=-1), is_live(scales[:, :least])
-    if bool((live <= (diagonal.abs() > tolerance)).all()):
+    if bool((live <= (diagonal.abs() * noise.sizes[:, :least] > tolerance * noise.rows[:, :least])).all()):
         fresh, growth = _scales(packed[:, :least], scales)
         if growth <= GROWTH:
             diagonal.masked_fill_(~live, 1.0)  # zero columns: neither reflectors nor the rest of R know of them
-            condition = _condition(packed[:, :least, :least])
+            told = _told(packed[:, :least, :least], noise.sizes[:, :least], noise.rows[:, :least], fresh)
             right = _joined(packed[:, :least], scales, fresh, order, right)
-            return torch.linalg.householder_product(packed[:, :, :least], tau), fresh, right, condition
+            left = torch.linalg.householder_product(packed[:, :, :least], tau)
+            del packed, diagonal
+            blocks = None if blocks is None else blocks[:, :least]
+            return Orthogonalised(_in_place(left, places), fresh, right, order[:, :least], blocks, *told)
     left = torch.linalg.householder_product(packed[:, :, :least], tau)
     product = left @ packed[:, :least].triu()  # what was given, to a few eps of each column
     del packed, left, diagonal
-    chosen, left, upper = pivoted_columns(product, scales, tolerance)
+    chosen, left, upper, floor = pivoted_columns(product, scales, tolerance, noise)
     del product
-    condition = _condition(_kept_triangle(upper))
+    sizes = noise.sizes.gather(-1, chosen)[:, : upper.shape[1]]
     scales, order = scales.gather(-1, chosen), order.gather(-1, chosen)
     fresh, _ = _scales(upper, scales)
-    return left, fresh, _joined(upper, scales, fresh, order, right), condition
+    told = _told(_kept_triangle(upper), sizes, floor, fresh)
+    right = _joined(upper, scales, fresh, order, right)
+    blocks = None if blocks is None else blocks.gather(-1, chosen)[:, : fresh.shape[1]]
+    return Orthogonalised(_in_place(left, places), fresh, right, order[:, : fresh.shape[1]], blocks, *told)
+
+
+def _rows(matrices: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Rows of each matrix in another order; a gather would hold their places for each number."""
+    chosen = [matrix.index_select(0, place) for matrix, place in zip(matrices, places, strict=True)]
+    return torch.stack(chosen) if len(chosen) > 1 else chosen[0][None]
+
+
+def _in_place(left: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
+    """The rows of `left` where they were before they were sorted."""
+    return left if places is None else _rows(left, places.argsort(dim=-1))
+
+
+def _told(
+    triangle: torch.Tensor, sizes: torch.Tensor, floor: torch.Tensor, fresh: torch.Tensor
+) -> tuple[float, torch.Tensor]:
+    """`condition` and `amplified` of Orthogonalised, by R, with columns of `sizes` and rows right to `floor`."""
+    condition = min(_condition(triangle), WORST)
+    diagonal = triangle.diagonal(dim1=-2, dim2=-1).abs()
+    beside = max(1.0, condition * float(diagonal.min()))  # what the diagonal alone does not tell of leading blocks
+    shares = torch.where(is_live(fresh), floor / (diagonal * sizes), 0.0).clamp(1.0, WORST)
+    shares = no_better_than_larger(shares, fresh)
+    return condition, shares * shares.clamp(max=beside)
+
+
+def no_better_than_larger(errors: torch.Tensor, exponents: torch.Tensor) -> torch.Tensor:
+    """Each chain's errors (B, k), where a direction's is not below that of one with a larger exponent."""
+    order = exponents.argsort(dim=-1, descending=True, stable=True)
+    return torch.empty_like(errors).scatter_(-1, order, errors.gather(-1, order).cummax(dim=-1).values)
 
 
 def _scales(upper: torch.Tensor, scales: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -164,78 +198,3 @@ def _kept_triangle(upper: torch.Tensor) -> torch.Tensor:
     triangle.masked_fill_(lost[:, None, :], 0.0)
     diagonal.masked_fill_(lost, 1.0)
     return triangle
-
-
-def pivoted_columns(
-    product: torch.Tensor, scales: torch.Tensor, tolerance: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(order, Q, R): product in that order = Q R, without what depends on earlier columns up to `tolerance`.
-
-    Block Gram-Schmidt, twice (Barlow and Smoktunowicz, Numer. Math. 123, 2013, 395), the columns of a panel being
-    pivoted by norm times 2^scales. Q (B, m, k) and R (B, k, r), k the largest rank of the batch (at least 1); where
-    a chain has a lower one, its last columns of Q and rows of R are zero. O(B m r^2).
-    """
-    chains, _, columns = product.shape
-    left = torch.zeros_like(product)
-    upper = product.new_zeros(chains, columns, columns)
-    order = torch.arange(columns, device=product.device).repeat(chains, 1)
-    for start in range(0, columns, PANEL):
-        panel = slice(start, min(start + PANEL, columns))
-        done, rest = left[:, :, :start], product[:, :, panel].clone()
-        first = done.mT @ rest
-        rest -= done @ first
-        chosen, fresh, inner = _pivoted_panel(rest, product[:, :, panel], scales[:, panel], tolerance)
-        again = done.mT @ fresh
-        fresh -= done @ again
-        fresh, correction = _reorthonormalised(fresh)
-        order[:, panel] = start + chosen
-        left[:, :, panel] = fresh
-        upper[:, panel, panel] = correction @ inner
-        upper[:, :start, panel] = first.gather(-1, chosen[:, None, :].expand_as(first)) + again @ inner
-    return _without_lost(order, left, upper)
-
-
-def _pivoted_panel(
-    rest: torch.Tensor, product: torch.Tensor, scales: torch.Tensor, tolerance: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(order, Q, R) of one panel, `rest` (overwritten) being what earlier panels left of its columns, `product`."""
-    chains, _, columns = rest.shape
-    least = tolerance * torch.linalg.vector_norm(product, dim=-2)
-    unused = torch.ones(chains, columns, dtype=torch.bool, device=rest.device)
-    order = torch.empty(chains, columns, dtype=torch.int64, device=rest.device)
-    left, upper = torch.empty_like(rest), rest.new_zeros(chains, columns, columns)
-    for step in range(columns):
-        norms = torch.linalg.vector_norm(rest, dim=-2)
-        open_ = unused & (norms > least)
-        rest.masked_fill_(~open_[:, None, :], 0.0)  # a large column's noise would fill the rows of small directions
-        rank = torch.where(open_, scales + torch.log2(norms), torch.where(unused, 2.0 * DEAD, 4.0 * DEAD))
-        pivot = rank.argmax(dim=-1, keepdim=True)
-        norm = torch.where(open_.gather(-1, pivot), norms.gather(-1, pivot), math.inf)
-        column = rest.gather(-1, pivot[:, None, :].expand(chains, rest.shape[1], 1)) / norm[:, None, :]
-        row = column.mT @ rest
-        rest -= column @ row
-        left[:, :, step : step + 1], upper[:, step : step + 1], order[:, step : step + 1] = column, row, pivot
-        unused.scatter_(-1, pivot, value=False)
-    return order, left, upper.gather(-1, order[:, None, :].expand_as(upper))
-
-
-def _reorthonormalised(left: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(Q, R) of columns that are orthonormal but for rounding, or zero; by Cholesky's QR, which keeps R triangular."""
-    gram = left.mT @ left
-    diagonal = gram.diagonal(dim1=-2, dim2=-1)
-    diagonal.masked_fill_(diagonal == 0, 1.0)
-    upper = torch.linalg.cholesky(gram, upper=True)
-    return torch.linalg.solve_triangular(upper, left, upper=True, left=False), upper
-
-
-def _without_lost(
-    order: torch.Tensor, left: torch.Tensor, upper: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The columns that gave no direction last, and Q and R cut off behind the directions that there are."""
-    lost = upper.diagonal(dim1=-2, dim2=-1) == 0
-    kept = lost.to(torch.int8).argsort(dim=-1, stable=True)
-    rank = max(1, int((~lost).sum(dim=-1).max()))
-    rows = kept[:, :rank]
-    left = left.gather(-1, rows[:, None, :].expand(-1, left.shape[1], -1))
-    upper = upper.gather(1, rows[:, :, None].expand(-1, -1, upper.shape[-1]))
-    return order.gather(-1, kept), left, upper.gather(-1, kept[:, None, :].expand_as(upper))

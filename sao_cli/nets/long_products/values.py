@@ -17,30 +17,34 @@ SVD_BITS = 40  # of range within which an ordinary SVD is tried first
 SVD_ERROR = 2.0**-46  # a value of the logarithms, at which it is taken
 
 
-def graded_log2_singular_values(right: Values, exponents: NDArray[np.int64]) -> tuple[Values, float]:
+def graded_log2_singular_values(right: Values, exponents: NDArray[np.int64]) -> tuple[Values, Values]:
     """(r,) base-2 logarithms, descending, of the singular values of D T = diag(2^exponents) `right`, and kappa.
 
-    `right`, T, is (r, n) of full row rank, r <= n. With its rows scaled to norm 1 its condition number is kappa
-    (LAPACK's estimate in the 1-norm), and the values' relative error is a modest multiple of eps kappa, whatever the
-    exponents are (Demmel and Veselic, SIAM J. Matrix Anal. Appl. 13, 1992, 1204). First T^T D = Q R D; then unshifted
-    QR steps on R D, transposed each time (Stewart's QLP, SIAM J. Sci. Comput. 20, 1999, 1336), until its parts have
-    decoupled to eps / r wherever they span more than 2^400; then each part by a one-sided Jacobi SVD, or by an
-    ordinary one where that gives the right determinant, seven times as fast at r = 1024. O(n r^2).
+    `right`, T, is (r, n) of full row rank, r <= n. With its rows scaled to norm 1 its condition number is the last of
+    kappa (r,) (LAPACK's estimate in the 1-norm), after those of the rows with the largest exponents alone; the values'
+    relative error is a modest multiple of eps kappa, whatever the exponents are (Demmel and Veselic, SIAM J. Matrix
+    Anal. Appl. 13, 1992, 1204). First T^T D = Q R D; then unshifted QR steps on R D, transposed each time (Stewart's
+    QLP, SIAM J. Sci. Comput. 20, 1999, 1336), until its parts have decoupled to eps / r wherever they span more than
+    2^400; then each part by a one-sided Jacobi SVD, or by an ordinary one where that gives the right determinant,
+    seven times as fast at r = 1024. O(n r^2).
 
     >>> values, condition = graded_log2_singular_values(np.array([[3.0, 4.0], [4.0, -3.0]]), np.array([5000, -5000]))
-    >>> (values - math.log2(5)).round(9), round(condition, 9)
-    (array([ 5000., -5000.]), 1.0)
+    >>> (values - math.log2(5)).round(9), condition.round(9)
+    (array([ 5000., -5000.]), array([1., 1.]))
     """
     from scipy.linalg.lapack import dtrcon
 
     if not len(right):
-        return np.empty(0), 1.0
+        return np.empty(0), np.empty(0)
     shift = np.frexp(np.linalg.norm(right, axis=1))[1]
     order = np.argsort(-(exponents + shift), kind="stable")
     rows = np.ldexp(right, -shift[:, None])[order]
     upper = _triangle(rows.T)
     values: Values = np.sort(_parted(upper, (exponents + shift)[order]))[::-1]
-    return values, 1 / dtrcon(upper)[0]
+    shares = np.maximum(1.0, np.linalg.norm(rows, axis=1) / np.abs(np.diagonal(upper)))
+    shares = np.maximum.accumulate(shares)  # of leading blocks, about
+    beside = max(1.0, 1 / dtrcon(upper)[0] / shares[-1])
+    return values, shares * np.minimum(shares, beside)
 
 
 def _triangle(matrix: Values) -> Values:

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from sao_cli.errors import FormatError, MemoryLimitError, SaoError, SaoWarning
 from sao_cli.nets.long_products.graded import GradedProduct
-from sao_cli.nets.long_products.orthogonalisation import GROWTH, orthogonalised, pivoted_columns, power_of_two
+from sao_cli.nets.long_products.noise import even_noise
+from sao_cli.nets.long_products.orthogonalisation import GROWTH, orthogonalised
+from sao_cli.nets.long_products.pivoting import pivoted_columns
+from sao_cli.nets.long_products.scales import power_of_two
 from sao_cli.nets.long_products.values import (
     _checked_singular_values,
     _jacobi_singular_values,
@@ -223,7 +226,8 @@ def test_scales_past_float64_and_within_one_matrix_are_kept_apart():
         expected = [float(mpmath.log(value, 2)) for value in mpmath.svd_r(scaled.T, compute_uv=False)]
     found, condition = graded_log2_singular_values(right, exponents)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
-    assert 1 < condition < 100
+    assert (condition >= 1).all()
+    assert 1 < condition[-1] < 100
 
 
 def test_an_ordinary_svd_is_taken_only_where_its_small_values_are_right():
@@ -245,7 +249,7 @@ def test_the_jacobi_svd_keeps_the_small_values_of_graded_columns():
 def test_columns_that_nearly_depend_on_larger_ones_are_pivoted():
     first, second, third = np.linalg.qr(np.random.default_rng(16).standard_normal((3, 3)))[0]
     product = torch.from_numpy(np.stack([2 * first, 1.9 * first + 1e-6 * second, second + third], axis=1))[None]
-    left, exponents, right, _ = orthogonalised(product, torch.zeros(1, 3, dtype=torch.int64), None, EPSILON)
+    left, exponents, right, *_ = orthogonalised(product, torch.zeros(1, 3, dtype=torch.int64), None, EPSILON)
     assert right.abs().max() <= GROWTH
     again = left * power_of_two(exponents, torch.float64)[:, None, :] @ right
     torch.testing.assert_close(again, product, rtol=0, atol=10 * EPSILON)
@@ -296,7 +300,8 @@ def test_pivoting_gives_the_same_columns_back_with_orthonormal_ones_before_the_l
     basis = torch.from_numpy(rng.standard_normal((2, 90, 50)))
     product = torch.cat([basis, basis @ torch.from_numpy(rng.standard_normal((50, 20)))], dim=-1)
     product = product[:, :, torch.from_numpy(rng.permutation(70))]
-    order, left, upper = pivoted_columns(product, torch.zeros(2, 70, dtype=torch.int64), 1e-12)
+    even = even_noise(product)
+    order, left, upper, _ = pivoted_columns(product.clone(), torch.zeros(2, 70, dtype=torch.int64), 1e-12, even)
     assert left.shape == (2, 90, 50)
     identity = torch.eye(50, dtype=torch.float64).expand(2, 50, 50)
     torch.testing.assert_close(left.mT @ left, identity, rtol=0, atol=100 * EPSILON)
@@ -362,6 +367,6 @@ def test_factors_whose_largest_entry_is_told_stay_in_range(scale):
     product = GradedProduct(6)
     for factor in factors:
         dense = torch.from_numpy(factor)
-        product.multiply(lambda X, dense=dense: dense @ X, float(np.abs(factor).max()))
+        product.multiply(lambda X, dense=dense: dense @ X, np.abs(factor).max(axis=1))
     found = product.log_singular_values(base=10)
     assert np.abs(found.values - 60 * math.log10(scale)).max() < 1e-12 * max(1.0, 60 * abs(math.log10(scale)))
