@@ -173,10 +173,15 @@ class Matrix:
         """The matrix with values[k] at (rows[k], columns[k]), 0-based, in any order.
 
         Entries of one position are summed (without values they count once) and zeros are dropped, each said by one
-        SaoWarning that names `where` and the count. Raises FormatError for a position outside `shape`, and for a
-        value or sum that is not finite. O(nnz) where the entries come row by row, else O(nnz log nnz).
+        SaoWarning that names `where` and the count. Raises FormatError for a position outside `shape`, for sizes of
+        which the entries fill next to nothing, and for a value or sum that is not finite. O(nnz) where the entries
+        come row by row, else O(nnz log nnz).
         """
         shape = _checked_shape(shape, where)
+        if sum(shape) > _EMPTY + _EMPTY_EACH * len(rows):
+            m, n = shape
+            told = f"a matrix of {m} x {n} with {len(rows)} entries, nearly all of whose rows and columns are empty"
+            raise FormatError(f"{where}: {told}; check its sizes")
         _require_inside(rows, columns, shape, where)
         rows, columns, values = _merged(rows, columns, values, shape, where)
         if values is not None:
@@ -292,5 +297,7 @@ def _entries(count: int) -> str:
 def _say(text: str) -> None:
     warnings.warn(text, SaoWarning, stacklevel=2)
 
+
+_EMPTY, _EMPTY_EACH = 1 << 25, 200  # rows and columns that may be empty: so many, and so many more for each entry
 
 FINITE = "every value must be a finite number"

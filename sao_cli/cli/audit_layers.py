@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -88,8 +89,9 @@ class Audit:
         from sao_cli.io.files import shown
 
         if not self.summary.rows:
-            reason, count = next(iter(self.summary.skipped_reasons.items()))
-            told = f"all of its {self.summary.skipped} tensors are skipped, {count} of them since: {shown(reason)}"
+            largest = max(self.rows, key=lambda row: math.prod(row.shape or ()))
+            why = shown(largest.reason or "")
+            told = f"all of its {self.summary.skipped} tensors are skipped, the largest since: {why}"
             raise SaoError(f"nothing in {shown(self.path)} was audited: {told}")
 
 

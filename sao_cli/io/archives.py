@@ -9,11 +9,10 @@ from typing import IO
 
 from sao_cli.errors import FormatError
 from sao_cli.io.files import brief, file_error
+from sao_cli.io.proportions import require_count, require_proportion
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 _HEADER = 30  # bytes of a member's own header before its name
-_FOLD = 200  # deflate reaches 1032, on nothing but zeros; weights do not come near
-_UNPACKED_ANYHOW = 1 << 28  # bytes
 
 
 def open_archive(file: str | os.PathLike[str] | IO[bytes], name: str) -> zipfile.ZipFile:
@@ -21,7 +20,7 @@ def open_archive(file: str | os.PathLike[str] | IO[bytes], name: str) -> zipfile
 
     Its members are stored or deflated, under names of their own, and each lies within the file, apart from the
     others. Raises FileError for a path that can't be read, and FormatError, naming `name`, for any other archive and
-    for one that would unpack to more than most_unpacked allows. O(members).
+    for one that would become more than require_proportion allows. O(members).
     """
     try:
         archive = zipfile.ZipFile(file)
@@ -37,19 +36,8 @@ def open_archive(file: str | os.PathLike[str] | IO[bytes], name: str) -> zipfile
     return archive
 
 
-def most_unpacked(packed: int) -> int:
-    """How many bytes `packed` bytes may become. What would become more was made to fill the memory."""
-    return max(_UNPACKED_ANYHOW, _FOLD * packed)
-
-
-def require_proportion(packed: int, unpacked: int, name: str) -> None:
-    """Raise FormatError where `packed` bytes would become more than most_unpacked allows."""
-    if unpacked > most_unpacked(packed):
-        fold = f"{packed} bytes that would become {unpacked}, more than {_FOLD}-fold"
-        raise FormatError(f"{name}: it holds {fold}; if that is meant, save it uncompressed")
-
-
 def _require_true(archive: zipfile.ZipFile, name: str) -> None:
+    require_count(len(archive.infolist()), name)
     members = sorted(archive.infolist(), key=lambda member: member.header_offset)
     if len({member.filename.lower() for member in members}) < len(members):  # torch's reader knows no capitals
         raise _damaged(name, "two of its members have one name")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sao_cli.errors import FormatError, SaoError
 from sao_cli.io.archives import DAMAGED
-from sao_cli.io.files import shown
+from sao_cli.io.files import brief, shown
 from sao_cli.io.provenance import (
     named_provenance,
     parsed_provenance,
@@ -25,6 +25,7 @@ from sao_cli.io.provenance import (
 from sao_cli.io.source import PathOrFile, Source, open_source
 from sao_cli.io.sparse_npz import is_sparse, read_sparse
 from sao_cli.io.tensors import (
+    NO_BFLOAT16,
     choose_tensors,
     masked,
     masked_parts,
@@ -41,14 +42,14 @@ if TYPE_CHECKING:
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _PROVENANCE = "sao"
+_MOST_HEADER = 10_000  # bytes, numpy's own limit, which it applies when it has read them
 
 
 def read_npy(source: Source, tensor: str | None) -> list[Weight]:
     """The weight in a .npy stream, of any real dtype. Raises FormatError for objects (pickles) and other damage."""
     no_names(tensor, source.name)
     array = _read_array(source)
-    if source.peek(1):
-        raise source.fail("there is more after the array; a .npy holds one only")
+    require_end(source)
     return [weight_of(array, None, source.name)]
 
 
@@ -59,6 +60,7 @@ def read_inputs(path: PathOrFile, n: int) -> NDArray[np.float64]:
     """
     with open_source(path) as source:
         array = _read_array(source)
+        require_end(source)
         if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or array.shape[-1] != n or not array.size:
             raise source.fail(
                 f"an array of {array.dtype} and shape {array.shape}; inputs are real, ({n},) or (B, {n}), one a row"
@@ -96,7 +98,7 @@ def read_npz(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[We
 
 
 def write_npy(weight: Weight, file: IO[bytes]) -> None:
-    """Write the dense weight: bool for a mask, else of its own dtype (bfloat16 as float32)."""
+    """Write the dense weight: bool for a mask, else of its own dtype, which is not bfloat16."""
     npy.write_array(file, weight.to_dense(), allow_pickle=False)
 
 
@@ -167,12 +169,22 @@ def _read_array(source: Source) -> NDArray[Any]:
     shape, fortran_order, dtype = _read_header(source)
     if dtype.hasobject:
         raise source.fail("it holds Python objects, which only unpickling could read; save plain numbers")
+    if dtype.kind == "V" and dtype.names is None and dtype.itemsize <= 2:  # as ml_dtypes are written
+        raise source.fail(f"its numbers are of type {dtype}, which has lost its name: {NO_BFLOAT16}")
     count = math.prod(shape)
-    data = source.read_exactly(count * dtype.itemsize, f"an array of {'x'.join(map(str, shape)) or 'one number'}")
+    data = source.read_exactly(
+        count * dtype.itemsize, f"an array of {brief('x'.join(map(str, shape)) or 'one number', 80)}"
+    )
     if dtype.itemsize == 0:
         raise source.fail(f"its numbers are of type {dtype}, which holds nothing")
     with _decoding(source.name):  # numpy has no arrays of more than 64 axes, nor of 0 x 2^62 x 2^62
         return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran_order else "C")
+
+
+def require_end(source: Source) -> None:
+    if following := source.peek(len(npy.MAGIC_PREFIX)):
+        what = "another array" if following == npy.MAGIC_PREFIX else "more"
+        raise source.fail(f"there is {what} after the array; a .npy holds one only: save several by numpy.savez")
 
 
 def _read_header(source: Source) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -180,9 +192,12 @@ def _read_header(source: Source) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         version = npy.read_magic(source)
         if version not in _HEADERS:
             raise ValueError(f"version {version} of the format is not known")
+        told = int.from_bytes(source.peek(2 * version[0]), "little")
+        if told > _MOST_HEADER:
+            raise ValueError(f"its header of {told} bytes is longer than {_MOST_HEADER}")
         shape, fortran_order, dtype = _HEADERS[version](source)
-        if min(shape, default=1) < 0:
-            raise ValueError(f"its shape {shape} is negative")
+        if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize >= 2**63:
+            raise ValueError(f"its shape {brief(shape, 80)} is negative, or too large for any file")
         return shape, fortran_order, dtype
 
 
@@ -191,8 +206,10 @@ def _decoding(name: str) -> Iterator[None]:
     """Whatever numpy, zipfile and scipy raise over damaged content is a FormatError here."""
     try:
         yield
-    except (SaoError, MemoryError):
+    except SaoError:
         raise
+    except MemoryError as error:  # numpy's reader of headers, for brackets inside brackets
+        raise FormatError(f"{name}: the arrays in it can't be read: they take more memory than there is") from error
     except Exception as error:
-        detail = " ".join(str(error).split())[:200] or type(error).__name__
-        raise FormatError(f"{name}: the arrays in it can't be read: {detail}") from error
+        told = brief(error, 200) if str(error) else type(error).__name__
+        raise FormatError(f"{name}: the arrays in it can't be read: {told}") from error

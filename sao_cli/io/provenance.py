@@ -15,6 +15,7 @@ from sao_cli.matrix import PRECISIONS, Values, rounded
 if TYPE_CHECKING:
     from sao_cli.kernel import Kernel, Weight
 
+_DEPTH = 50
 _ZERO_KERNELS = "zero_kernels"
 
 
@@ -29,12 +30,18 @@ def provenance_json(provenance: Mapping[str, Any]) -> str:
 
 
 def parsed_provenance(text: str | bytes) -> dict[str, Any] | None:
-    """The provenance that `text` holds, unknown keys included, or None where it is no JSON object."""
+    """The provenance that `text` holds, unknown keys included, or None where it is no JSON object, or one too deep."""
     try:
         found = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and not _is_deeper(found, _DEPTH) else None
+
+
+def _is_deeper(found: Any, levels: int) -> bool:
+    """Whether lists and objects lie inside each other more than `levels` deep: all that writes them would recurse."""
+    inside = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+    return not levels or any(_is_deeper(one, levels - 1) for one in inside)
 
 
 def named_provenance(text: str | bytes) -> dict[str, dict[str, Any]]:

@@ -255,6 +255,7 @@ def _expanded(entries: _Entries, header: _Header, lines: Lines) -> _Entries:
         return entries
     rows, columns, values = entries.rows, entries.columns, entries.values
     off = rows != columns
+    _warn_of_both_triangles(rows, columns, header, lines)
     mirrored = None
     if values is not None:
         sign = -1.0 if header.symmetry == "skew-symmetric" else 1.0
@@ -262,3 +263,17 @@ def _expanded(entries: _Entries, header: _Header, lines: Lines) -> _Entries:
             raise lines.fail("a skew-symmetric matrix has zeros on its diagonal, and this one has others")
         mirrored = np.concatenate([values, sign * values[off]])
     return _Entries(np.concatenate([rows, columns[off]]), np.concatenate([columns, rows[off]]), mirrored)
+
+
+def _warn_of_both_triangles(rows: NDArray[Any], columns: NDArray[Any], header: _Header, lines: Lines) -> None:
+    """Say where entries of one triangle are given in the other too, although the header says that they mirror."""
+    above, below = columns > rows, columns < rows
+    if not (above.any() and below.any()):
+        return
+    n = np.int64(header.shape[1])
+    twice = len(np.intersect1d(rows[above] * n + columns[above], columns[below] * n + rows[below]))
+    if twice:
+        done = "counted once" if header.field == "pattern" else "added up, so that they come out doubled"
+        problem = f"{twice} entries stand in both triangles of a {header.symmetry} matrix, and are {done}"
+        rule = "list one triangle, or say general in its header"
+        warnings.warn(f"{lines.where}: {problem}; {rule}", SaoWarning, stacklevel=2)

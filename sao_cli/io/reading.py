@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sao_cli.errors import FormatError
 from sao_cli.io.read_matrix_market import read_matrix_market
+from sao_cli.io.safetensors_header import looks_like_safetensors
 from sao_cli.io.source import PathOrFile, Source, open_source
 from sao_cli.io.tensors import no_names
 from sao_cli.io.write_matrix_market import BANNER
@@ -20,7 +21,6 @@ _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _NPY = b"\x93NUMPY"
 _PICKLE = b"\x80"
-_MAX_SAFETENSORS_HEADER = 100_000_000  # bytes, the format's own limit
 _EXPECTED = "expected Matrix Market text (%%MatrixMarket ...), .npz, .npy, .safetensors or .pt"
 
 
@@ -94,7 +94,7 @@ def _read(source: Source, tensor: str | None, compressed: bool = False) -> Seque
         from sao_cli.io.numpy_files import read_npy
 
         return read_npy(source, tensor)
-    if _looks_like_safetensors(start):
+    if looks_like_safetensors(start):
         from sao_cli.io.safetensors_files import read_safetensors
 
         return read_safetensors(source, tensor)
@@ -102,12 +102,9 @@ def _read(source: Source, tensor: str | None, compressed: bool = False) -> Seque
         return _read_zip(source, tensor)
     if start.startswith(_PICKLE):
         return _read_legacy_torch(source, tensor)
-    raise source.fail(f"found {start!r} at its start; {_EXPECTED}")
+    from sao_cli.io.foreign_formats import RECOGNISED_BY, foreign_format
 
-
-def _looks_like_safetensors(start: bytes) -> bool:
-    """Whether the first 9 bytes are the length of a header and the brace that opens it."""
-    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= _MAX_SAFETENSORS_HEADER
+    raise source.fail(foreign_format(source.peek(RECOGNISED_BY)) or f"found {start!r} at its start; {_EXPECTED}")
 
 
 def _read_gzip(source: Source, tensor: str | None) -> Sequence[Weight]:
@@ -116,11 +113,12 @@ def _read_gzip(source: Source, tensor: str | None) -> Sequence[Weight]:
 
     with gzip.GzipFile(fileobj=source) as raw:  # type: ignore[call-overload]  # it needs no more than read()
         failures = (gzip.BadGzipFile, EOFError, zlib.error)
-        return _read(Source(raw, source.name, failures=failures), tensor, compressed=True)
+        return _read(Source(raw, source.name, failures=failures, packed=source), tensor, compressed=True)
 
 
 def _read_zip(source: Source, tensor: str | None) -> Sequence[Weight]:
     from sao_cli.io.archives import open_archive
+    from sao_cli.io.foreign_formats import foreign_archive
     from sao_cli.io.numpy_files import read_npz
     from sao_cli.io.torch_files import read_torch
 
@@ -129,6 +127,8 @@ def _read_zip(source: Source, tensor: str | None) -> Sequence[Weight]:
         names = archive.namelist()
         if any(name.endswith(".npy") for name in names):
             return read_npz(archive, source.name, tensor)
+    if (foreign := foreign_archive(names)) is not None:
+        raise source.fail(foreign)
     if any(name.endswith("data.pkl") for name in names):
         file.seek(0)
         return read_torch(file, source.name, tensor)
@@ -136,9 +136,10 @@ def _read_zip(source: Source, tensor: str | None) -> Sequence[Weight]:
 
 
 def _read_legacy_torch(source: Source, tensor: str | None) -> Sequence[Weight]:
+    from sao_cli.io.foreign_formats import PICKLE
     from sao_cli.io.torch_files import read_torch
     from sao_cli.io.torch_records import LEGACY_MAGIC
 
     if source.peek(len(LEGACY_MAGIC)) != LEGACY_MAGIC:
-        raise FormatError(f"{source.name}: a Python pickle, which is never read, since reading could execute anything")
+        raise source.fail(f"this is {PICKLE}")
     return read_torch(source.whole(), source.name, tensor)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.io.files import shown
+from sao_cli.io.files import brief, shown
 from sao_cli.io.provenance import named_provenance, provenance_json, provenance_of
+from sao_cli.io.safetensors_header import Described, described, parsed_header
 from sao_cli.io.source import Source
 from sao_cli.io.tensors import choose_tensors, masked, masked_parts, merged_shapes, pruned, tensor_names, weight_of
 from sao_cli.memory import require_memory
@@ -30,14 +30,6 @@ _DTYPES = {
 }  # fmt: skip
 _WRITTEN = {"float64": ("F64", 8), "float32": ("F32", 4), "float16": ("F16", 2), "bfloat16": ("BF16", 2)}
 _PROVENANCE = "sao"
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    end: int
 
 
 def read_safetensors(source: Source, tensor: str | None) -> list[Weight]:
@@ -107,16 +99,12 @@ def write_safetensors(weights: Sequence[Weight], file: IO[bytes]) -> None:
         file.write(dense.data)
 
 
-def _header(text: bytes, source: Source) -> tuple[dict[str, _Tensor], dict[str, Any]]:
+def _header(text: bytes, source: Source) -> tuple[dict[str, Described], dict[str, Any]]:
+    entries, metadata = parsed_header(text, source.name)
     try:
-        entries = json.loads(text)
-        metadata = entries.pop("__metadata__", None) or {}
-        tensors = {name: _tensor(entry) for name, entry in entries.items()}
-        if not isinstance(metadata, dict):
-            raise TypeError("its metadata is no mapping")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        detail = " ".join(str(error).split())[:100]
-        raise source.fail(f"the safetensors header can't be read: {detail}") from error
+        tensors = {name: _described(entry) for name, entry in entries.items()}
+    except ValueError as error:
+        raise source.fail(f"the safetensors header can't be read: {brief(error, 100)}") from error
     ends = 0
     for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.end)):
         if tensor.start != ends:
@@ -125,17 +113,15 @@ def _header(text: bytes, source: Source) -> tuple[dict[str, _Tensor], dict[str, 
     return tensors, metadata
 
 
-def _tensor(entry: dict[str, Any]) -> _Tensor:
-    dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-    if not all(type(number) is int and number >= 0 for number in (*shape, start, end)) or not isinstance(dtype, str):
-        raise ValueError(f"a tensor is described as {entry}")
-    width = np.dtype(_DTYPES[dtype]).itemsize if dtype in _DTYPES else None
-    if end < start or (width is not None and end - start != math.prod(shape) * width):
-        raise ValueError(f"a tensor of {dtype} and shape {shape} can't take bytes {start} to {end}")
-    return _Tensor(dtype, shape, start, end)
+def _described(entry: Any) -> Described:
+    tensor = described(entry)
+    width = np.dtype(_DTYPES[tensor.dtype]).itemsize if tensor.dtype in _DTYPES else None
+    if tensor.end < tensor.start or (width is not None and not tensor.fills(width)):
+        raise ValueError(f"a tensor of {tensor.dtype} and its shape can't take bytes {tensor.start} to {tensor.end}")
+    return tensor
 
 
-def _array(tensor: _Tensor, source: Source, name: str) -> NDArray[Any]:
+def _array(tensor: Described, source: Source, name: str) -> NDArray[Any]:
     if tensor.dtype not in _DTYPES:
         told = f"tensor {shown(name)} is of type {shown(tensor.dtype):.40}"
         raise source.fail(f"{told}; expected one of {', '.join(_DTYPES)}")

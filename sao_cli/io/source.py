@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from sao_cli.errors import FileError, FormatError
-from sao_cli.io.files import file_error, shown
+from sao_cli.io.files import brief, file_error, shown
+from sao_cli.io.proportions import require_proportion
 from sao_cli.memory import require_memory
 
 CHUNK = 1 << 21  # few enough reads that Python's share is nothing, small enough for the cache's next level
@@ -23,13 +24,21 @@ PathOrFile = str | os.PathLike[str] | IO[bytes]
 class Source:
     """A forward reader over `raw`. `name` opens every error; `size` is the file's length where it is known.
 
-    `failures` are what `raw` raises for damaged content (a gzip or zip member), and become FormatError.
+    `failures` are what `raw` raises for damaged content (a gzip or zip member), and become FormatError; `packed` is
+    the source that `raw` unpacks, where no more than require_proportion allows may come out of it. `passed` counts
+    the bytes that came.
     """
 
     def __init__(
-        self, raw: IO[bytes], name: str, size: int | None = None, failures: tuple[type[Exception], ...] = ()
+        self,
+        raw: IO[bytes],
+        name: str,
+        size: int | None = None,
+        failures: tuple[type[Exception], ...] = (),
+        packed: Source | None = None,
     ) -> None:
-        self.raw, self.name, self.size, self._failures = raw, name, size, failures
+        self.raw, self.name, self.size, self._failures, self._packed = raw, name, size, failures, packed
+        self.passed = 0
         self._peeked = b""
 
     def read(self, count: int = CHUNK, /) -> bytes:
@@ -92,16 +101,23 @@ class Source:
         try:
             taken: Any = self.raw.read(count)
         except self._failures as error:
-            detail = str(error).split("\n")[0] or type(error).__name__
-            raise self.fail(f"the compressed data is damaged or cut off ({detail})") from error
+            told = brief(error) if str(error) else type(error).__name__
+            raise self.fail(f"the compressed data is damaged or cut off ({told})") from error
         except OSError as error:
             raise file_error(error, self.name, "read") from error
         if isinstance(taken, str):
             raise FileError(f"{self.name} is open as text; open it in binary mode ('rb')")
+        self.passed += len(taken or b"")
+        if self._packed is not None:
+            require_proportion(self._packed.passed, self.passed, self.name)
         return taken or b""
 
+    def left(self) -> int | None:
+        """How many bytes are left, where the length of the file is known."""
+        return None if self.size is None else self.size - self.raw.tell() + len(self._peeked)
+
     def _require_left(self, count: int, what: str) -> None:
-        if self.size is not None and count > (left := self.size - self.raw.tell() + len(self._peeked)):
+        if (left := self.left()) is not None and count > left:
             raise self._truncated(what, count, left)
 
     def _truncated(self, what: str, needed: int, found: int) -> FormatError:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 AXES = range(2, 6)  # two for a matrix, three to five for a convolution kernel
 _LAYER = r"layer\.[1-9]\d{0,8}"
+NO_BFLOAT16 = "a .npy file can't say that numbers are bfloat16, and a test of them as float32 would mislead; use .npz"
 _LISTED = 8
 
 

@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from sao_cli.errors import FormatError, SaoError
-from sao_cli.io.archives import require_proportion
 from sao_cli.io.files import brief, file_error, shown
+from sao_cli.io.proportions import MOST_THINGS, require_proportion
 from sao_cli.io.provenance import parsed_provenance, provenance_json, provenance_of
 from sao_cli.io.sparse_layouts import dense_tensor, tensor_entries
 from sao_cli.io.tensors import choose_tensors, masked, masked_parts, merged_shapes, tensor_names, weight_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sao_cli.kernel import Weight
 
 NESTED = 8  # dicts and lists inside each other, at most
-_MOST = 300_000  # items in them, tensors and all else
 _PROVENANCE = "sao"
 
 
@@ -158,12 +157,12 @@ def _require_sound_tensor(tensor: Any, where: str) -> None:
 def tensors_in(value: Any, where: str, name: str = "") -> Iterator[tuple[str, Any]]:
     """The tensors in dicts and lists inside each other, by their keys and places joined with dots.
 
-    Raises FormatError, naming `where`, for more than _MOST items, which a few lists inside each other many times over
-    can pretend to be. Those more than NESTED deep are passed over.
+    Raises FormatError, naming `where`, for more than MOST_THINGS items, which a few lists inside each other many times
+    over can pretend to be. Those more than NESTED deep are passed over.
     """
     import torch
 
-    left = _MOST
+    left = MOST_THINGS
     waiting = [iter([(name, value, NESTED)])]
     while waiting:
         found = next(waiting[-1], None)
@@ -173,7 +172,9 @@ def tensors_in(value: Any, where: str, name: str = "") -> Iterator[tuple[str, An
         key, item, depth = found
         left -= 1
         if left < 0:
-            raise FormatError(f"{where}: more than {_MOST} things inside each other; save the model's state_dict alone")
+            raise FormatError(
+                f"{where}: more than {MOST_THINGS} things inside each other; save the model's state_dict alone"
+            )
         if isinstance(item, torch.Tensor):
             yield key, item
         elif isinstance(item, Mapping | list | tuple) and depth:
@@ -212,8 +213,10 @@ def _weight(parts: Sequence[Any], provenance: dict[str, Any], where: str) -> Wei
 
 
 def _require_real(tensor: Any) -> None:
-    if tensor.is_complex() or tensor.is_quantized or tensor.is_meta:
-        raise TypeError(f"its type is {tensor.dtype}; a mask or weight needs real numbers")
+    if tensor.is_quantized:
+        raise TypeError(f"it is quantised ({tensor.dtype}): dequantise it, then save")
+    if tensor.is_complex() or tensor.is_meta:
+        raise TypeError(f"its type is {tensor.dtype}, on {tensor.device}; a mask or weight needs real numbers")
     if tensor.is_floating_point() and _precision(tensor) is None:
         raise TypeError(f"its type is {tensor.dtype}; convert it to one of {', '.join(PRECISIONS)}")
 

@@ -20,6 +20,7 @@ from sao_cli.memory import require_memory
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began a file before version 1.6
 _BEFORE_LEGACY_DATA = 3  # pickles: magic number, protocol, system
+_MOST_STEPS = 10_000_000  # a tensor takes some thirty
 _PICKLED = 48  # bytes of Python objects that a byte of a pickle may become
 _WIDTHS = {
     "Bool": 1, "Byte": 1, "Char": 1, "Short": 2, "Int": 4, "Long": 8, "Half": 2, "BFloat16": 2, "Float": 4, "Double": 8,
@@ -96,7 +97,9 @@ def _claims(pickled: bytes | IO[bytes], name: str) -> Iterator[Claim]:
 def _followed(pickled: bytes | IO[bytes]) -> Iterator[Claim]:
     stacks: list[list[Any]] = [[]]  # a new one for each mark
     memo: dict[Any, Any] = {}
-    for code, argument, _ in pickletools.genops(pickled):
+    for step, (code, argument, _) in enumerate(pickletools.genops(pickled)):
+        if step > _MOST_STEPS:
+            raise ValueError(f"more than {_MOST_STEPS} instructions, which no network takes")
         kind, stack = code.name, stacks[-1]
         if kind == "MARK":
             stacks.append([])

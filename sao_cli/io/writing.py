@@ -11,6 +11,7 @@ import numpy as np
 
 from sao_cli.errors import FileError, FormatError
 from sao_cli.io.files import atomic_output, naming_output, refuse_terminal, shown, standard_output
+from sao_cli.io.tensors import NO_BFLOAT16
 from sao_cli.io.write_matrix_market import write_matrix_market
 from sao_cli.mask import Mask
 from sao_cli.matrix import FINITE, Matrix
@@ -41,9 +42,10 @@ def write_matrices(matrices: Matrix | Sequence[Matrix], destination: PathOrFile)
     .safetensors and .pt (dense tensors layer.1, layer.2 ...). Files appear whole or not at all (atomic_output). All
     but .npy carry the provenance. The same matrices give the same bytes.
 
-    Raises FormatError for a stack where the format holds one matrix and for values that are 0 or not finite (no
-    reader could give them back), FileError for an unknown suffix and for what can't be written, MemoryLimitError
-    where a dense format would not fit, and BrokenPipeError where the reader of standard output has gone.
+    Raises FormatError for a stack where the format holds one matrix, for bfloat16 in .npy, which has no name for it,
+    and for values that are 0 or not finite (no reader could give them back), FileError for an unknown suffix and for
+    what can't be written, MemoryLimitError where a dense format would not fit, and BrokenPipeError where the reader
+    of standard output has gone.
     """
     write_weights(matrices, destination)
 
@@ -53,7 +55,7 @@ def write_kernel(kernel: Kernel, destination: PathOrFile) -> None:
 
     `destination` is "-" (standard output) or a binary file object, which get safetensors bytes, or a path, whose
     suffix decides: .safetensors and .pt (a tensor "weight" of the kernel's own dtype, as torch.nn.Conv2d's state_dict
-    has it), .npz (a dense array "weight") and .npy (float32 for bfloat16, which numpy lacks). All but .npy carry the
+    has it), .npz (a dense array "weight") and .npy (not of bfloat16, which it can't name). All but .npy carry the
     provenance, and which of the kernels are kept though they are zero as wholes. The rest is as in write_matrices.
 
     Raises FileError for .mtx, which has no place for taps, and what write_matrices raises.
@@ -80,6 +82,8 @@ def write_weights(weights: Weight | Sequence[Weight], destination: PathOrFile) -
             _write(stack, _streamed(kernels), file)
     elif isinstance(destination, str | os.PathLike):
         suffix = suffix_for(destination, len(stack), kernels=kernels)
+        if suffix == ".npy" and stack[0].values is not None and stack[0].dtype == "bfloat16":
+            raise FormatError(f"{shown(destination)}: {NO_BFLOAT16}, or --dtype float32")
         with atomic_output(destination) as file:
             _write(stack, suffix, file)
     else:

@@ -11,8 +11,8 @@ import pytest
 
 from sao_cli.errors import FormatError, MemoryLimitError, SaoError
 from sao_cli.io import read_weights
-from sao_cli.io.archives import require_proportion
 from sao_cli.io.checkpoints import open_checkpoint
+from sao_cli.io.proportions import require_proportion
 from sao_cli.io.torch_records import require_sound
 
 torch = pytest.importorskip("torch")

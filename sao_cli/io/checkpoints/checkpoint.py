@@ -19,13 +19,16 @@ from sao_cli.io.checkpoints.layers import assembled
 from sao_cli.io.checkpoints.order import natural
 from sao_cli.io.checkpoints.ties import Tie, ties_of
 from sao_cli.io.files import brief, file_error, shown
-from sao_cli.io.reading import _GZIP, _NPY, _PICKLE, _ZIP, _looks_like_safetensors
+from sao_cli.io.foreign_formats import PICKLE, RECOGNISED_BY, SAVED_MODEL, foreign_archive, foreign_format
+from sao_cli.io.reading import _GZIP, _NPY, _PICKLE, _ZIP
+from sao_cli.io.safetensors_header import looks_like_safetensors
 from sao_cli.memory import require_memory
 
 _EXPECTED = "expected .safetensors, a torch file (.pt, .bin, .pth), .npz, .npy or an index (.safetensors.index.json)"
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _SUFFIXES = ((".safetensors",), (".pt", ".pth", ".bin"))
+_SAVED_MODEL = "saved_model.pb"  # beside which the variables lie in a folder
 _LISTED = 4
 _PIECE = 1 << 20  # numbers looked at once
 
@@ -149,10 +152,10 @@ def _opened(path: Path, is_shard: bool = False) -> TensorFile:
     file = Snapshot(path)
     try:
         with open(path, "rb") as raw:
-            start = raw.read(16)
+            start = raw.read(RECOGNISED_BY)
     except OSError as error:
         raise file_error(error, file.name, "read") from error
-    if _looks_like_safetensors(start):
+    if looks_like_safetensors(start):
         from sao_cli.io.checkpoints.safetensors_file import SafetensorsFile
 
         return SafetensorsFile(path)
@@ -168,7 +171,7 @@ def _opened(path: Path, is_shard: bool = False) -> TensorFile:
         from sao_cli.io.checkpoints.shards import ShardedFiles
 
         return ShardedFiles(path, lambda shard: _opened(shard, is_shard=True))
-    raise FormatError(f"{file.name}: {_strange(start)}; {_EXPECTED}")
+    raise FormatError(f"{file.name}: {foreign_format(start) or f'{_strange(start)}; {_EXPECTED}'}")
 
 
 def _strange(start: bytes) -> str:
@@ -190,6 +193,8 @@ def _opened_zip(path: Path, name: str) -> TensorFile:
         from sao_cli.io.checkpoints.numpy_files import NpzFile
 
         return NpzFile(path)
+    if (foreign := foreign_archive(members)) is not None:
+        raise FormatError(f"{name}: {foreign}")
     if any(member.endswith("data.pkl") for member in members):
         from sao_cli.io.checkpoints.torch_files import TorchFile
 
@@ -198,11 +203,11 @@ def _opened_zip(path: Path, name: str) -> TensorFile:
 
 
 def _opened_pickle(path: Path, start: bytes, name: str) -> TensorFile:
-    from sao_cli.io.checkpoints.torch_files import TorchFile, pickle_error
+    from sao_cli.io.checkpoints.torch_files import TorchFile
     from sao_cli.io.torch_records import LEGACY_MAGIC
 
     if not start.startswith(LEGACY_MAGIC):
-        raise pickle_error(name)
+        raise FormatError(f"{name}: this is {PICKLE}")
     return TorchFile(path)
 
 
@@ -213,6 +218,8 @@ def _in_folder(folder: Path) -> str:
     except OSError as error:
         raise file_error(error, shown(folder), "read") from error
     texts = [os.fsdecode(name) for name in names]
+    if _SAVED_MODEL in texts:
+        raise FormatError(f"{shown(folder)}: {foreign_format(SAVED_MODEL)}")
     for choice in (*_INDEXES, *_WHOLE):
         if choice in texts:
             return os.path.join(os.fsdecode(folder), choice)

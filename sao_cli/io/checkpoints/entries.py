@@ -27,6 +27,9 @@ _EMBEDDING = re.compile(r"emb(?:ed|$|s$)|^w[tp]e$|^shared$|^relative_attention_b
 _PROJECTION = re.compile(r"proj|mapping|hidden", re.IGNORECASE)  # what reads embeddings is a matrix
 _TOKEN = re.compile(r"(?:cls|class|dist|mask|reg(?:ister)?|query)_?tokens?$", re.IGNORECASE)
 _SCALES = ("scale", "scales", "scale_inv", "absmax", "zero_point", "zeros")  # of quantised weights
+_PACKED = ("qweight", "weight_packed")  # of several weights in each number
+_QUANTISED = ("weight", *_PACKED, "_packed_params._packed_params.0")
+_OF_QUANTISED = re.compile(r"scale|zero_point|quant_map|quant_state|g_idx|SCB|weight_(?:format|shape)")
 OPTIMISER = re.compile(r"(?:optim(?:izer|iser)?s?(?:_states?|_state_dict)?)[./]", re.IGNORECASE)
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 _WHOLE = {"int16", "int32", "int64", "uint16", "uint32", "uint64"}
@@ -153,6 +156,8 @@ def _kind(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> tuple[str,
     if named is not None:
         return SKIPPED, named, _by_axes(tensor) if named.startswith(COMPUTED) else None
     if (reason := _by_dtype(tensor)) is not None:
+        if reason == INTEGERS and name.endswith(_PACKED):
+            reason = f"quantised (packed in {tensor.dtype}): dequantise it, then save"
         is_weight = name.endswith("weight") and not reason.startswith(INTEGERS)
         return SKIPPED, reason, _by_axes(tensor) if is_weight else None
     if len(tensor.shape) > max(AXES):
@@ -179,6 +184,8 @@ def _by_name(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | N
     if ".parametrizations." in name and not _BIAS.search(last):
         return _of_parametrization(name, tensor)
     reason = _by_owner(name, tensor, stored) or _by_words(path.rpartition(".")[2], last, len(tensor.shape))
+    if reason in ("scalar", "1-D"):
+        reason = _by_quantised(name, stored) or reason
     bias = stored.get(f"{path}.bias")
     is_linear = reason == EMBEDDING and last == "weight" and bias is not None and bias.shape == tensor.shape[:1]
     return None if is_linear else reason
@@ -207,7 +214,7 @@ def _by_dtype(tensor: Stored) -> str | None:
     if dtype.startswith("complex"):
         return "complex numbers"
     if dtype.startswith(("int", "uint", "qint", "quint", "float8", "float4")):
-        return f"quantised ({dtype})"
+        return f"quantised ({dtype}): dequantise it, then save"
     return f"no real numbers ({dtype})"
 
 
@@ -239,7 +246,7 @@ def _by_owner(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | 
         return f"{COMPUTED} spectral_norm computes {shown(name[:-5])} from; remove_spectral_norm, then save"
     if name.endswith(_SCALES):
         path = name.rpartition(".")[0]
-        for other in (path, *(f"{path}.{one}" for one in ("weight", "qweight", "weight_packed"))):
+        for other in (path, *(f"{path}.{one}" for one in _QUANTISED)):
             if other in stored and _by_dtype(stored[other]) is not None:
                 return f"buffer of {shown(other)}"
     return None
@@ -261,6 +268,19 @@ def _names(pattern: str, name: str) -> bool:
     words = re.split(r"[.*?\[\]]", pattern)
     told = pattern == name or any(_EMBEDDING.search(word) or _TOKEN.search(word) for word in words)
     return told and fnmatch.fnmatchcase(name, pattern)
+
+
+def _by_quantised(name: str, stored: Mapping[str, Stored]) -> str | None:
+    """What a scalar or vector is beside a quantised weight, or in a model that is quantised; None for all others."""
+    if name.endswith("_packed_params.1"):
+        return "bias"
+    if not _OF_QUANTISED.search(name):
+        return None
+    path = name.rpartition(".")[0]
+    for other in (path.removesuffix(".quant_state"), *(f"{path}.{one}" for one in _QUANTISED)):
+        if other in stored and _by_dtype(stored[other]) is not None:
+            return f"buffer of {shown(other)}"
+    return "quantised model's scale" if {f"{path}.scale", f"{path}.zero_point"} <= stored.keys() else None
 
 
 def common_prefix(names: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from sao_cli.errors import FormatError, SaoError
 from sao_cli.io.archives import DAMAGED, open_archive
 from sao_cli.io.checkpoints.files import Path, Snapshot, Stored, TensorFile
 from sao_cli.io.files import brief, shown
-from sao_cli.io.numpy_files import _read_array, _read_header, read_npz
+from sao_cli.io.numpy_files import _read_array, _read_header, read_npz, require_end
 from sao_cli.io.provenance import named_provenance, told_dtype
 from sao_cli.io.source import Source, open_source
 from sao_cli.io.sparse_npz import is_sparse
@@ -33,7 +33,11 @@ class NpyFile(TensorFile):
         self._file = Snapshot(path)
         self.name, self.metadata = self._file.name, {}
         with open_source(path) as source:
-            self.stored = {stem(path): _stored(source)}
+            stored = _stored(source)
+            if stored.problem is None and stored.bytes <= (source.left() or 0):  # the rest is a problem of its own
+                source.skip(stored.bytes, "the array")
+                require_end(source)
+            self.stored = {stem(path): stored}
 
     def read(self, name: str) -> NDArray[Any]:
         """The array. FormatError for Python objects, and where the file is cut off."""

@@ -6,8 +6,6 @@ not: a tensor that is cut off or described wrongly is listed with its problem.
 
 from __future__ import annotations
 
-import json
-import math
 from typing import IO, Any
 
 import numpy as np
@@ -16,9 +14,9 @@ from numpy.typing import NDArray
 from sao_cli.errors import FormatError
 from sao_cli.io.checkpoints.files import HEAD, Path, Snapshot, Stored, TensorFile
 from sao_cli.io.files import brief, file_error, shown
+from sao_cli.io.safetensors_header import MAX_HEADER, described, parsed_header
 from sao_cli.memory import require_memory
 
-MAX_HEADER = 100_000_000  # bytes, the format's own limit
 DTYPES = {  # the format's name: torch's, and the bytes of a number
     "BOOL": ("bool", 1), "U8": ("uint8", 1), "I8": ("int8", 1), "U16": ("uint16", 2), "I16": ("int16", 2),
     "U32": ("uint32", 4), "I32": ("int32", 4), "U64": ("uint64", 8), "I64": ("int64", 8), "F16": ("float16", 2),
@@ -39,12 +37,11 @@ class SafetensorsFile(TensorFile):
         self._starts: dict[str, int] = {}
         try:
             with open(path, "rb") as file:
-                entries, start = self._header(file)
+                text, start = self._header(file)
         except OSError as error:
             raise file_error(error, self.name, "read") from error
-        told = entries.pop("__metadata__", None)
-        if isinstance(told, dict):
-            self.metadata = {key: value for key, value in told.items() if isinstance(value, str)}
+        entries, told = parsed_header(text, self.name)
+        self.metadata = {key: value for key, value in told.items() if isinstance(value, str)}
         self.stored = {name: self._stored(name, entry, start) for name, entry in entries.items()}
         self._mark_overlaps()
 
@@ -76,36 +73,26 @@ class SafetensorsFile(TensorFile):
             file.seek(self._starts[name])
             return file.read(min(HEAD, self.stored[name].bytes))
 
-    def _header(self, file: IO[bytes]) -> tuple[dict[str, Any], int]:
+    def _header(self, file: IO[bytes]) -> tuple[bytes, int]:
         length = int.from_bytes(file.read(8), "little")
         if self._file.size < 8 + length or length > MAX_HEADER:
             raise FormatError(
                 f"{self.name}: the header takes {8 + length} bytes, and the file has {self._file.size}: it is cut off"
             )
-        require_memory(12 * length, f"{self.name}: the header")
-        try:
-            entries = json.loads(file.read(length))
-            if not isinstance(entries, dict):
-                raise TypeError("it is no mapping")
-        except (ValueError, TypeError, RecursionError) as error:
-            raise FormatError(f"{self.name}: the safetensors header can't be read: {brief(error, 100)}") from error
-        return entries, 8 + length
+        return file.read(length), 8 + length
 
     def _stored(self, name: str, entry: Any, start: int) -> Stored:
         try:
-            shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
-            kind = entry["dtype"]
-            numbers = (*shape, begin, end)
-            if type(kind) is not str or set(map(type, numbers)) != {int} or min(numbers) < 0:
-                raise ValueError
-        except (TypeError, ValueError, KeyError):
-            return Stored((), "unknown", 0, "its description in the header makes no sense")
+            told = described(entry)
+        except ValueError as error:
+            return Stored((), "unknown", 0, str(error))
+        kind, shape, begin, end = told
         self._starts[name] = start + begin
         if kind not in DTYPES:
             return Stored(shape, brief(kind, 40), max(end - begin, 0), f"its dtype {brief(kind, 40)} is not known")
         dtype, width = DTYPES[kind]
         problem = None
-        if end - begin != math.prod(shape) * width:
+        if not told.fills(width):
             problem = f"{dtype} of its shape can't take the bytes {begin} to {end}"
         elif start + end > self._file.size:
             problem = f"cut off: the file ends {start + end - self._file.size} bytes before the tensor does"

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from sao_cli.errors import FormatError, SaoError
 from sao_cli.io.checkpoints.files import Path, Snapshot, Stored, TensorFile
 from sao_cli.io.files import brief, file_error, shown
+from sao_cli.io.proportions import require_count
+from sao_cli.io.safetensors_header import PARSED
 from sao_cli.memory import require_memory
 
-MAX_INDEX = 1 << 28  # bytes; the index of a million tensors has a tenth
+MAX_INDEX = 1 << 26  # bytes; one of a hundred thousand tensors has a tenth
 
 
 class ShardedFiles(TensorFile):
@@ -88,7 +90,7 @@ def _weight_map(path: Path, name: str) -> dict[str, str]:
     size = Snapshot(path).size
     if size > MAX_INDEX:
         raise FormatError(f"{name}: an index of {size} bytes; one of a checkpoint's shards is smaller than {MAX_INDEX}")
-    require_memory(12 * size, f"{name}: the index")
+    require_memory(PARSED * size, f"{name}: the index")
     try:
         with open(path, "rb") as file:
             found = json.load(file)["weight_map"]
@@ -99,6 +101,7 @@ def _weight_map(path: Path, name: str) -> dict[str, str]:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         told = "it has no weight_map" if isinstance(error, KeyError) else brief(error, 100)
         raise FormatError(f"{name}: no index of a checkpoint's shards: {told}") from error
+    require_count(len(found), name)
     return found
 
 

@@ -68,14 +68,6 @@ class TorchFile(TensorFile):
         return self._tensors
 
 
-def pickle_error(name: str) -> FormatError:
-    """The error for a pickle that is no file by torch.save."""
-    return FormatError(
-        f"{name}: a Python pickle, of which nothing was executed, since it could be anything; save the model's "
-        "state_dict by torch.save, or better as safetensors"
-    )
-
-
 def _parts(loaded: Any, where: str) -> tuple[Any, list[Beside]]:
     """The weights in what was loaded, their wrappers taken off, and what lies beside them."""
     beside: list[Beside] = []

@@ -224,7 +224,7 @@ def test_nothing_of_a_hostile_pickle_is_executed(tmp_path, form):
     ("data", "problem"),
     [
         (b"", "it is empty; expected .safetensors"),
-        (b"GGUF\x03\0\0\0\0\0\0\0", "found b'GGUF"),
+        (b"GGUF\x03\0\0\0\0\0\0\0", "this is a GGUF file; sao reads .* convert it with"),
         (b"\x1f\x8b\x08\0aaaaaaaaaaaa", "compressed by gzip, .* gunzip it"),
         (b"%%MatrixMarket matrix", "found b'%%Matrix"),
         (safetensors({}), "holds no tensor at all"),
@@ -236,7 +236,7 @@ def test_nothing_of_a_hostile_pickle_is_executed(tmp_path, form):
         (b'{"weight_map": []}', "its weight_map is no mapping"),
         (b'{"weight_map": {}}', "holds no tensor at all"),
         (b'{"weight_map": ', "no index of a checkpoint's shards"),
-        (b"[1, 2, 3, 4, 5]", "found b'"),
+        (b"[1, 2, 3, 4, 5]", "this is JSON; name the file with the tensors"),
     ],
 )
 def test_what_is_no_checkpoint(tmp_path, data, problem):

@@ -57,7 +57,7 @@ ONE, TWO, FOUR = np.ones(4, np.float32), np.ones((4, 4), np.float32), np.ones((4
         ("shared.weight", TWO, "embedding"),
         ("pos_embed", FOUR, "embedding"),
         ("cls_token", FOUR[0], "embedding"),
-        ("fc.weight", TWO.astype(np.int8), "quantised (int8)"),
+        ("fc.weight", TWO.astype(np.int8), "quantised (int8): dequantise it, then save"),
         ("position_ids", TWO.astype(np.int64), "integers"),
         ("fc.weight", TWO.astype(np.complex64), "complex numbers"),
         ("fc.weight", TWO[:0], "empty"),
@@ -77,7 +77,7 @@ def test_what_a_tensor_is_may_depend_on_its_neighbours(tmp_path):
         "1.running_mean": "norm",
         "2.weight": "1-D",
         "a.weight": "matrix",
-        "b.weight": "quantised (int8)",
+        "b.weight": "quantised (int8): dequantise it, then save",
         "b.weight_scale": "buffer of b.weight",
         "c.weight_scale": "matrix",
     }
