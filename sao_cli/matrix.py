@@ -298,6 +298,6 @@ def _say(text: str) -> None:
     warnings.warn(text, SaoWarning, stacklevel=2)
 
 
-_EMPTY, _EMPTY_EACH = 1 << 25, 200  # rows and columns that may be empty: so many, and so many more for each entry
+_EMPTY, _EMPTY_EACH = 1 << 20, 200  # rows and columns that may be empty: so many, and so many more for each entry
 
 FINITE = "every value must be a finite number"
