@@ -15,6 +15,7 @@ from sao_cli.mask import Mask
 from sao_cli.matrix import Matrix
 from sao_cli.measure.component_values import Numbers, WeightComponents
 from sao_cli.measure.lanczos import Gram, Lanczos, SizedOperator, largest_ritz, random_direction
+from sao_cli.measure.matching import matched_rows
 from sao_cli.measure.quadrature import Distribution, Rule, mean_distribution, quadrature_rule, resolution
 from sao_cli.measure.spectra import EXACT_SIDE
 from sao_cli.memory import require_memory
@@ -329,10 +330,8 @@ def _may_have_zeros(rules: list[Rule]) -> bool:
 
 def _structural_zeros(gram: Gram, progress: Progress) -> float:
     """The share of the singular values that are zero whatever the values are: 1 - (maximum matching)/size."""
-    from scipy.sparse.csgraph import maximum_bipartite_matching
-
     progress("structural rank", 0, None)
-    return float((maximum_bipartite_matching(gram.matrix, perm_type="column") < 0).mean())
+    return float(1 - matched_rows(gram.matrix).mean())
 
 
 def _standard_error(distribution: Distribution, size: int, probes: int) -> float:

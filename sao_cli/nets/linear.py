@@ -224,10 +224,9 @@ class SAOLinear(SparseLinear):
 
     def blocks(self, features: Features) -> Features:
         """The layer's outputs in the order of its blocks, their gather left to whoever reads them."""
-        if features.width != self.in_features:
-            raise SaoError(
-                f"inputs of width {features.width} for a layer of {self.in_features} inputs; they must agree"
-            )
+        width = features.width()
+        if width != self.in_features:
+            raise SaoError(f"inputs of width {width} for a layer of {self.in_features} inputs; they must agree")
         groups, outputs, degree = self.weight.shape
         taken = features.padded(groups * degree).take(self.inputs.flatten()).view(groups, degree, -1)
         if self.bias is None:
@@ -295,8 +294,7 @@ class Features(NamedTuple):
             return cls(flat.t(), 0, None, x.shape[:-1])
         return cls(flat, 1, None, x.shape[:-1])
 
-    @property
-    def width(self) -> int:
+    def width(self) -> int:  # no property: torch.compile reads none of a tuple before 2.6
         """How many features there are."""
         return int(self.values.shape[self.axis] if self.order is None else self.order.shape[0])
 
@@ -309,13 +307,13 @@ class Features(NamedTuple):
 
     def padded(self, width: int) -> Features:
         """The same features and as many zeros as make `width`."""
-        if width == self.width:
+        if width == self.width():
             return self
-        return Features(padded(self._flat(), (0, width - self.width)), 1, None, self.lead)
+        return Features(padded(self._flat(), (0, width - self.width())), 1, None, self.lead)
 
     def batch(self) -> Tensor:
         """The user's (..., n) tensor, as a view of values that stay feature by feature."""
-        return self._flat().reshape(*self.lead, self.width)
+        return self._flat().reshape(*self.lead, self.width())
 
     def _flat(self) -> Tensor:
         values = self.values if self.order is None else self.values.index_select(self.axis, self.order)
@@ -333,7 +331,7 @@ def chain(modules: Iterable[nn.Module], x: Tensor) -> Tensor:
         if is_open(module, SAOLinear.forward):
             features = module.blocks(Features.of(x) if features is None else features)
         elif features is not None and type(module) in ELEMENTWISE and not _has_hooks(module):
-            features = features._replace(values=module(features.values))
+            features = Features(module(features.values), *features[1:])
         else:
             x, features = module(x if features is None else features.batch()), None
     return x if features is None else features.batch()

@@ -13,6 +13,7 @@ from sao_cli.errors import FormatError, SaoError
 from sao_cli.mask import Indices, Mask
 from sao_cli.matrix import Values
 from sao_cli.measure.components import Components, find_components
+from sao_cli.measure.matching import matched_rows
 from sao_cli.memory import require_memory
 from sao_cli.progress import Progress, silent
 from sao_cli.results import Report
@@ -221,12 +222,10 @@ def _effective_ones(mask: Mask, values: Values) -> float | None:
 
 
 def _structural_ranks(parts: Components) -> NDArray[np.int64]:
-    """(count,) the size of each component's maximum matching (Hopcroft and Karp 1973)."""
+    """(count,) the size of each component's maximum matching."""
     if parts.mask.groups is not None:
         return np.minimum(parts.heights, parts.widths)
-    from scipy.sparse.csgraph import maximum_bipartite_matching
-
-    matched = maximum_bipartite_matching(parts.mask.to_scipy(), perm_type="column") >= 0
+    matched = matched_rows(parts.mask.to_scipy())
     return np.bincount(parts.rows[matched], minlength=parts.count)
 
 

@@ -32,7 +32,7 @@ def graded_log2_singular_values(right: Values, exponents: NDArray[np.int64]) -> 
     >>> (values - math.log2(5)).round(9), condition.round(9)
     (array([ 5000., -5000.]), array([1., 1.]))
     """
-    from scipy.linalg.lapack import dtrcon
+    from scipy.linalg.lapack import dgecon
 
     if not len(right):
         return np.empty(0), np.empty(0)
@@ -43,7 +43,8 @@ def graded_log2_singular_values(right: Values, exponents: NDArray[np.int64]) -> 
     values: Values = np.sort(_parted(upper, (exponents + shift)[order]))[::-1]
     shares = np.maximum(1.0, np.linalg.norm(rows, axis=1) / np.abs(np.diagonal(upper)))
     shares = np.maximum.accumulate(shares)  # of leading blocks, about
-    beside = max(1.0, 1 / dtrcon(upper)[0] / shares[-1])
+    whole = 1 / dgecon(upper, np.linalg.norm(upper, 1))[0]  # as of L U with L = 1: scipy has dtrcon from 1.15 on
+    beside = max(1.0, whole / shares[-1])
     return values, shares * np.minimum(shares, beside)
 
 
