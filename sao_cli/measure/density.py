@@ -331,7 +331,7 @@ def _may_have_zeros(rules: list[Rule]) -> bool:
 def _structural_zeros(gram: Gram, progress: Progress) -> float:
     """The share of the singular values that are zero whatever the values are: 1 - (maximum matching)/size."""
     progress("structural rank", 0, None)
-    return float(1 - matched_rows(gram.matrix).mean())
+    return float((~matched_rows(gram.matrix)).mean())
 
 
 def _standard_error(distribution: Distribution, size: int, probes: int) -> float:
