@@ -45,7 +45,7 @@ def _require_true(archive: zipfile.ZipFile, name: str) -> None:
         member for member in members if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     ]:
         raise _damaged(name, f"{wrong[0].filename} is compressed by a method other than deflate")
-    ends = [*(member.header_offset for member in members[1:]), archive.start_dir]
+    ends = [*(member.header_offset for member in members), archive.start_dir][1:]
     for member, end in zip(members, ends, strict=True):
         if (start := _start(archive, member)) is None or start + member.compress_size > end:
             raise _damaged(name, f"{member.filename} is not where its directory has it")

@@ -166,7 +166,7 @@ def _line_by_line(block: Block, kind: LineKind, lines: Lines) -> Numbers:
             raise _fault(line, number, kind, lines)
         positions.append([_position(digits) for digits in match.groups()[: kind.positions]])
         values += [float(text) for text in match.groups()[kind.positions :]]
-    return Numbers(np.array(positions, np.int64).reshape(-1, kind.positions), np.array(values))
+    return Numbers(np.array(positions, np.int64).reshape(len(positions), kind.positions), np.array(values))
 
 
 def _position(digits: bytes) -> int:

@@ -66,6 +66,7 @@ def sources():
         with tempfile.NamedTemporaryFile(suffix=suffix) as file:
             write_weights(weights, file.name)
             yield suffix, "kernel" if weights == [kernel] else "matrix", Path(file.name).read_bytes()
+    torch.manual_seed(0)
     dense = matrix.to_dense()
     yield ".mtx", "matrix", b"%%MatrixMarket matrix array real general\n2 3\n1.5\n-2\n3e-1\n4\n5\n6\n"
     yield ".mtx", "matrix", b"%%MatrixMarket matrix coordinate real symmetric\n3 3 4\n1 1 1.5\n2 1 -2\n3 2 4\n3 3 2\n"

@@ -92,11 +92,13 @@ CASES = [
     (INTEGER + "3 3 2\n1 1 1\n1 2 1.5\n", "line 4: found '1 2 1.5'; its header says that values are whole numbers"),
     (ARRAY + "2 2\n1\n2\n3\n", "4 entries declared, and the input ends after 3"),
     (ARRAY + "1 2\n1\n2\n3\n", "2 entries declared, and there are at least 3"),
+    (ARRAY + "2 2\n\n \n", "4 entries declared, and the input ends after 0: it is cut off"),
     (ARRAY + "1 2\n1 2\n", "line 3: expected one number a line, found '1 2'"),
     (ARRAY + "1 2\n1\nnan\n", "line 4: found 'nan'; every value must be a finite number"),
     (PATTERN + '%sao {"seed": 1}\n1 9 1\n1 9', "line 4: the input ends inside the last line"),
     # other formats
     ("\x80\x04K\x01.", "this is a Python pickle .*, which is never read"),
+    ("PK\x05\x06" + "\0" * 18, "a zip archive that is neither"),
     ("PK\x03\x04rest", "zip archive .* damaged or cut off"),
     ("\x93NUMPY", "can't be read"),
     ("\x1f\x8b\x08", "the compressed data is damaged or cut off"),

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from sao_cli.errors import FormatError
 from sao_cli.io import read_matrices, write_matrices
 from sao_cli.mask import Mask
 from sao_cli.matrix import PRECISIONS, Matrix, rounded
@@ -32,6 +33,20 @@ def test_npy_keeps_numpys_own_types(tmp_path, dtype):
     write_matrices(weight(dtype), tmp_path / "weight.npy")
     assert np.load(tmp_path / "weight.npy").dtype == dtype
     assert read_matrices(tmp_path / "weight.npy") == [weight(dtype)]
+
+
+def test_npy_has_no_name_for_bfloat16_and_is_not_written(tmp_path):
+    with pytest.raises(FormatError, match=r"w\.npy: a \.npy file can't say that numbers are bfloat16.*--dtype float32"):
+        write_matrices(weight("bfloat16"), tmp_path / "w.npy")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2"])
+def test_a_precision_that_no_test_knows_is_refused(tmp_path, name):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.eye(3).to(getattr(torch, name))}, tmp_path / "w.pt")
+    with pytest.raises(FormatError, match=rf"its type is torch\.{name}; convert it to one of float64, float32"):
+        read_matrices(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("told", ['"float32"', '"float33"', "null", "[1]", "32"])
