@@ -13,6 +13,7 @@ from sao_cli.io.source import CHUNK, Source
 
 MAX_LINE = 1 << 20  # bytes; no line of a matrix comes near, and input without line ends must not be read for ever
 MAX_IDLE = 1 << 20  # bytes of comments and blank lines in a row; nor must endless ones
+_LEAST = 16  # bytes that a line by itself counts for: a million empty ones take their time too
 BLOCK = 3 << 17  # bytes parsed at once, about: many for each step in Python, few enough for the cache
 
 _REAL = rb"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -80,7 +81,7 @@ class Lines:
         line = self._buffer[self._start : end]
         self._start = min(end + 1, len(self._buffer))
         self.number += 1
-        self._pass(len(line) + 1)
+        self._pass(max(len(line) + 1, _LEAST))
         return line, finished
 
     def block(self) -> Block | None:

@@ -5,7 +5,6 @@ import gzip
 import io
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -207,17 +206,16 @@ def test_endless_input_fails_at_once(command, problem):
     script = (
         "import resource, sys; from sao_cli.io import read_masks; from sao_cli.errors import SaoError\n"
         "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
         "try: read_masks('-')\nexcept SaoError as error: print(error)"
     )
-    start = time.monotonic()
     done = subprocess.run(
         ["bash", "-c", f'{command} 2>/dev/null | "{sys.executable}" -c "$0"', script],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert problem in done.stdout
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
-    assert time.monotonic() - start < 20
 
 
 # damage to every other format
