@@ -19,7 +19,6 @@ try:
     from sao_cli.cli.talk import Talk
     from sao_cli.errors import SaoError, unknown_name
     from sao_cli.io.files import file_error
-    from sao_cli.memory import is_out_of_memory, out_of_memory_text
 except KeyboardInterrupt:  # there is nobody yet to say so
     sys.exit(130)
 
@@ -115,6 +114,8 @@ def _boundary(talk: Talk) -> Iterator[None]:
 
 def _report(error: Exception, talk: Talk) -> int:
     """Say what went wrong; gives back the exit code."""
+    from sao_cli.memory import is_out_of_memory, out_of_memory_text
+
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         talk.name = context.command_path if context else talk.name

@@ -28,7 +28,7 @@ from sao_cli.io import write_matrices
 from sao_cli.io.checkpoints import write_checkpoint
 from sao_cli.matrix import Matrix
 
-PATIENCE = 10  # seconds of the processor that one option set may take
+PATIENCE = 30  # seconds of the processor that one option set may take
 MEMORY = 3 << 30  # bytes of address space that the sets may take together, beyond what is loaded
 EVIL = "\x1b]0;x\x07\x9b\u202e\x7f\n"
 TEXTS = ("", "-", "nan", "-1", "0", "x" * 5000, EVIL, "a,b", "\ud800", "é", "$", "../..", "*", "[", "none", "1e999")
@@ -104,6 +104,8 @@ def value_of(option, rng):
         return rng.choice(WHOLE[-4:] if few else WHOLE if rng.random() < 0.9 else HUGE)
     if isinstance(kind, click.FloatRange | type(click.FLOAT)):
         return rng.choice(REAL)
+    if isinstance(kind, options.Sizes):
+        return rng.choice(("1", "2", "3", "4", "6", "8", "4x3", "4x3x2", "0", "999999999", "same", "valid", "x"))
     if option.name == "checks":
         return rng.choice(CONDITIONS)
     words = re.findall(r"[a-z0-9][a-z0-9.*-]*", f"{option.help} {option.default}".lower())
