@@ -168,7 +168,7 @@ def test_it_is_traced_whole_by_torch_compile():
     close(ours.grad, theirs.grad)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own forward mode uses it
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch's own forward mode uses it; the kind is its version's
 def test_functional_jacobians():
     layer = noisy(SAOLinear(12, 6, 4, dtype=DOUBLE))
     close(torch.func.jacrev(layer)(inputs(12)), layer.to_dense().detach())
