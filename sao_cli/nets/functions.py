@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sao_cli.errors import FormatError, SaoError
 from sao_cli.memory import is_out_of_memory, require_memory
+from sao_cli.nets.snapshot import Snapshot
 
 Function = Callable[[Tensor], Any]
 
@@ -75,11 +78,11 @@ def called(function: Function, point: Tensor) -> Tensor:
 
 
 def require_determined(function: Function, point: Tensor) -> None:
-    """Raise SaoError where the function draws from torch's random generators, which its Jacobian would depend on."""
+    """Raise SaoError where the function draws from the random generators of torch, numpy or Python itself."""
     before = _random_states(point.device)
     with torch.no_grad():
         called(function, point.clone())
-    if not all(map(torch.equal, before, _random_states(point.device))):
+    if before != _random_states(point.device):
         raise SaoError(
             "the module draws random numbers (dropout in training mode?), and its Jacobian would be random too; call "
             "module.eval() first"
@@ -89,7 +92,8 @@ def require_determined(function: Function, point: Tensor) -> None:
 @contextlib.contextmanager
 def undisturbed(module: nn.Module | Function, device: torch.device) -> Iterator[None]:
     """Torch's modes as derivatives need them; then its random state and the module are made what they were before."""
-    held = [(part, _plain_tensors(part)) for part in module.modules()] if isinstance(module, nn.Module) else []
+    before = Snapshot(module)
+    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one, which users draw from
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))  # which enables gradients, too
         stack.enter_context(torch.autocast(device.type, enabled=False))
@@ -100,10 +104,9 @@ def undisturbed(module: nn.Module | Function, device: torch.device) -> Iterator[
         try:
             yield
         finally:
-            for part, tensors in held:  # hooks, such as prune's, leave tensors on the module, made of the copies
-                for name in _plain_tensors(part).keys() - tensors.keys():
-                    del part.__dict__[name]
-                part.__dict__.update(tensors)
+            before.restore()  # hooks, such as prune's, leave tensors on the module, made of the copies
+            random.setstate(python)
+            np.random.set_state(numbers)  # noqa: NPY002
 
 
 def dtype_name(tensor: Tensor) -> str:
@@ -138,12 +141,10 @@ def _without_cudnn() -> Iterator[None]:
         torch.backends.cudnn.enabled = before
 
 
-def _plain_tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
-
-
-def _random_states(device: torch.device) -> list[Tensor]:
-    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, _cuda(device))]
+def _random_states(device: torch.device) -> list[Any]:
+    states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, _cuda(device))]
+    of_numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+    return [*(state.tolist() for state in states), repr(of_numpy), random.getstate()]
 
 
 def _cuda(device: torch.device) -> list[int]:

@@ -289,7 +289,7 @@ class Features(NamedTuple):
         """The features of a user's (..., n) tensor, which another layer may have left feature by feature."""
         if not x.ndim:
             raise SaoError("inputs without an axis; a linear layer reads a tensor of shape (..., n)")
-        flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
+        flat = x.flatten(0, -2) if x.ndim > 1 else x[None]  # sizes stay symbols where torch.export traces them
         if flat.t().is_contiguous() and not flat.is_contiguous():
             return cls(flat.t(), 0, None, x.shape[:-1])
         return cls(flat, 1, None, x.shape[:-1])

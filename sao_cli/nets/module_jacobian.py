@@ -20,7 +20,6 @@ from sao_cli.memory import require_memory, telling_memory
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.functions import (
     Function,
-    called,
     cast_function,
     dtype_name,
     named_tensors,
@@ -220,10 +219,12 @@ def _zero_note(function: Function, products: JacobianProducts, rng: np.random.Ge
     """Why a Jacobian is zero, as far as moving the input a little can tell."""
     point = products.point
     direction = torch.from_numpy(np.array(rng.standard_normal(tuple(point.shape)))).to(point)
-    with torch.no_grad():
-        moved = called(function, point + NUDGE * (1 + point.abs()) * direction)
-    if torch.equal(moved, products.output):
+    step = NUDGE * (1 + point.abs()) * direction
+    near = [JacobianProducts(function, point + side * step) for side in (1, -1)]
+    if all(torch.equal(one.output, products.output) for one in near):
         return "the Jacobian is zero: the output does not change with the input near it"
+    if any(bool(one.backward(one.output.new_ones(1, one.shape[0])).any()) for one in near):
+        return "the Jacobian is zero here, and not near it: the input is at a kink, where torch's derivative is 0"
     return "the Jacobian is zero, though the output changes with the input: a detach or rounding cuts the gradient"
 
 

@@ -12,7 +12,7 @@ from itertools import count
 
 from sao_cli.errors import FormatError
 from sao_cli.io.checkpoints.files import Stored, TensorFile
-from sao_cli.io.checkpoints.layers import Layer, layers_of
+from sao_cli.io.checkpoints.layers import Layer, blocks_shape, layers_of, parametrized
 from sao_cli.io.files import shown
 from sao_cli.io.tensors import AXES
 
@@ -154,7 +154,9 @@ def _kind(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> tuple[str,
     if tensor.problem is not None:
         return SKIPPED, tensor.problem, None if named else _by_axes(tensor)
     if named is not None:
-        return SKIPPED, named, _by_axes(tensor) if named.startswith(COMPUTED) else None
+        told = parametrized(name)
+        dense = blocks_shape(told[0], tensor.shape, stored) if told else None
+        return SKIPPED, named, _by_axes(tensor, dense) if named.startswith(COMPUTED) else None
     if (reason := _by_dtype(tensor)) is not None:
         if reason == INTEGERS and name.endswith(_PACKED):
             reason = f"quantised (packed in {tensor.dtype}): dequantise it, then save"
@@ -165,8 +167,8 @@ def _kind(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> tuple[str,
     return _by_axes(tensor) or SKIPPED, None, None
 
 
-def _by_axes(tensor: Stored) -> str | None:
-    axes = len(tensor.shape)
+def _by_axes(tensor: Stored, dense: tuple[int, ...] | None = None) -> str | None:
+    axes = len(dense or tensor.shape)
     if not axes and tensor.problem is not None:
         return UNKNOWN
     return (MATRIX if axes == 2 else KERNEL) if axes in AXES else None
@@ -181,8 +183,8 @@ def _by_name(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | N
         tensor = tensor._replace(shape=(1, 1))  # which may be a weight's
     if f"{path}{dot}running_mean" in stored:
         return "norm"
-    if ".parametrizations." in name and not _BIAS.search(last):
-        return _of_parametrization(name, tensor)
+    if parametrized(name) and not _BIAS.search(last):
+        return _of_parametrization(name, tensor, stored)
     reason = _by_owner(name, tensor, stored) or _by_words(path.rpartition(".")[2], last, len(tensor.shape))
     if reason in ("scalar", "1-D"):
         reason = _by_quantised(name, stored) or reason
@@ -224,13 +226,14 @@ def _is_embedding(module: str, last: str, axes: int) -> bool:
     return axes == 2 and bool(_EMBEDDING.search(module)) and not _PROJECTION.search(module)
 
 
-def _of_parametrization(name: str, tensor: Stored) -> str:
-    module, _, rest = name.partition(".parametrizations.")
-    parameter, _, part = rest.partition(".")
-    whole = shown(f"{module}.{parameter}")
+def _of_parametrization(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str:
+    told = parametrized(name)
+    assert told is not None
+    whole, part = told
     if part.startswith("original") and len(tensor.shape) > 1:
-        return f"{COMPUTED} a parametrization computes {whole} from; remove_parametrizations, then save"
-    return f"buffer of {whole}"
+        blocks = "the blocks of " if blocks_shape(whole, tensor.shape, stored) else ""
+        return f"{COMPUTED} a parametrization computes {blocks}{shown(whole)} from; remove_parametrizations, then save"
+    return f"buffer of {shown(whole)}"
 
 
 def _by_owner(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | None:

@@ -8,7 +8,9 @@ SOCConv2d and SparseConv2d the state does not tell the weight.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ from sao_cli.io.checkpoints.files import Stored
 from sao_cli.io.tensors import masked_names, pruned
 
 Dense = NDArray[Any]
-_PARAMETRIZED = ".parametrizations."
+_PARAMETRIZED = re.compile(r"(.*\.|)parametrizations\.([^.]+)\.(.+)", re.DOTALL)
 
 
 class Layer(NamedTuple):
@@ -37,11 +39,32 @@ def layers_of(stored: Mapping[str, Stored]) -> list[Layer]:
     """The weights that several tensors of `stored` make, each tensor in one of them at most. O(tensors)."""
     found: dict[str, Layer] = {}
     for name in sorted(stored, key=lambda name: not name.endswith("series")):  # which tells SOC's groups from others
-        for layer in _candidates(name, stored):
+        for layer in map(partial(_of_blocks, stored), _candidates(name, stored)):
             if not any(part in found for part in layer.parts):
                 found.update(dict.fromkeys(layer.parts, layer))
     _join_stages(found, stored)
     return list({id(layer): layer for layer in found.values()}.values())
+
+
+def parametrized(name: str) -> tuple[str, str] | None:
+    """The parameter that torch.nn.utils.parametrize computes from a tensor of this name, and the tensor's name in it.
+
+    >>> parametrized("net.0.parametrizations.weight.0.base"), parametrized("net.0.weight")
+    (('net.0.weight', '0.base'), None)
+    """
+    found = _PARAMETRIZED.fullmatch(name)
+    return (f"{found[1]}{found[2]}", found[3]) if found else None
+
+
+def blocks_shape(name: str, shape: tuple[int, ...], stored: Mapping[str, Stored]) -> tuple[int, ...] | None:
+    """The dense shape of the blocks `name` (K, c, d, ...) of an SAOLinear or SAOConv2d, which its buffers tell."""
+    stem = name.removesuffix("weight")
+    inputs, places = (stored.get(f"{stem}{buffer}") for buffer in ("inputs", "places"))
+    if inputs is None or places is None or not _is_own(stem) or len(shape) not in (3, 5):
+        return None
+    if inputs.shape != (shape[0], shape[2]) or len(places.shape) != 1 or places.shape[0] > shape[0] * shape[1]:
+        return None
+    return (places.shape[0], shape[0] * shape[2], *shape[3:])
 
 
 def assembled(form: str, parts: Sequence[Dense]) -> Dense:
@@ -70,6 +93,19 @@ def _candidates(name: str, stored: Mapping[str, Stored]) -> Iterator[Layer]:
         yield from _skew(name, stored)
 
 
+def _of_blocks(stored: Mapping[str, Stored], layer: Layer) -> Layer:
+    """The layer; where a weight that prune or weight_norm computes is blocks or slices, it can't be read."""
+    if layer.form not in ("pruned", "masked", "weight_norm"):
+        return layer
+    stem = layer.name.removesuffix("weight")
+    parts = (*layer.parts, *(part for part in (f"{stem}base", f"{stem}inputs", f"{stem}places") if part in stored))
+    if (dense := blocks_shape(layer.name, layer.shape, stored)) is not None:
+        return layer._replace(shape=dense, parts=parts, problem=_COMPUTED_BLOCKS)
+    base = stored.get(f"{stem}base")
+    is_eco = base is not None and len(base.shape) == 4 and base.shape == layer.shape
+    return layer._replace(parts=parts, problem=_SLICES) if is_eco else layer
+
+
 def _pruned(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
     whole = name.removesuffix("_orig")
     mask = f"{whole}_mask"
@@ -91,11 +127,9 @@ def _normed(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
     if name.endswith("_v"):
         whole, length = name.removesuffix("_v"), f"{name.removesuffix('_v')}_g"
     else:
-        stem, length = name.removesuffix(".original1"), f"{name.removesuffix('1')}0"
-        module, parametrized, parameter = stem.rpartition(_PARAMETRIZED)
-        if not parametrized:
+        if (told := parametrized(name)) is None:
             return []
-        whole = f"{module}.{parameter}"
+        whole, length = told[0], f"{name.removesuffix('1')}0"
     if whole in stored or length not in stored:
         return []
     lengths, directions = stored[length].shape, stored[name].shape
@@ -112,15 +146,16 @@ def _grouped(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
     if weight not in stored or places not in stored or not _is_own(stem):
         return []
     shape, reached = stored[weight].shape, stored[places].shape
-    if len(shape) not in (3, 5) or stored[name].shape != (shape[0], shape[2]) or len(reached) != 1:
+    dense = blocks_shape(weight, shape, stored)
+    if dense is None or (len(shape) == 5 and reached[0] < shape[0] * shape[1]):
         return _slices(f"{stem}base", stored)
-    groups, outputs, degree = shape[:3]
-    if reached[0] > groups * outputs or (len(shape) == 5 and reached[0] < groups * outputs):
-        return []
-    dense = (reached[0], groups * degree, *shape[3:])
     return [Layer(weight, dense, stored[weight].dtype, "blocks", (weight, name, places))]
 
 
+_COMPUTED_BLOCKS = (
+    "the blocks of an SAO layer, which prune or a parametrization computes; make them permanent (prune.remove, "
+    "remove_parametrizations), then save"
+)
 _SKEW = "the skew kernels of an SOCConv2d, which convolves with their exponential"
 _SLICES = "the slices of an ECOConv2d, whose kernel is computed from them; save layer.kernel()"
 _KERNELS = "the kernels of a SparseConv2d, whose state does not tell its input channels; save layer.to_conv2d()"

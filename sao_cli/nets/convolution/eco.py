@@ -136,10 +136,10 @@ class ECOConv2d(OrthogonalConv2d):
     def _convolved(self, x: Tensor) -> Tensor:
         count, _, *sides = x.shape
         grid = self._grid(sides)
-        basis, slice_of, needed = _waves(grid, self.kernel_size)
-        slices = self.slices(None if len(needed) == len(self.base) else torch.as_tensor(needed, device=x.device))
-        slices = slices[torch.as_tensor(slice_of, device=x.device)].flatten(0, 1)
-        waves = torch.as_tensor(basis).to(slices)
+        basis, slice_of, needed = _transform(grid, self.kernel_size)
+        slices = self.slices(None if len(needed) == len(self.base) else needed.to(x.device))
+        slices = slices[slice_of.to(x.device)].flatten(0, 1)
+        waves = basis.to(slices)
         (height, width), (down, across) = grid, (side // g for side, g in zip(sides, grid, strict=True))
         # pixels (i n/k + a, j n/k + b) of one (a, b) are a k_1 x k_2 image of their own, convolved without dilation
         pixels = x.reshape(count, x.shape[1], height, down, width, across).permute(2, 4, 1, 0, 3, 5)
@@ -201,6 +201,12 @@ def orthonormal_moved(base: Tensor, weight: Tensor) -> Tensor:
         system = system + across.mT @ across / 4
         doubled = doubled + across
     return torch.linalg.solve(system, doubled, left=False) - base
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _transform(grid: Sides, size: Sides) -> tuple[Tensor, ...]:
+    """_waves as tensors; torch.compile takes them for constants of the sides, and does not look inside."""
+    return tuple(torch.tensor(part) for part in _waves(grid, size))
 
 
 @lru_cache(maxsize=16)

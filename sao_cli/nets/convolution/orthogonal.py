@@ -94,11 +94,13 @@ class OrthogonalConv2d(nn.Module):  # type: ignore[misc]
 
     def _set_groups(self, inputs: Indices, outputs: Indices, device: Any) -> None:
         """Take group k's inputs from inputs[k] and put its outputs at outputs[k]; what is above c_out is dropped."""
-        alone = self.groups == 1
-        places = np.argsort(outputs.reshape(-1), kind="stable")[: self.out_channels]
-        self.register_buffer("inputs", None if alone else torch.as_tensor(inputs.astype(np.int64), device=device))
-        self.register_buffer("places", None if alone else torch.as_tensor(places, device=device))
         self._width = int(inputs.max()) + 1  # the channels that are read, zeros among them
+        if self.groups == 1:
+            self.inputs = self.places = None  # as no buffers: torch.export (2.13) counts buffers that are None
+            return
+        places = np.argsort(outputs.reshape(-1), kind="stable")[: self.out_channels]
+        self.register_buffer("inputs", torch.as_tensor(inputs.astype(np.int64), device=device))
+        self.register_buffer("places", torch.as_tensor(places, device=device))
 
     def _gathered(self, x: Tensor) -> Tensor:
         if (missing := self._width - x.shape[1]) > 0:

@@ -175,7 +175,10 @@ class Training:
         assert settings.width is not None
         finetune = settings.finetunes and epoch > settings.epochs
         with self._arithmetic():
-            measured = self._epoch(epoch, settings.epochs if finetune else 0)
+            try:
+                measured = self._epoch(epoch, settings.epochs if finetune else 0)
+            except torch.linalg.LinAlgError as error:  # as ECOConv2d's solve meets weights that are no numbers
+                raise self._diverged(epoch, "weights leave the range of their dtype") from error
         return EpochRow(
             data=settings.data,
             arch=settings.arch,
@@ -203,10 +206,7 @@ class Training:
         test_loss, test_accuracy = self._measured(self._batches.test())
         for kind, loss in (("training", train_loss), ("test", test_loss)):
             if not math.isfinite(loss):
-                raise DivergedError(
-                    f"epoch {epoch}: the {kind} loss is {loss}, so training diverged; lower the learning rate "
-                    f"({self.settings.learning_rate:g}) or the gain ({self.settings.gain:g})"
-                )
+                raise self._diverged(epoch, f"the {kind} loss is {loss}")
         return {
             "train_loss": train_loss,
             "train_accuracy": train_accuracy,
@@ -215,6 +215,12 @@ class Training:
             "learning_rate": rate,
             "seconds": time.perf_counter() - start,
         }
+
+    def _diverged(self, epoch: int, sign: str) -> DivergedError:
+        rate, gain = self.settings.learning_rate, self.settings.gain
+        return DivergedError(
+            f"epoch {epoch}: {sign}, so training diverged; lower the learning rate ({rate:g}) or the gain ({gain:g})"
+        )
 
     def _train(self, epoch: int, before: int) -> tuple[float, float, float]:
         """(mean loss, accuracy, last learning rate) of one epoch of learning; `before` epochs came before its phase."""

@@ -281,3 +281,43 @@ def test_a_hundred_thousand_names_are_listed_in_two_seconds(tmp_path):
     assert time.process_time() - start < 4  # 1.5 on the slow side; the limit only sees an algorithm go wrong
     assert len(checkpoint.entries) == 100_000
     assert checkpoint.read(checkpoint.entries[-1]) == 1
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", ["orthogonal", "cayley", "weight_norm", "spectral_norm", "prune"])
+def test_blocks_that_are_computed_are_no_convolutions(tmp_path, kind, nested):
+    import torch
+    from torch import nn
+    from torch.nn.utils import parametrizations, prune
+
+    from sao_cli.nets.linear import SAOLinear
+
+    layer = SAOLinear(8, 12, 4)
+    if kind == "prune":
+        prune.l1_unstructured(layer, "weight", amount=0.5)
+    elif kind == "cayley":
+        parametrizations.orthogonal(layer, orthogonal_map="cayley", use_trivialization=False)
+    else:
+        getattr(parametrizations, kind)(layer)
+    torch.save((nn.Sequential(layer) if nested else layer).state_dict(), tmp_path / "a.pt")
+    checkpoint = open_checkpoint(tmp_path / "a.pt")
+    told = {entry.name: entry for entry in checkpoint.entries}
+    prefix = "0." if nested else ""
+    part = "" if kind in ("prune", "weight_norm") else "parametrizations."
+    weight = told[f"{prefix}{part}weight{'.original' if part else ''}"]
+    assert (weight.kind, weight.unread) == ("skipped", "matrix")
+    assert "the blocks of" in weight.reason
+    assert "then save" in weight.reason
+    assert all(entry.kind == "skipped" for entry in told.values())
+
+
+def test_parametrized_weights_at_the_top_of_a_file_are_those_that_they_are_inside(tmp_path):
+    import torch
+    from torch import nn
+
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(3, 4))
+    torch.save(normed.state_dict(), tmp_path / "a.pt")
+    checkpoint = open_checkpoint(tmp_path / "a.pt")
+    [weight] = [entry for entry in checkpoint.entries if entry.kind == "matrix"]
+    assert weight.name == "weight"
+    np.testing.assert_allclose(checkpoint.read(weight), normed.weight.detach().numpy(), rtol=1e-6)

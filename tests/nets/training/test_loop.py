@@ -1,6 +1,7 @@
 """Training against a loop written out by hand, the rows, the phases, and going on from a state."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,11 +148,16 @@ def test_the_trained_network_loads_into_plain_layers(tiny, given):
     assert loss.item() == pytest.approx(last.test_loss, rel=1e-5)
 
 
+def grown(data):
+    """The same with images of 24 x 24."""
+    train, test = (images.repeat(3, 2).repeat(3, 3) for images in (data.train_images, data.test_images))
+    return replace(data, train_images=train, test_images=test)
+
+
 @pytest.mark.parametrize("arch", ["cnn", "lipconvnet"])
 def test_convolutions_train(tiny, arch):
     if arch == "lipconvnet":
-        grown = [images.repeat(3, 2).repeat(3, 3) for images in (tiny.train_images, tiny.test_images)]
-        tiny = type(tiny)("tiny", 2, grown[0], tiny.train_labels, grown[1], tiny.test_labels)
+        tiny = grown(tiny)
     sizes = {"depth": 5, "width": 4} if arch == "lipconvnet" else {"depth": 3, "width": 8}
     training = run(tiny, arch=arch, epochs=1, jacobian_inputs=1, **sizes)
     rows = list(training.epochs())
@@ -187,3 +193,9 @@ def test_threads_and_algorithms_are_left_as_they_were(tiny):
     list(training.epochs())
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before[:2]
     assert torch.equal(torch.random.get_rng_state(), before[2])
+
+
+def test_a_diverging_lipconvnet_says_so(tiny):
+    """Its slices come of a linear system, which weights past the range of float32 make singular."""
+    with pytest.raises(DivergedError, match=r"epoch 1: weights leave .* lower the learning rate \(1e\+30\)"):
+        list(run(grown(tiny), arch="lipconvnet", depth=5, width=2, epochs=1, learning_rate=1e30).epochs())
