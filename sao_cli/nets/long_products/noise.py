@@ -61,22 +61,27 @@ def row_noise(rows: torch.Tensor, sizes: torch.Tensor) -> Noise:
     return Noise(rows.clamp(min=least), sizes.double().clamp(min=least), graded)
 
 
-def row_places(product: torch.Tensor, noise: Noise) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """(B, m) the order of rows that a QR of `product` needs, None where any will do, and its columns' blocks (B, n).
+def row_places(product: torch.Tensor, noise: Noise) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
+    """(B, m) the order of rows that a QR of `product` needs, None where any will do, its columns' blocks (B, n), and
+    (B,) the largest rank that its zeros allow.
 
     Where it falls apart into blocks, those of each column's block stand where its column does, the largest first; else
     there is one block, for which None stands. O(B m n).
     """
-    joined = ((product != 0) | (product == 0).all(dim=1, keepdim=True)).all(dim=-1).any(dim=-1)  # by one full row
+    full = product != 0
+    rows, columns = full.any(dim=-1), full.any(dim=-2)
+    joined = (full | ~columns[:, None, :]).all(dim=-1).any(dim=-1)  # by one full row
     if bool(joined.all()):
-        return (noise.rows.argsort(dim=-1, descending=True, stable=True) if noise.graded else None), None
-    patterns, rows = (product != 0).cpu().numpy(), noise.rows.cpu().numpy()
-    found = [_chain_places(*both) for both in zip(patterns, rows, strict=True)]
-    places, blocks = (torch.from_numpy(np.stack(each)).to(product.device) for each in zip(*found, strict=True))
-    return places, blocks
+        places = noise.rows.argsort(dim=-1, descending=True, stable=True) if noise.graded else None
+        return places, None, torch.minimum(rows.sum(dim=-1), columns.sum(dim=-1))
+    found = [_chain_places(*both) for both in zip(full.cpu().numpy(), noise.rows.cpu().numpy(), strict=True)]
+    places, blocks, rank = (torch.from_numpy(np.stack(each)).to(product.device) for each in zip(*found, strict=True))
+    return places, blocks, rank
 
 
-def _chain_places(pattern: NDArray[np.bool_], rows: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _chain_places(
+    pattern: NDArray[np.bool_], rows: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
     """Rows in an order in which a block's k-th stands where its k-th column does, those that meet none last; blocks."""
     m, n = pattern.shape
     wanted, blocks = np.full(m, n), np.full(n, n)
@@ -86,7 +91,7 @@ def _chain_places(pattern: NDArray[np.bool_], rows: NDArray[np.float64]) -> tupl
             blocks[columns] = first
             largest = reached[np.argsort(-rows[reached], kind="stable")][: len(columns)]
             wanted[largest] = columns[: len(largest)]
-    return np.lexsort((-rows, wanted)), blocks
+    return np.lexsort((-rows, wanted)), blocks, int((wanted < n).sum())
 
 
 def _block(pattern: NDArray[np.bool_], column: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

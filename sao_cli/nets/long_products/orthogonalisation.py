@@ -52,7 +52,7 @@ def orthogonalised(
     noise = (noise or even_noise(product)).taken(order)
     # `product` is the only reference to it, and goes before R comes: so there are never more than three Jacobians.
     product = product.gather(-1, order[:, None, :].expand_as(product))
-    places, blocks = row_places(product, noise)
+    places, blocks, possible = row_places(product, noise)
     if places is not None:
         product, noise = _rows(product, places), noise.placed(places)
     packed, tau = torch.geqrf(product)
@@ -72,15 +72,20 @@ def orthogonalised(
     left = torch.linalg.householder_product(packed[:, :, :least], tau)
     product = left @ packed[:, :least].triu()  # what was given, to a few eps of each column
     del packed, left, diagonal
-    chosen, left, upper, floor = pivoted_columns(product, scales, tolerance, noise)
+    chosen, left, upper, floor, lost = pivoted_columns(product, scales, tolerance, noise)
     del product
     sizes = noise.sizes.gather(-1, chosen)[:, : upper.shape[1]]
     scales, order = scales.gather(-1, chosen), order.gather(-1, chosen)
     fresh, _ = _scales(upper, scales)
-    told = _told(_kept_triangle(upper), sizes, floor, fresh)
+    condition, amplified = _told(_kept_triangle(upper), sizes, floor, fresh)
+    # Zeros explain what they do; anything else that was lost may have been a direction, and smaller ones are not known.
+    hidden = torch.where(is_live(fresh).sum(dim=-1) < possible, lost.amax(dim=-1), -torch.inf)
+    amplified = torch.where(fresh < hidden[:, None], 1 / eps, amplified)
     right = _joined(upper, scales, fresh, order, right)
     blocks = None if blocks is None else blocks.gather(-1, chosen)[:, : fresh.shape[1]]
-    return Orthogonalised(_in_place(left, places), fresh, right, order[:, : fresh.shape[1]], blocks, *told)
+    return Orthogonalised(
+        _in_place(left, places), fresh, right, order[:, : fresh.shape[1]], blocks, condition, amplified
+    )
 
 
 def _rows(matrices: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -12,13 +12,14 @@ PANEL = 32  # columns that are pivoted among each other
 
 def pivoted_columns(
     product: torch.Tensor, scales: torch.Tensor, tolerance: float, noise: Noise
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(order, Q, R, floor): `product` (overwritten) in that order = Q R, without what depends on earlier columns.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(order, Q, R, floor, lost): `product` (overwritten) in that order = Q R, without what depends on earlier columns.
 
     Columns are taken by norm times 2^scales, and of the rows that are left the one with the largest number then gathers
     the column. One depends on earlier ones where no more than `tolerance` of its `noise` remains, in the rows where it
     is not zero. Q is (B, m, k), R (B, k, r), and `floor` (B, k) what the rows of R are right to; k is the largest rank
-    of the batch (at least 1), and where a chain has a lower one, its last columns of Q and rows of R are zero.
+    of the batch (at least 1), and where a chain has a lower one, its last columns of Q and rows of R are zero. `lost`
+    (B, r) are exponents that what was left of the other columns may have had, -inf for those that gave a direction.
     Householder's reflectors with the largest rows first keep each row's accuracy, and with pivoted columns that of
     D_1 B D_2 (Higham, Linear Algebra Appl. 309, 2000, 153). O(B m r^2).
     """
@@ -27,7 +28,7 @@ def pivoted_columns(
     order = torch.arange(columns, device=product.device).repeat(chains, 1)
     reflectors, upper = torch.zeros_like(product), product.new_zeros(chains, columns, columns)
     factors, floor = product.new_zeros(chains, columns), torch.ones_like(rest.least)
-    pivots = torch.full_like(order, m)
+    pivots, lost = torch.full_like(order, m), torch.full_like(floor, -torch.inf)
     for start in range(0, columns, PANEL):
         panel, behind = slice(start, min(start + PANEL, columns)), slice(start + PANEL, columns)
         moved = rest.sort_(slice(start, columns))
@@ -37,7 +38,7 @@ def pivoted_columns(
         _take_(order[:, panel], step.order)
         _take_(upper[:, :start, panel], step.order)
         reflectors[:, :, panel], factors[:, panel], pivots[:, panel] = step.reflectors, step.factors, step.pivots
-        floor[:, panel] = step.floor
+        floor[:, panel], lost[:, panel] = step.floor, step.lost
         upper[:, panel, panel] = _taken(step.upper, step.order)
         upper[:, panel, behind] = step.reflected_(product[:, :, behind])
     kept = (factors == 0).to(torch.int8).argsort(dim=-1, stable=True)
@@ -45,7 +46,7 @@ def pivoted_columns(
     factors, floor = factors.gather(-1, first), floor.gather(-1, first)
     left = _basis(_taken(reflectors, first), factors, pivots.gather(-1, first))
     upper = _taken(upper.gather(1, first[:, :, None].expand(-1, -1, columns)), kept)
-    return order.gather(-1, kept), left, upper, floor
+    return order.gather(-1, kept), left, upper, floor, lost
 
 
 def _basis(reflectors: torch.Tensor, factors: torch.Tensor, pivots: torch.Tensor) -> torch.Tensor:
@@ -88,6 +89,11 @@ class _Rest:
             dead = rounding | used[:, None, :]
         columns.masked_fill_(dead, 0.0)
 
+    def exponents(self, part: slice) -> torch.Tensor:
+        """(B, k) what rounding can hide in columns, as exponents of directions."""
+        floor = self._silenced[:, part] if self._noise.graded else self.floor(part)
+        return self.scales[:, part] + torch.log2(self.least[:, part] * floor)
+
     def told_floor(self, part: slice) -> torch.Tensor:
         """`floor`, or what was silenced where that is more."""
         return torch.maximum(self.floor(part), self._silenced[:, part])
@@ -107,7 +113,8 @@ class _Panel:
     """The reflectors of a `panel` of the rest, whose columns are overwritten.
 
     `order` tells the columns as they were taken, `upper` the rows of R in the old order, `pivots` the row in which a
-    reflector gathers its column, and `floor` what that is right to. One that is none has factor 0.
+    reflector gathers its column, and `floor` what that is right to. One that is none has factor 0, and then `lost`
+    tells what it may have hidden.
     """
 
     def __init__(self, rest: _Rest, panel: slice) -> None:
@@ -129,6 +136,8 @@ class _Panel:
             self.order[:, step : step + 1], self.floor[:, step : step + 1] = pivot, floor
             self._reflect_(step, columns, pivot, norms.gather(-1, pivot), found)
             unused.scatter_(-1, pivot, value=False)
+        hidden = rest.exponents(panel).gather(-1, self.order)
+        self.lost = torch.where(self.factors != 0, -torch.inf, hidden)
 
     def _reflect_(
         self, step: int, columns: torch.Tensor, pivot: torch.Tensor, norm: torch.Tensor, found: torch.Tensor

@@ -190,6 +190,19 @@ def test_values_that_are_not_known_are_null_and_counted():
     assert "1 of 3 singular values can't be told from zero" in row.reason
 
 
+@pytest.mark.filterwarnings("ignore::sao_cli.errors.SaoWarning")
+@pytest.mark.parametrize("seed", [404, 407])
+def test_no_middle_value_is_dropped_while_smaller_ones_stay(seed):
+    rng = np.random.default_rng(seed)
+    bases = [np.linalg.qr(rng.standard_normal((6, 6)))[0] for _ in range(15)]
+    factors = [bases[k + 1] @ np.diag(10.0 ** rng.uniform(-6, 0, 6)) @ bases[k].T for k in range(14)]
+    factors = [factor.astype(np.float32).astype(float) for factor in factors]
+    found, expected = product_of(factors, "float32"), exact_log10(factors, 400)
+    known = int(np.isfinite(found.values).sum())
+    assert np.isfinite(found.values[:known]).all()
+    np.testing.assert_allclose(found.values[:known], expected[:known], atol=0.5)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.filterwarnings("ignore::sao_cli.errors.SaoWarning")
 @pytest.mark.parametrize("kind", chains(np.random.default_rng(0)))
