@@ -47,7 +47,8 @@ class ECOConv2d(OrthogonalConv2d):
     The forward pass works on slices: the real transform of the pixels that share their remainders modulo n/k, one
     small matrix product a frequency, and back: O(d + k_1 k_2) a pixel and output where a convolution needs
     O(d k_1 k_2), and O(L' c d min(r, q)) for the L' slices that these sides need (1 where n = 1), again at each call:
-    nothing is kept that could grow stale. Under autocast the slices stay in their own precision.
+    nothing is kept that could grow stale. Under autocast the slices stay in their own precision. torch.export takes the
+    layer with any batch, for the sides at hand; ONNX has no operation that solves the system of orthonormal_moved.
 
     Raises InfeasibleError for a degree that does not divide c, SaoError for sizes below 1 and for other dtypes than
     float32 and float64, MemoryLimitError for what would not fit.

@@ -134,7 +134,7 @@ def norm_bound(matrices: Tensor) -> Tensor:
     # The result is exactly proportional to the matrices, so that their size counts as a constant for the derivative.
     size = matrices.detach().abs().amax(dim=(1, 2)).clamp(min=tiny)
     matrices = matrices / size[:, None, None]
-    gram = matrices @ matrices.mT
+    gram = matrices @ matrices.transpose(-2, -1)  # which TorchScript's ONNX exporter knows, as it does not mT
     logarithm, exponent = torch.zeros_like(size), 0.5
     for step in range(SQUARINGS + 1):
         norm = torch.linalg.vector_norm(gram, dim=(1, 2)).clamp(min=tiny)
