@@ -101,10 +101,8 @@ def kill_at_moments(name: str, folder: Path, moments: int, run=forked, seed: int
         if name in MADE and number % 2:
             (here / MADE[name]).write_bytes(OLD)
         code = run(COMMANDS[name], here, sent, after).code
-        assert code in (0, -signal.SIGKILL if sent == signal.SIGKILL else 128 + sent, -sent if after < start else 0), (
-            code,
-            after,
-        )
+        outside = not start < after < 0.9 * done.seconds  # Python's own beginning and end, where no handler is
+        assert code in (0, 128 + sent, -sent if outside or sent == signal.SIGKILL else 0), (sent, code, after, done)
         left = list(here.rglob(".sao-*.part"))
         assert not left or sent == signal.SIGKILL, left
         (_look_at_run if name == "train" else _look_at_file)(name, here, folder / "whole", run)
