@@ -8,7 +8,6 @@ from sao_cli.masks.sao import sao_mask
 from sao_cli.nets import (
     FNN,
     ECOConv2d,
-    LipConvNet,
     MaxMin,
     SAOConv2d,
     SAOLinear,
@@ -27,12 +26,11 @@ MODELS = {
     "network": (lambda: FNN(2, (16, 8, 8, 4), degree=2, layers="blocks"), (16,)),
     "eco": (lambda: ECOConv2d(2, 8, 3, stride=2, degree=4), (2, 12, 12)),
     "dense eco": (lambda: ECOConv2d(4, 8, 3), (4, 6, 6)),
-    "soc": (lambda: SOCConv2d(4, 8, 3, degree=4), (4, 6, 6)),
-    "dense soc": (lambda: SOCConv2d(4, 8, 3), (4, 6, 6)),
+    "soc": (lambda: SOCConv2d(4, 8, 3, degree=4, terms=3), (4, 6, 6)),
+    "dense soc": (lambda: SOCConv2d(4, 8, 3, terms=3), (4, 6, 6)),
     "sao": (lambda: SAOConv2d(8, 8, 3, degree=4, padding=1), (8, 6, 6)),
     "sparse": (lambda: SparseConv2d(sao_mask(8, 8, 2), 3), (8, 6, 6)),
     "max-min": (MaxMin, (4, 6, 6)),
-    "lipconvnet": (lambda: LipConvNet(5, base=2), (3, 24, 24)),
 }
 
 

@@ -70,7 +70,7 @@ def row_places(product: torch.Tensor, noise: Noise) -> tuple[torch.Tensor | None
     """
     full = product != 0
     rows, columns = full.any(dim=-1), full.any(dim=-2)
-    joined = (full | ~columns[:, None, :]).all(dim=-1).any(dim=-1)  # by one full row
+    joined = (full.sum(dim=-1) == columns.sum(dim=-1, keepdim=True)).any(dim=-1)  # by one full row
     if bool(joined.all()):
         places = noise.rows.argsort(dim=-1, descending=True, stable=True) if noise.graded else None
         return places, None, torch.minimum(rows.sum(dim=-1), columns.sum(dim=-1))
