@@ -15,6 +15,8 @@ from click.testing import CliRunner
 from sao_cli.cli import main
 from sao_cli.memory import is_out_of_memory
 
+from .kills import usual_signals
+
 BIN = Path(sys.executable).parent
 
 
@@ -145,7 +147,8 @@ def test_ctrl_c_in_a_long_verification(tmp_path):
         check=True,
     )
     command = [BIN / "sao", "verify", tmp_path / "a.npz", "-o", tmp_path / "report.jsonl"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, preexec_fn=usual_signals, **pipes) as process:
         time.sleep(2.5)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
