@@ -32,7 +32,7 @@ def files(tmp_path):
         ("sao audit model.safetensors -q --check 'sigma_min>9' --html page.html --table", 1, ["page.html"]),
         ("sao reach stack.mtx -o R.npz --plot R.svg", 0, ["R.npz", "R.svg"]),
         ("sao reach stack.mtx -o - --plot R.svg", 0, ["R.svg"]),
-        ("sao prune model.safetensors --sparsity 0.5 -o p.safetensors", 0, ["p.safetensors"]),
+        ("sao prune model.safetensors --sparsity 0.5 -o p.safetensors -q", 0, ["p.safetensors"]),
         ("sao repair model.safetensors -o -", 0, []),
         ("sao weights --layers 9 --d 4 --json -o w.mtx", 0, ["w.mtx"]),
         ("sao plan --widths 4x3000", 0, []),
