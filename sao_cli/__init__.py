@@ -4,7 +4,7 @@ The public names are told in __init__.pyi and load on first use (PEP 562), so th
 needs.
 """
 
-from sao_cli.lazy import lazy_names
+from sao_cli.base.lazy import lazy_names
 
 __version__ = "0.1.0"
 

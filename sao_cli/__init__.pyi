@@ -3,9 +3,9 @@
 __version__: str
 
 # What flows between the functions
-from sao_cli.mask import Mask as Mask
-from sao_cli.matrix import Matrix as Matrix
-from sao_cli.kernel import Kernel as Kernel
+from sao_cli.data.mask import Mask as Mask
+from sao_cli.data.matrix import Matrix as Matrix
+from sao_cli.data.kernel import Kernel as Kernel
 
 # Masks: where the ones are
 from sao_cli.masks.sao import sao_mask as sao_mask
@@ -15,49 +15,49 @@ from sao_cli.masks.xnet import xnet_mask as xnet_mask
 from sao_cli.masks.lrp import lrp_mask as lrp_mask
 from sao_cli.masks.radix import radix_stack as radix_stack
 from sao_cli.masks.two_stage import two_stage_mask as two_stage_mask
-from sao_cli.masks.stack import mask_stack as mask_stack
+from sao_cli.masks.build_masks import mask_stack as mask_stack
 from sao_cli.masks.degrees import feasible_degrees as feasible_degrees
 from sao_cli.weights.plan import plan as plan
 
 # Weights: values on a mask
 from sao_cli.weights.orthogonal import sao_weight as sao_weight
 from sao_cli.weights.orthogonal import dense_weight as dense_weight
-from sao_cli.weights.two_stage import two_stage_weight as two_stage_weight
+from sao_cli.weights.two_stage_weight import two_stage_weight as two_stage_weight
 from sao_cli.weights.givens import eoi_weight as eoi_weight
-from sao_cli.weights.pruning import lmp_weight as lmp_weight
-from sao_cli.weights.pruning import lrp_weight as lrp_weight
-from sao_cli.weights.pruning import gmp_stack as gmp_stack
-from sao_cli.weights.stack import put_values as put_values
-from sao_cli.weights.stack import weight_stack as weight_stack
+from sao_cli.weights.pruned import lmp_weight as lmp_weight
+from sao_cli.weights.pruned import lrp_weight as lrp_weight
+from sao_cli.weights.pruned import gmp_stack as gmp_stack
+from sao_cli.weights.build_weights import put_values as put_values
+from sao_cli.weights.build_weights import weight_stack as weight_stack
 from sao_cli.weights.isometry import isometry as isometry
-from sao_cli.weights.projection import projected_mask as projected_mask
+from sao_cli.pruning.scores.nearest_sao import projected_mask as projected_mask
 from sao_cli.weights.repair import repair as repair
 
 # Kernels of convolutions
-from sao_cli.weights.kernels.build import build_kernel as build_kernel
+from sao_cli.weights.kernels.build_kernels import build_kernel as build_kernel
 from sao_cli.weights.kernels.delta import delta_kernel as delta_kernel
 from sao_cli.weights.kernels.eco import eco_kernel as eco_kernel
 from sao_cli.weights.kernels.soc import soc_kernel as soc_kernel
 from sao_cli.weights.kernels.soc import soc_error_bound as soc_error_bound
 
 # Eigenvalue conditions and reachability of masks
-from sao_cli.measure.expansion import expansion as expansion
-from sao_cli.measure.expansion import is_ramanujan as is_ramanujan
-from sao_cli.measure.expansion import mask_singular_values as mask_singular_values
-from sao_cli.measure.reachability import reachability as reachability
+from sao_cli.measure.graph.expansion import expansion as expansion
+from sao_cli.measure.graph.expansion import is_ramanujan as is_ramanujan
+from sao_cli.measure.graph.expansion import mask_singular_values as mask_singular_values
+from sao_cli.measure.reach.reachability import reachability as reachability
 
 # Singular values, and tests of them
-from sao_cli.measure.singular_values import singular_values as singular_values
-from sao_cli.measure.density import spectral_density as spectral_density
-from sao_cli.measure.spectrum import spectrum as spectrum
-from sao_cli.measure.convolution.report import kernel_spectrum as kernel_spectrum
-from sao_cli.measure.convolution.values import convolution_values as convolution_values
-from sao_cli.measure.jacobian import layer_jacobian as layer_jacobian
-from sao_cli.measure.activations import activation_derivative as activation_derivative
-from sao_cli.measure.spectrum import compare_spectra as compare_spectra
-from sao_cli.measure.spectrum import Comparison as Comparison
-from sao_cli.measure.ks import ks_test as ks_test
-from sao_cli.measure.ks import ks_test_law as ks_test_law
+from sao_cli.measure.values.singular_values import singular_values as singular_values
+from sao_cli.measure.values.density import spectral_density as spectral_density
+from sao_cli.measure.layer.spectrum import spectrum as spectrum
+from sao_cli.measure.convolution.kernel_spectrum import kernel_spectrum as kernel_spectrum
+from sao_cli.measure.convolution.operator_values import convolution_values as convolution_values
+from sao_cli.measure.layer.jacobian import layer_jacobian as layer_jacobian
+from sao_cli.measure.layer.activations import activation_derivative as activation_derivative
+from sao_cli.measure.layer.spectrum import compare_spectra as compare_spectra
+from sao_cli.measure.layer.spectrum import Comparison as Comparison
+from sao_cli.measure.values.ks import ks_test as ks_test
+from sao_cli.measure.values.ks import ks_test_law as ks_test_law
 
 # Reading and writing
 from sao_cli.io import read_masks as read_masks
@@ -71,33 +71,33 @@ from sao_cli.io import write_kernel as write_kernel
 # Whole checkpoints
 from sao_cli.io.checkpoints import open_checkpoint as open_checkpoint
 from sao_cli.io.checkpoints import write_checkpoint as write_checkpoint
-from sao_cli.measure.auditing.audit import audit_weight as audit_weight
-from sao_cli.measure.auditing.chains import audit_chain as audit_chain
+from sao_cli.models.audit.row import audit_weight as audit_weight
+from sao_cli.models.audit.chains import audit_chain as audit_chain
 
 # Reports: what the functions above give back
-from sao_cli.results import Report as Report
-from sao_cli.results import Plan as Plan
-from sao_cli.results import Expansion as Expansion
-from sao_cli.results import Depth as Depth
-from sao_cli.results import ReachSummary as ReachSummary
-from sao_cli.results import LayerSpectrum as LayerSpectrum
-from sao_cli.results import KernelSpectrum as KernelSpectrum
-from sao_cli.results import KSTest as KSTest
-from sao_cli.results import Repeats as Repeats
-from sao_cli.results import Within as Within
-from sao_cli.results import DepthJacobian as DepthJacobian
-from sao_cli.results import AuditRow as AuditRow
-from sao_cli.results import AuditChain as AuditChain
-from sao_cli.results import AuditSummary as AuditSummary
-from sao_cli.results import AuditComparison as AuditComparison
-from sao_cli.results import CheckFailure as CheckFailure
+from sao_cli.reports.report import Report as Report
+from sao_cli.reports.report import Plan as Plan
+from sao_cli.reports.report import Expansion as Expansion
+from sao_cli.reports.report import Depth as Depth
+from sao_cli.reports.report import ReachSummary as ReachSummary
+from sao_cli.reports.report import LayerSpectrum as LayerSpectrum
+from sao_cli.reports.report import KernelSpectrum as KernelSpectrum
+from sao_cli.reports.report import KSTest as KSTest
+from sao_cli.reports.report import Repeats as Repeats
+from sao_cli.reports.report import Within as Within
+from sao_cli.reports.report import DepthJacobian as DepthJacobian
+from sao_cli.reports.report import AuditRow as AuditRow
+from sao_cli.reports.report import AuditChain as AuditChain
+from sao_cli.reports.report import AuditSummary as AuditSummary
+from sao_cli.reports.report import AuditComparison as AuditComparison
+from sao_cli.reports.report import CheckFailure as CheckFailure
 from sao_cli.weights.isometry import Isometry as Isometry
 from sao_cli.weights.repair import Distance as Distance
 from sao_cli.weights.repair import Repair as Repair
 
 # Errors and warnings
-from sao_cli.errors import SaoError as SaoError
-from sao_cli.errors import SaoWarning as SaoWarning
+from sao_cli.base.errors import SaoError as SaoError
+from sao_cli.base.errors import SaoWarning as SaoWarning
 
 # For torch
 from sao_cli import nets as nets

@@ -14,11 +14,11 @@ try:
     import click
 
     from sao_cli import __version__
-    from sao_cli.cli.signals import end_on_signals
-    from sao_cli.cli.streams import flush_stdout, hold_places
-    from sao_cli.cli.talk import Talk
-    from sao_cli.errors import SaoError, unknown_name
-    from sao_cli.io.files import file_error
+    from sao_cli.base.errors import SaoError, unknown_name
+    from sao_cli.cli.shared.signals import end_on_signals
+    from sao_cli.cli.shared.streams import flush_stdout, hold_places
+    from sao_cli.cli.shared.talk import Talk
+    from sao_cli.io.output import file_error
 except KeyboardInterrupt:  # there is nobody yet to say so
     sys.exit(130)
 
@@ -114,7 +114,7 @@ def _boundary(talk: Talk) -> Iterator[None]:
 
 def _report(error: Exception, talk: Talk) -> int:
     """Say what went wrong; gives back the exit code."""
-    from sao_cli.memory import is_out_of_memory, out_of_memory_text
+    from sao_cli.base.memory import is_out_of_memory, out_of_memory_text
 
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)

@@ -14,16 +14,16 @@ import click
 from sao_cli import __version__
 from sao_cli.cli import audit_table
 from sao_cli.cli.audit_layers import Audit
-from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import Sizes, common_options, plot_option
-from sao_cli.cli.paths import Model, OutputFile
-from sao_cli.cli.render import Row, emit
 from sao_cli.cli.rewriting import pattern_options
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.paths import Model, OutputFile
+from sao_cli.cli.shared.render import Row, emit
+from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.spectrum import Padding
-from sao_cli.cli.talk import Talk
 
 if TYPE_CHECKING:
-    from sao_cli.results import AuditComparison
+    from sao_cli.reports.report import AuditComparison
 
 FAILS = 1
 NAMED = 10  # failing rows that stderr names
@@ -101,12 +101,12 @@ def audit(
 
     Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
     """
-    from sao_cli.measure.auditing.checks import Check
+    from sao_cli.models.audit.checks import Check
 
     found = Audit(model, [Check.of(text) for text in checks])
     asked |= {"talk": talk, "seed": seed}
     if asked["heavy_tail"]:
-        from sao_cli.measure.auditing.heavy_tail import require_powerlaw
+        from sao_cli.models.audit.heavy_tail import require_powerlaw
 
         require_powerlaw()
         asked["jobs"] = 1  # its fit silences warnings and standard output, of the whole process
@@ -145,7 +145,7 @@ def _rows(found: Audit, asked: dict[str, Any], as_table: bool) -> Iterator[Row]:
 
 
 def _compare(before: Audit, after: Audit, asked: dict[str, Any]) -> list[AuditComparison]:
-    from sao_cli.measure.auditing.comparison import compare_audits
+    from sao_cli.models.audit.comparison import compare_audits
 
     for one in (before, after):
         for _ in one.stream(**asked):
@@ -167,9 +167,9 @@ def _changed(found: Audit, changes: list[AuditComparison], as_table: bool) -> It
 
 
 def _write_page(path: str, found: Audit, changes: list[AuditComparison], compared: str | None) -> None:
-    from sao_cli.io.files import atomic_output
+    from sao_cli.io.output import atomic_output
     from sao_cli.pages.audit import AuditReport, audit_page
-    from sao_cli.pages.spectra import histogram
+    from sao_cli.pages.bins import histogram
 
     skipped: dict[str, list[str]] = {}
     for row in found.rows:
@@ -223,7 +223,7 @@ def _command(context: click.Context) -> str:
 
 def _name_failures(found: Audit, talk: Talk) -> None:
     """Say which rows fail which check, the first ten."""
-    from sao_cli.io.files import shown
+    from sao_cli.io.output import shown
 
     for failure in found.failures[:NAMED]:
         reason = f" ({shown(failure.reason)})" if failure.reason else ""

@@ -11,16 +11,16 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from sao_cli.cli.talk import Talk
-from sao_cli.errors import SaoError
-from sao_cli.memory import format_bytes
+from sao_cli.base.errors import SaoError
+from sao_cli.base.memory import format_bytes
+from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
     from sao_cli.io.checkpoints import Checkpoint, Entry
     from sao_cli.io.checkpoints.layouts import Layout
     from sao_cli.io.checkpoints.structure import Structure
-    from sao_cli.measure.auditing.checks import Check
-    from sao_cli.results import AuditChain, AuditRow, AuditSummary, CheckFailure
+    from sao_cli.models.audit.checks import Check
+    from sao_cli.reports.report import AuditChain, AuditRow, AuditSummary, CheckFailure
 
 BAR = 16  # characters
 
@@ -58,7 +58,7 @@ class Audit:
         transpose: Sequence[str] = (),
         **asked: Any,
     ) -> Iterator[AuditRow]:
-        """The rows, one as soon as it is there; `asked` are the options of measure.auditing.audit.audit_weight.
+        """The rows, one as soon as it is there; `asked` are the options of models.audit.row.audit_weight.
 
         They come in the natural order of names. `groups` and `transpose` are what is said of layouts.
 
@@ -67,8 +67,8 @@ class Audit:
         from sao_cli.io.checkpoints import open_checkpoint
         from sao_cli.io.checkpoints.layouts import Said
         from sao_cli.io.checkpoints.structure import structure_of
-        from sao_cli.measure.auditing.chains import audit_summary, named_chains
-        from sao_cli.measure.auditing.checks import check
+        from sao_cli.models.audit.chains import audit_summary, named_chains
+        from sao_cli.models.audit.checks import check
 
         said = Said(tuple(groups), tuple(transpose))
         with open_checkpoint(self.path) as checkpoint:
@@ -86,7 +86,7 @@ class Audit:
 
     def require_rows(self) -> None:
         """Raise SaoError where every tensor was skipped."""
-        from sao_cli.io.files import shown
+        from sao_cli.io.output import shown
 
         if not self.summary.rows:
             largest = max(self.rows, key=lambda row: math.prod(row.shape or ()))
@@ -118,8 +118,8 @@ def _in_order(
     if jobs == 1:
         yield from (measure(entry, progress=talk) for entry in entries)
         return
-    from sao_cli.progress import silent
-    from sao_cli.threads import one_thread
+    from sao_cli.base.progress import silent
+    from sao_cli.base.threads import one_thread
 
     waiting: deque[Future[AuditRow]] = deque()
     pool = ThreadPoolExecutor(jobs)
@@ -150,8 +150,8 @@ def _told_row(
 
 
 def _row(checkpoint: Checkpoint, entry: Entry, layout: Layout, progress: Any, asked: dict[str, Any]) -> AuditRow:
-    from sao_cli.io.files import shown
-    from sao_cli.measure.auditing.audit import UNMEASURED, audit_weight, said, skipped_row, too_large
+    from sao_cli.io.output import shown
+    from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
 
     if entry.kind == "skipped":
         shape = entry.shape if entry.numbers is not None else None

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sao_cli.cli.render import Drawing, Row
-from sao_cli.io.files import visible
+from sao_cli.cli.shared.render import Drawing, Row
+from sao_cli.io.output import visible
 from sao_cli.pages.text import shortened
 
 if TYPE_CHECKING:
-    from sao_cli.results import AuditChain, AuditComparison, AuditRow, AuditSummary
+    from sao_cli.reports.report import AuditChain, AuditComparison, AuditRow, AuditSummary
 
 COLUMNS = (
     *("name", "shape", "sparsity", "components", "dead", "sigma_max", "sigma_min", "stable_rank", "ks.pvalue"),
@@ -81,7 +81,7 @@ def _line(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
 
 
 def _drawing(row: AuditRow) -> Row:
-    from sao_cli.cli.histogram import bars, sparkline
+    from sao_cli.cli.shared.histogram import bars, sparkline
 
     if row.singular_values is None:
         return {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.command import SaoCommand
+from sao_cli.base.errors import SaoError
 from sao_cli.cli.options import (
     DEFAULT_WIDTH,
     METHODS,
@@ -17,13 +17,13 @@ from sao_cli.cli.options import (
     options_given,
     plot_option,
 )
-from sao_cli.cli.render import Drawing, Row, emit
-from sao_cli.cli.talk import Talk
-from sao_cli.errors import SaoError
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.render import Drawing, Row, emit
+from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
-    from sao_cli.matrix import Matrix
-    from sao_cli.results import DepthJacobian
+    from sao_cli.data.matrix import Matrix
+    from sao_cli.reports.report import DepthJacobian
 
 DEFAULT_CONVOLUTIONS = (32, 5)  # of a cnn, the shallowest of the paper's Table 8, and of a lipconvnet, of its Table 11
 DEFAULT_DEPTH = 50  # the shallowest network of the paper's Table 7
@@ -114,7 +114,7 @@ def jacobian(
     Example: sao jacobian --depth 50 --depth 200 --width 256 --method sao --method rg-n --gain 1.1 --plot fig11.pdf
     """
     source = input_source(file, of_built=("gain",), builds=DEFAULT_NETWORK)
-    from sao_cli.measure.activations import ACTIVATIONS
+    from sao_cli.measure.layer.activations import ACTIVATIONS
     from sao_cli.nets.devices import find_device
 
     where = str(find_device(device, dtype))
@@ -142,7 +142,7 @@ def _of_layers(
     asked: dict[str, Any],
     talk: Talk,
 ) -> "Iterator[DepthJacobian]":
-    from sao_cli.nets.jacobian import network_jacobian
+    from sao_cli.nets.jacobians.chain import network_jacobian
 
     if given := options_given(click.get_current_context(), "image", "scheme"):
         raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
@@ -157,7 +157,7 @@ def _of_images(
     arch: str, depths: tuple[int, ...], activations: Sequence[str], described: dict[str, Any], asked: dict[str, Any]
 ) -> "Iterator[DepthJacobian]":
     """A row for each depth, method and activation of a convolutional network; LipConvNet has neither of the latter."""
-    from sao_cli.nets.image_jacobian import architecture_jacobian
+    from sao_cli.nets.jacobians.images import architecture_jacobian
 
     context = click.get_current_context()
     fixed = () if arch == "cnn" else ("method", "scheme", "activations", "gain")
@@ -186,8 +186,8 @@ def _stacks(
 
         yield read_matrices(source, tensor=tensor)
         return
-    from sao_cli.memory import require_layers
-    from sao_cli.weights.stack import check_method, weight_stack
+    from sao_cli.base.memory import require_layers
+    from sao_cli.weights.build_weights import check_method, weight_stack
 
     if min(depths, default=1) < 1:
         raise SaoError(f"--depth {min(depths)}: a network has at least one layer")
@@ -201,7 +201,7 @@ def _stacks(
 
 
 def _shown(one: "DepthJacobian") -> Row:
-    from sao_cli.cli.histogram import sparkline
+    from sao_cli.cli.shared.histogram import sparkline
 
     row = one.to_dict()
     values = one.log10_values[one.log10_values > -math.inf]

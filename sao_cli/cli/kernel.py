@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from sao_cli.cli.command import SaoCommand
-from sao_cli.cli.deliver import deliver
 from sao_cli.cli.options import Sizes, common_options, degree_options, value_options
-from sao_cli.cli.talk import Talk
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.deliver import deliver
+from sao_cli.cli.shared.talk import Talk
 
 
 @click.command(cls=SaoCommand)
@@ -55,7 +55,7 @@ def kernel(
     Example: sao kernel --scheme eco --c-out 16 --c-in 16 --d 4 | sao spectrum --image 9 --dilation 3
     """
     from sao_cli.io import suffix_for
-    from sao_cli.weights.kernels.build import build_kernel
+    from sao_cli.weights.kernels.build_kernels import build_kernel
 
     if output is not None:
         suffix_for(output, 1, kernels=True)

@@ -4,8 +4,6 @@ from typing import Any
 
 import click
 
-from sao_cli.cli.command import SaoCommand
-from sao_cli.cli.deliver import deliver
 from sao_cli.cli.options import (
     DEFAULT_LAYER,
     DESCRIBING,
@@ -15,7 +13,9 @@ from sao_cli.cli.options import (
     options_given,
     say_default,
 )
-from sao_cli.cli.talk import Talk
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.deliver import deliver
+from sao_cli.cli.shared.talk import Talk
 
 
 @click.command(cls=SaoCommand)
@@ -43,7 +43,7 @@ def mask(talk: Talk, /, seed: int, as_json: bool | None, output: str | None, **d
 
     Example: sao mask --m 512 --n 256 --c 8 --method ramanujan | sao verify --criterion standard
     """
-    from sao_cli.matrix import Matrix
+    from sao_cli.data.matrix import Matrix
 
     if not options_given(context := click.get_current_context(), *DESCRIBING):
         say_default(context, DEFAULT_LAYER)

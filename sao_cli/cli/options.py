@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sao_cli.cli.paths import InputFile, OutputFile, OutputFolder, Picture
-from sao_cli.cli.streams import has_input
-from sao_cli.cli.talk import Talk
-from sao_cli.errors import SaoError
-from sao_cli.mask import Mask
+from sao_cli.base.errors import SaoError
+from sao_cli.cli.shared.paths import InputFile, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.streams import has_input
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.data.mask import Mask
 
 if TYPE_CHECKING:
-    from sao_cli.matrix import Matrix
+    from sao_cli.data.matrix import Matrix
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 DEFAULT_WIDTH = 256  # the paper's fully-connected layers
@@ -178,14 +178,14 @@ def build_masks(seed: int, talk: Talk, output: str | None = None, **described: A
 
     Where they are meant for the file `output`, its format is checked before any is built.
     """
-    from sao_cli.masks.stack import METHODS as OF_MASKS
-    from sao_cli.masks.stack import mask_stack
+    from sao_cli.masks.build_masks import METHODS as OF_MASKS
+    from sao_cli.masks.build_masks import mask_stack
 
     widths = take_widths(described, output)
     if described["method"] in OF_MASKS:
         masks = mask_stack(widths, seed=seed, progress=talk, **described)
     else:
-        from sao_cli.weights.stack import weight_stack
+        from sao_cli.weights.build_weights import weight_stack
 
         masks = [_pattern(weight.mask) for weight in weight_stack(widths, seed=seed, progress=talk, **described)]
     say_achieved(masks, described, talk)
@@ -194,7 +194,7 @@ def build_masks(seed: int, talk: Talk, output: str | None = None, **described: A
 
 def build_weights(seed: int, talk: Talk, output: str | None = None, **described: Any) -> "list[Matrix]":
     """The weights that the options describe, as build_masks does it."""
-    from sao_cli.weights.stack import weight_stack
+    from sao_cli.weights.build_weights import weight_stack
 
     weights = weight_stack(take_widths(described, output), seed=seed, progress=talk, **described)
     say_achieved([weight.mask for weight in weights], described, talk)
@@ -284,7 +284,7 @@ def _parse_widths(text: str) -> list[int]:
 
 
 def _require_layers_memory(layers: int) -> None:
-    from sao_cli.memory import require_layers
+    from sao_cli.base.memory import require_layers
 
     require_layers(layers, "a stack")
 

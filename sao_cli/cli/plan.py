@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import METHODS, common_options, degree_options, options_given, sizes_options, widths_of
-from sao_cli.cli.render import emit
-from sao_cli.cli.talk import Talk
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.render import emit
+from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
     from sao_cli.masks.architectures import ConvPlan, ConvShape
-    from sao_cli.results import Plan
+    from sao_cli.reports.report import Plan
 
 CNN_DEPTH, CNN_WIDTH, LIP_DEPTH = 32, 32, 5  # the smallest of each in the paper's Tables 8 and 11
 OF_NETWORKS = ("depth", "width", "form", "image")
@@ -65,7 +65,7 @@ def plan(
 
     Example: sao plan --widths 784,512,256x49,10 --sparsity 0.98 --json | jq .parameters
     """
-    from sao_cli.weights.stack import check_method
+    from sao_cli.weights.build_weights import check_method
 
     _check_given(cnn, lipconvnet)
     check_method(method)

@@ -4,9 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import common_options
-from sao_cli.cli.paths import Model
 from sao_cli.cli.prune_weights import PruneTask, no_numbers
 from sao_cli.cli.rewriting import (
     emit_changes,
@@ -16,8 +14,10 @@ from sao_cli.cli.rewriting import (
     weights_asked_for,
     write_changed,
 )
-from sao_cli.cli.talk import Talk
-from sao_cli.io.files import shown
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.paths import Model
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.io.output import shown
 
 if TYPE_CHECKING:
     from sao_cli.io.checkpoints import Entry

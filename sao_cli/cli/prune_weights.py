@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli import __version__
-from sao_cli.cli.render import Row
+from sao_cli.base.errors import InfeasibleError, SaoError, unknown_name
 from sao_cli.cli.rewriting import NAMED, Choice, told_of
-from sao_cli.cli.talk import Talk
-from sao_cli.errors import InfeasibleError, SaoError, unknown_name
+from sao_cli.cli.shared.render import Row
+from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sao_cli.data.mask import Mask
     from sao_cli.io.checkpoints import Checkpoint, Entry
     from sao_cli.io.checkpoints.structure import Structure
-    from sao_cli.mask import Mask
-    from sao_cli.weights.units import Threshold
+    from sao_cli.pruning.units import Threshold
 
 METHODS = ("lmp", "gmp", "lrp", "sao")
 NEAR = 1.5  # ratio of densities up to which an SAO mask counts as one of the sparsity asked for, as in `sao audit`
@@ -78,7 +78,7 @@ class PruneTask:
 
     def prepare(self, checkpoint: Checkpoint, entries: list[Entry]) -> None:
         """Find what has to be known of all weights before one of them can be pruned."""
-        from sao_cli.weights.units import global_threshold
+        from sao_cli.pruning.units import global_threshold
 
         self.numbers = {name: number for number, name in enumerate(self.structure.order.names, 1)}
         self.places = {entry.name: place for place, entry in enumerate(entries)}
@@ -91,7 +91,7 @@ class PruneTask:
         """The weight (out, in/groups, ...) pruned; its row is kept in `rows`."""
         import numpy as np
 
-        from sao_cli.weights.units import keep_units, unit_magnitudes
+        from sao_cli.pruning.units import keep_units, unit_magnitudes
 
         magnitudes = unit_magnitudes(weight)
         mask = self._mask(entry, weight, magnitudes)
@@ -129,7 +129,7 @@ class PruneTask:
 
         Weights of which nothing is left are warned of, and what came of the sparsity asked for is said.
         """
-        from sao_cli.io.files import shown
+        from sao_cli.io.output import shown
 
         empty = [shown(name) for name, row in self.rows.items() if not row["after"]["nnz"]]
         if empty:
@@ -185,7 +185,7 @@ class PruneTask:
 
     def _mask(self, entry: Entry, weight: NDArray[Any], magnitudes: NDArray[Any]) -> Mask:
         from sao_cli.masks.lrp import lrp_mask
-        from sao_cli.weights.units import largest_units
+        from sao_cli.pruning.units import largest_units
 
         if self.threshold is not None:
             return self.threshold.mask(self.places[entry.name], magnitudes)
@@ -200,8 +200,8 @@ class PruneTask:
         """The SAO mask of a weight, or those of a kernel's groups, one above the other."""
         import numpy as np
 
-        from sao_cli.mask import Mask
-        from sao_cli.weights.projection import projected_mask
+        from sao_cli.data.mask import Mask
+        from sao_cli.pruning.scores.nearest_sao import projected_mask
 
         degree, step = self._degree(entry), self._sides(entry)[0]
         seeds = {"seed": self.seed, "layer": self.numbers[entry.name]}
@@ -241,14 +241,14 @@ class PruneTask:
         return sum(math.prod(entry.shape[2:]) * self._kept(entry) for entry in entries)
 
     def _magnitudes(self, checkpoint: Checkpoint, entry: Entry) -> NDArray[Any]:
-        from sao_cli.weights.units import unit_magnitudes
+        from sao_cli.pruning.units import unit_magnitudes
 
         return unit_magnitudes(self.structure.layout(entry).outputs_first(checkpoint.read(entry)))
 
     def _facts(self, entry: Entry, weight: NDArray[Any]) -> Row:
         import numpy as np
 
-        from sao_cli.measure.auditing.audit import audit_weight
+        from sao_cli.models.audit.row import audit_weight
 
         nnz = int(np.count_nonzero(weight))
         counted = {"nnz": nnz, "sparsity": 1 - nnz / weight.size}
@@ -265,7 +265,7 @@ class PruneTask:
 
 def _own_mask(magnitudes: NDArray[Any], degree: int) -> Mask | None:
     """The mask that the weight has, where that is an SAO mask already, as sparse as was asked for or sparser."""
-    from sao_cli.mask import Mask
+    from sao_cli.data.mask import Mask
 
     kept = (magnitudes != 0).sum(axis=1)
     if not 0 < kept.min() == kept.max() <= degree:

@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import (
     DEFAULT_LAYER,
     build_masks,
@@ -14,9 +13,10 @@ from sao_cli.cli.options import (
     mask_options,
     plot_option,
 )
-from sao_cli.cli.render import Row, emit
-from sao_cli.cli.talk import Talk
-from sao_cli.mask import Mask
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.render import Row, emit
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.data.mask import Mask
 
 COLUMNS = (
     "layer",
@@ -74,7 +74,7 @@ def reach(
     """
     source = input_source(file, builds=DEFAULT_LAYER)
     from sao_cli.io import read_masks, suffix_for, write_masks
-    from sao_cli.measure.reachability import reachability
+    from sao_cli.measure.reach.reachability import reachability
 
     if output is not None:
         suffix_for(output, 1)

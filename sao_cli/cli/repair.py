@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli import __version__
-from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import common_options
-from sao_cli.cli.paths import Model
-from sao_cli.cli.render import Row
 from sao_cli.cli.rewriting import (
     emit_changes,
     pattern_options,
@@ -19,7 +16,10 @@ from sao_cli.cli.rewriting import (
     weights_asked_for,
     write_changed,
 )
-from sao_cli.cli.talk import Talk
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.paths import Model
+from sao_cli.cli.shared.render import Row
+from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,10 +92,10 @@ def repair(
 
     Example: sao repair pruned.safetensors -o repaired.safetensors | jq '[.name, .after.sigma_min]'
     """
+    from sao_cli.data.kernel import all_channels, own_channels
     from sao_cli.io.checkpoints import open_checkpoint
     from sao_cli.io.checkpoints.layouts import Said
     from sao_cli.io.checkpoints.structure import structure_of
-    from sao_cli.kernel import all_channels, own_channels
     from sao_cli.weights.repair import repair as repaired
     from sao_cli.weights.repair import whole_matrix
 

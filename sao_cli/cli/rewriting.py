@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.render import Row, emit
-from sao_cli.cli.talk import Talk
-from sao_cli.errors import SaoError
+from sao_cli.base.errors import SaoError
+from sao_cli.cli.shared.render import Row, emit
+from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
     from sao_cli.io.checkpoints import Checkpoint, Entry
@@ -45,7 +45,7 @@ class Choice:
         """Raise SaoError, with the reasons, where no entry is left."""
         if self.entries:
             return
-        from sao_cli.io.files import shown
+        from sao_cli.io.output import shown
 
         told = [f"{shown(name)}: {reason}" for name, reason in list(self.skipped.items())[:NAMED]]
         rest = len(self.skipped) - NAMED
@@ -104,7 +104,7 @@ def weights_asked_for(structure: Structure, include: Sequence[str], exclude: Seq
 
 def read_or_reason(checkpoint: Checkpoint, entry: Entry, look: Callable[[Any], str | None]) -> str | None:
     """Why the entry can't be read, or what `look` says against the array that it is."""
-    from sao_cli.io.files import shown
+    from sao_cli.io.output import shown
 
     try:
         return look(checkpoint.read(entry))
@@ -173,7 +173,7 @@ def _in_order(make: Callable[[], Any], axes: tuple[int, ...]) -> Any:
 
 def say_tied(structure: Structure, entries: Sequence[Entry], talk: Talk) -> None:
     """Say which names are one weight, and were changed together."""
-    from sao_cli.io.files import shown
+    from sao_cli.io.output import shown
 
     tied = [entry for entry in entries if structure.tied_with(entry)]
     for entry in tied[:NAMED]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sao_cli import __version__
-from sao_cli.cli.talk import Talk
-from sao_cli.errors import FileError, FormatError, SaoError
-from sao_cli.results import plain
+from sao_cli.base.errors import FileError, FormatError, SaoError
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.reports.report import plain
 
 if TYPE_CHECKING:
     from sao_cli.nets.training.loop import Training
@@ -44,7 +44,7 @@ class RunFolder:
 
     def begin(self, settings: "TrainingSettings", data_folder: str | None) -> None:
         """Make the folder, and write the settings."""
-        from sao_cli.io.files import atomic_output
+        from sao_cli.io.output import atomic_output
 
         with self._naming():
             self.path.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ class RunFolder:
     def epochs(self, training: "Training") -> Iterator[dict[str, Any]]:
         """The rows of the epochs to come, each written when it is there; at the end, the trained network."""
         from sao_cli.io.checkpoints import Lazy, write_checkpoint
-        from sao_cli.io.files import atomic_output
+        from sao_cli.io.output import atomic_output
         from sao_cli.nets.training.resume import final_tensors
 
         with atomic_output(self.path / METRICS) as file:  # a killed process may have left out a line
@@ -126,12 +126,12 @@ class RunFolder:
         return (json.dumps(plain(head | row), allow_nan=False) + "\n").encode()
 
     def _naming(self, name: str = "") -> Any:
-        from sao_cli.io.files import naming_output
+        from sao_cli.io.output import naming_output
 
         return naming_output(self._shown(name))
 
     def _shown(self, name: str = "") -> str:
-        from sao_cli.io.files import shown
+        from sao_cli.io.output import shown
 
         return shown(os.fspath(self.path / name))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.command import SaoCommand
+from sao_cli.base.errors import SaoError
 from sao_cli.cli.options import (
     DEFAULT_LAYER,
     METHODS,
@@ -21,16 +21,16 @@ from sao_cli.cli.options import (
     take_widths,
     value_options,
 )
-from sao_cli.cli.paths import InputFile
-from sao_cli.cli.render import Drawing, Row, emit
-from sao_cli.cli.talk import Talk
-from sao_cli.errors import SaoError
-from sao_cli.kernel import Kernel
-from sao_cli.matrix import Matrix
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.paths import InputFile
+from sao_cli.cli.shared.render import Drawing, Row, emit
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.matrix import Matrix
 
 if TYPE_CHECKING:
-    from sao_cli.measure.spectrum import Comparison, Draw
-    from sao_cli.results import KernelSpectrum, LayerSpectrum
+    from sao_cli.measure.layer.spectrum import Comparison, Draw
+    from sao_cli.reports.report import KernelSpectrum, LayerSpectrum
 
 COLUMNS = (
     "layer",
@@ -148,8 +148,8 @@ def spectrum(
     """
     source = input_source(file, builds=DEFAULT_LAYER)
     from sao_cli.io import read_inputs, read_weights
-    from sao_cli.measure.activations import ACTIVATIONS
-    from sao_cli.measure.spectrum import compare_spectra
+    from sao_cli.measure.layer.activations import ACTIVATIONS
+    from sao_cli.measure.layer.spectrum import compare_spectra
 
     if plot is not None and picture == "cdf" and options["reference"] in LAWS[1:]:
         raise SaoError("--picture cdf draws the distance to a reference layer; --reference dense or a FILE gives one")
@@ -187,7 +187,7 @@ def spectrum(
 
 def _comparison(options: dict[str, Any]) -> "Comparison":
     """What is compared with what, of the options that say it, which are taken out."""
-    from sao_cli.measure.spectrum import Comparison
+    from sao_cli.measure.layer.spectrum import Comparison
 
     reference, resolution, within = (options.pop(name) for name in ("reference", "resolution", "within"))
     given = {"gain": options["gain"], "resolution": resolution, "within": within}
@@ -202,7 +202,7 @@ def _of_kernels(
     kernels: list[Kernel], geometry: dict[str, Any], comparison: "Comparison", seed: int, talk: Talk
 ) -> "list[KernelSpectrum]":
     """A row for each convolution kernel that was read, all of them under one geometry."""
-    from sao_cli.measure.convolution.report import kernel_spectrum
+    from sao_cli.measure.convolution.kernel_spectrum import kernel_spectrum
 
     if given := options_given(click.get_current_context(), *NOT_OF_KERNELS):
         raise SaoError(f"{' '.join(given)} is for matrices; a convolution is measured as the linear map that it is")
@@ -225,7 +225,7 @@ def _draws(
     if read is not None:
         stack = [matrix.as_dtype(options["dtype"]) for matrix in read]
         return {"": lambda _: stack}, stack[0].mask.n
-    from sao_cli.weights.stack import check_method, weight_stack
+    from sao_cli.weights.build_weights import check_method, weight_stack
 
     widths = take_widths(options)
     for method in methods:
@@ -238,7 +238,7 @@ def _draws(
 
 
 def _rows(found: "Sequence[LayerSpectrum]", values: bool, talk: Talk) -> list[Row]:
-    from sao_cli.cli.histogram import bars, sparkline
+    from sao_cli.cli.shared.histogram import bars, sparkline
 
     high = max(2.0, *(row.sigma_max for row in found))
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"

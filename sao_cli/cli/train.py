@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import folder_options
-from sao_cli.cli.render import emit
-from sao_cli.cli.talk import Talk
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.render import emit
+from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
     from sao_cli.cli.run_folder import RunFolder

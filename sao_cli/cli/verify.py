@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sao_cli.cli.command import SaoCommand
 from sao_cli.cli.options import common_options, input_argument, plot_option, required_source
-from sao_cli.cli.render import Row, emit
-from sao_cli.cli.talk import Talk
-from sao_cli.mask import Mask
-from sao_cli.results import Expansion
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.render import Row, emit
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.data.mask import Mask
+from sao_cli.reports.report import Expansion
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sao_cli.measure.singular_values import SingularValues
+    from sao_cli.measure.values.singular_values import SingularValues
 
 FAILS, CANNOT_TELL = 1, 2
 COLUMNS = ("layer", "m", "n", "d", "components", "lambda_1", "lambda_2", "lambda_2_distinct", "bound")
@@ -73,8 +73,8 @@ def verify(
 
 
 def _spectra(masks: list[Mask], seed: int, talk: Talk) -> "list[SingularValues]":
-    from sao_cli.matrix import Matrix
-    from sao_cli.measure.singular_values import measured_singular_values
+    from sao_cli.data.matrix import Matrix
+    from sao_cli.measure.values.singular_values import measured_singular_values
     from sao_cli.plots import MAX_PANELS
 
     found = [
@@ -99,7 +99,7 @@ def _within_the_facts(spectrum: "SingularValues", result: Expansion) -> "NDArray
 
 
 def _rows(masks: list[Mask], criterion: str, seed: int, talk: Talk, found: list[Expansion]) -> Iterator[Row]:
-    from sao_cli.measure.expansion import expansion
+    from sao_cli.measure.graph.expansion import expansion
 
     for layer, mask in enumerate(masks, 1):
         result = expansion(mask, criterion=criterion, seed=seed, progress=talk)

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.command import SaoCommand
-from sao_cli.cli.deliver import deliver
+from sao_cli.base.errors import FormatError
 from sao_cli.cli.options import (
     DEFAULT_LAYER,
     build_weights,
@@ -15,12 +14,13 @@ from sao_cli.cli.options import (
     mask_options,
     value_options,
 )
-from sao_cli.cli.talk import Talk
-from sao_cli.errors import FormatError
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.deliver import deliver
+from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
-    from sao_cli.mask import Mask
-    from sao_cli.matrix import Matrix
+    from sao_cli.data.mask import Mask
+    from sao_cli.data.matrix import Matrix
 
 
 @click.command(cls=SaoCommand)
@@ -73,7 +73,7 @@ def weights(
         found = build_weights(seed, talk, output, values=values, **made, **described)
     else:
         from sao_cli.io import read_matrices
-        from sao_cli.weights.stack import put_values
+        from sao_cli.weights.build_weights import put_values
 
         masks = [_bare(matrix, layer) for layer, matrix in enumerate(read_matrices(source, tensor=tensor), 1)]
         found = put_values(masks, values=values or "orthogonal", seed=seed, progress=talk, **made)

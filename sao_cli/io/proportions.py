@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sao_cli.errors import FormatError
+from sao_cli.base.errors import FormatError
 
 _FOLD = 200  # deflate reaches 1032, on nothing but zeros; weights do not come near
 _ANYHOW = 1 << 28  # bytes that any file may become

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sao_cli.mask import Mask
-from sao_cli.matrix import PRECISIONS, Values, rounded
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import PRECISIONS, Values, rounded
 
 if TYPE_CHECKING:
-    from sao_cli.kernel import Kernel, Weight
+    from sao_cli.data.kernel import Kernel, Weight
 
 _DEPTH = 50
 _ZERO_KERNELS = "zero_kernels"
@@ -24,7 +24,7 @@ def provenance_json(provenance: Mapping[str, Any]) -> str:
     try:
         return json.dumps(dict(provenance), allow_nan=False).replace("\x7f", "\\u007f")
     except (TypeError, ValueError):  # numpy's numbers, NaN; imported only now, since the reports' classes take 3 ms
-        from sao_cli.results import plain
+        from sao_cli.reports.report import plain
 
         return json.dumps(plain(dict(provenance)), allow_nan=False).replace("\x7f", "\\u007f")
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sao_cli.errors import FormatError
-from sao_cli.io.read_matrix_market import read_matrix_market
-from sao_cli.io.safetensors_header import looks_like_safetensors
+from sao_cli.base.errors import FormatError
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import Matrix
+from sao_cli.io.formats.matrix_market_reader import read_matrix_market
+from sao_cli.io.formats.matrix_market_writer import BANNER
+from sao_cli.io.formats.safetensors_header import looks_like_safetensors
 from sao_cli.io.source import PathOrFile, Source, open_source
 from sao_cli.io.tensors import no_names
-from sao_cli.io.write_matrix_market import BANNER
-from sao_cli.mask import Mask
-from sao_cli.matrix import Matrix
 
 if TYPE_CHECKING:
-    from sao_cli.kernel import Kernel, Weight
+    from sao_cli.data.kernel import Kernel, Weight
 
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -91,18 +91,18 @@ def _read(source: Source, tensor: str | None, compressed: bool = False) -> Seque
         no_names(tensor, source.name)
         return read_matrix_market(source)
     if start.startswith(_NPY):
-        from sao_cli.io.numpy_files import read_npy
+        from sao_cli.io.formats.numpy_files import read_npy
 
         return read_npy(source, tensor)
     if looks_like_safetensors(start):
-        from sao_cli.io.safetensors_files import read_safetensors
+        from sao_cli.io.formats.safetensors_files import read_safetensors
 
         return read_safetensors(source, tensor)
     if start.startswith(_ZIP):
         return _read_zip(source, tensor)
     if start.startswith(_PICKLE):
         return _read_legacy_torch(source, tensor)
-    from sao_cli.io.foreign_formats import RECOGNISED_BY, foreign_format
+    from sao_cli.io.formats.foreign_formats import RECOGNISED_BY, foreign_format
 
     raise source.fail(foreign_format(source.peek(RECOGNISED_BY)) or f"found {start!r} at its start; {_EXPECTED}")
 
@@ -117,10 +117,10 @@ def _read_gzip(source: Source, tensor: str | None) -> Sequence[Weight]:
 
 
 def _read_zip(source: Source, tensor: str | None) -> Sequence[Weight]:
-    from sao_cli.io.archives import open_archive
-    from sao_cli.io.foreign_formats import foreign_archive
-    from sao_cli.io.numpy_files import read_npz
-    from sao_cli.io.torch_files import read_torch
+    from sao_cli.io.formats.archives import open_archive
+    from sao_cli.io.formats.foreign_formats import foreign_archive
+    from sao_cli.io.formats.numpy_files import read_npz
+    from sao_cli.io.formats.torch_files import read_torch
 
     file = source.whole()
     with open_archive(file, source.name) as archive:
@@ -136,9 +136,9 @@ def _read_zip(source: Source, tensor: str | None) -> Sequence[Weight]:
 
 
 def _read_legacy_torch(source: Source, tensor: str | None) -> Sequence[Weight]:
-    from sao_cli.io.foreign_formats import PICKLE
-    from sao_cli.io.torch_files import read_torch
-    from sao_cli.io.torch_records import LEGACY_MAGIC
+    from sao_cli.io.formats.foreign_formats import PICKLE
+    from sao_cli.io.formats.torch_files import read_torch
+    from sao_cli.io.formats.torch_records import LEGACY_MAGIC
 
     if source.peek(len(LEGACY_MAGIC)) != LEGACY_MAGIC:
         raise source.fail(f"this is {PICKLE}")

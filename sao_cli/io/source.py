@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from sao_cli.errors import FileError, FormatError
-from sao_cli.io.files import brief, file_error, shown
+from sao_cli.base.errors import FileError, FormatError
+from sao_cli.base.memory import require_memory
+from sao_cli.io.output import brief, file_error, shown
 from sao_cli.io.proportions import require_proportion
-from sao_cli.memory import require_memory
 
 CHUNK = 1 << 21  # few enough reads that Python's share is nothing, small enough for the cache's next level
 PIPED_LIMIT = 1 << 32  # the most that is held in memory of a format which can't be read forwards

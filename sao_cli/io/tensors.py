@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError, SaoWarning
-from sao_cli.io.files import shown
-from sao_cli.matrix import Matrix
+from sao_cli.base.errors import FormatError, SaoWarning
+from sao_cli.data.matrix import Matrix
+from sao_cli.io.output import shown
 
 if TYPE_CHECKING:
-    from sao_cli.kernel import Weight
+    from sao_cli.data.kernel import Weight
 
 AXES = range(2, 6)  # two for a matrix, three to five for a convolution kernel
 _LAYER = r"layer\.[1-9]\d{0,8}"
@@ -111,8 +111,8 @@ def weight_of(
         return Matrix.from_dense(dense, provenance, where, dtype)
     if dense.ndim not in AXES:
         raise FormatError(f"{where}: its shape is {dense.shape}; a weight has 2 to 5 axes: 2 a matrix, 3 to 5 a kernel")
+    from sao_cli.data.kernel import Kernel
     from sao_cli.io.provenance import with_zero_kernels
-    from sao_cli.kernel import Kernel
 
     if dense.dtype.kind == "b":
         dense = np.where(dense, np.uint8(1), np.uint8(0))

@@ -9,16 +9,16 @@ from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
-from sao_cli.errors import FileError, FormatError
-from sao_cli.io.files import atomic_output, naming_output, refuse_terminal, shown, standard_output
+from sao_cli.base.errors import FileError, FormatError
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import FINITE, Matrix
+from sao_cli.io.formats.matrix_market_writer import write_matrix_market
+from sao_cli.io.output import atomic_output, naming_output, refuse_terminal, shown, standard_output
 from sao_cli.io.tensors import NO_BFLOAT16
-from sao_cli.io.write_matrix_market import write_matrix_market
-from sao_cli.mask import Mask
-from sao_cli.matrix import FINITE, Matrix
 
 if TYPE_CHECKING:
+    from sao_cli.data.kernel import Kernel, Weight
     from sao_cli.io.source import PathOrFile
-    from sao_cli.kernel import Kernel, Weight
 
 SUFFIXES = (".mtx", ".mtx.gz", ".npz", ".npy", ".safetensors", ".pt")
 _SINGLE = (".npz", ".npy")
@@ -60,7 +60,7 @@ def write_kernel(kernel: Kernel, destination: PathOrFile) -> None:
 
     Raises FileError for .mtx, which has no place for taps, and what write_matrices raises.
 
-    >>> from sao_cli.kernel import Kernel
+    >>> from sao_cli.data.kernel import Kernel
     >>> write_kernel(Kernel.from_dense(np.ones((8, 4, 3, 3))), "kernel.safetensors")
     """
     write_weights(kernel, destination)
@@ -100,15 +100,15 @@ def _write(stack: list[Weight], suffix: str, file: IO[bytes]) -> None:
         with gzip.GzipFile("", "wb", 6, file, mtime=0) as compressed:  # no name, no time: the same bytes each time
             write_matrix_market(cast("list[Matrix]", stack), compressed)  # type: ignore[arg-type]
     elif suffix in _SINGLE:
-        from sao_cli.io import numpy_files
+        from sao_cli.io.formats import numpy_files
 
         (numpy_files.write_npz if suffix == ".npz" else numpy_files.write_npy)(stack[0], file)
     elif suffix == ".safetensors":
-        from sao_cli.io.safetensors_files import write_safetensors
+        from sao_cli.io.formats.safetensors_files import write_safetensors
 
         write_safetensors(stack, file)
     else:
-        from sao_cli.io.torch_files import write_torch
+        from sao_cli.io.formats.torch_files import write_torch
 
         write_torch(stack, file)
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sao_cli.errors import InfeasibleError, SaoError, unknown_name
+from sao_cli.base.errors import InfeasibleError, SaoError, unknown_name
+from sao_cli.base.memory import require_layers, require_memory
 from sao_cli.masks.degrees import (
     Counts,
     check_sizes,
@@ -15,8 +16,7 @@ from sao_cli.masks.degrees import (
     layer_counts,
     resolve_degree,
 )
-from sao_cli.memory import require_layers, require_memory
-from sao_cli.results import Plan
+from sao_cli.reports.report import Plan
 
 T = TypeVar("T")
 FORMS = ("cifar10", "cinic10", "cifar100")

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import InfeasibleError
-from sao_cli.mask import Mask
-from sao_cli.masks.common import provenance, require_mask_memory
+from sao_cli.base.errors import InfeasibleError
+from sao_cli.base.rng import generator
+from sao_cli.data.mask import Mask
 from sao_cli.masks.degrees import check_sizes
-from sao_cli.rng import generator
+from sao_cli.masks.origin import provenance, require_mask_memory
 
 
 def lrp_mask(m: int, n: int, nnz: int, *, seed: int = 0, layer: int = 1) -> Mask:

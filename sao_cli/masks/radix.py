@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sao_cli.errors import InfeasibleError
-from sao_cli.mask import Indices, Mask, index_dtype, regular_mask
-from sao_cli.masks.common import provenance, require_mask_memory
+from sao_cli.base.errors import InfeasibleError
+from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
 from sao_cli.masks.degrees import check_widths, divisors, resolve_degree
+from sao_cli.masks.origin import provenance, require_mask_memory
 
 
 def radix_stack(widths: Sequence[int], degrees: Sequence[int]) -> list[Mask]:

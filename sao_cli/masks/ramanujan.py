@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sao_cli.errors import DeadlineError
-from sao_cli.mask import Indices, Mask, index_dtype, regular_mask
-from sao_cli.masks.common import provenance, require_mask_memory
+from sao_cli.base.errors import DeadlineError
+from sao_cli.base.progress import Progress, silent
+from sao_cli.base.rng import generator
+from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
 from sao_cli.masks.degrees import resolve_degree
-from sao_cli.measure.expansion import is_ramanujan
-from sao_cli.progress import Progress, silent
-from sao_cli.rng import generator
+from sao_cli.masks.origin import provenance, require_mask_memory
+from sao_cli.measure.graph.expansion import is_ramanujan
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from sao_cli.errors import SaoError
-from sao_cli.threads import SMALL, one_thread
+from sao_cli.base.errors import SaoError
+from sao_cli.base.threads import SMALL, one_thread
 
 
 def find_device(name: str = "auto", dtype: str = "float64") -> torch.device:

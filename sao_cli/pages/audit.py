@@ -11,11 +11,11 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from sao_cli.io.files import shown
-from sao_cli.pages.spectra import Histogram
+from sao_cli.io.output import shown
+from sao_cli.pages.bins import Histogram
 from sao_cli.pages.text import cell, counted, escaped, name_of, shortened
 from sao_cli.pages.verdicts import BAD, GOOD, NOTE, verdicts
-from sao_cli.results import AuditChain, AuditComparison, AuditRow, AuditSummary, plain
+from sao_cli.reports.report import AuditChain, AuditComparison, AuditRow, AuditSummary, plain
 
 HERE = Path(__file__).parent
 SIGNS = {GOOD: ("✓", "good: "), NOTE: ("!", "note: "), BAD: ("✗", "bad: ")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from sao_cli.io.files import shown
+from sao_cli.io.output import shown
 
 NAME = 90  # characters of a name on a page
 NOTHING = "–"

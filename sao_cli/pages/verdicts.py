@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sao_cli.io.files import shown
+from sao_cli.io.output import shown
 from sao_cli.pages.text import counted, shortened
-from sao_cli.results import AuditChain, AuditRow, AuditSummary
+from sao_cli.reports.report import AuditChain, AuditRow, AuditSummary
 
 GOOD, NOTE, BAD = "good", "note", "bad"
 NAMED = 3  # layers that a sentence names

@@ -1,11 +1,11 @@
 """Pictures: each function returns a matplotlib Figure, and `save_figure` writes it whole or not at all."""
 
-from sao_cli.plots.audits import audit_figure
-from sao_cli.plots.common import MAX_PANELS, save_figure
+from sao_cli.plots.audit_figures import audit_figure
 from sao_cli.plots.depth_histograms import depth_histogram_figure
 from sao_cli.plots.depths import depth_figure
-from sao_cli.plots.masks import eigenvalue_figure, reachability_figure
-from sao_cli.plots.spectra import Curve, ecdf_figure, spectrum_figure
+from sao_cli.plots.figure import MAX_PANELS, save_figure
+from sao_cli.plots.mask_figures import eigenvalue_figure, reachability_figure
+from sao_cli.plots.spectrum_figures import Curve, ecdf_figure, spectrum_figure
 
 __all__ = [
     "MAX_PANELS",

@@ -11,9 +11,9 @@ from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sao_cli.plots.common import BLUE, COLUMN, GREY, MAX_PANELS, ORANGE, PAGE, STYLE, columns, grid, percent
 from sao_cli.plots.depth_rows import PowerAxis, by_line, depth_axis, is_geometric, legible
-from sao_cli.results import DepthJacobian
+from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, ORANGE, PAGE, STYLE, columns, grid, percent
+from sao_cli.reports.report import DepthJacobian
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,8 +73,8 @@ def depth_histogram_figure(rows: Sequence[DepthJacobian]) -> Figure:
 
     Raises SaoError for no rows, a depth below 1, and values that are no logarithms. O(k log k) for k values in all.
 
-    >>> from sao_cli.nets.jacobian import network_jacobian
-    >>> from sao_cli.weights.stack import weight_stack
+    >>> from sao_cli.nets.jacobians.chain import network_jacobian
+    >>> from sao_cli.weights.build_weights import weight_stack
     >>> rows = list(network_jacobian(weight_stack([16] * 4, d=4), "tanh"))
     >>> depth_histogram_figure(rows).axes[0].get_title()
     'sao'

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from sao_cli.errors import SaoError
-from sao_cli.results import DepthJacobian
+from sao_cli.base.errors import SaoError
+from sao_cli.reports.report import DepthJacobian
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sao_cli.matrix import PRECISIONS
-from sao_cli.plots.common import COLUMN, GREY, MAX_CURVES, PAGE, STYLE, Style, add_legend, styles
+from sao_cli.data.matrix import PRECISIONS
 from sao_cli.plots.depth_rows import PowerAxis, by_line, depth_axis
-from sao_cli.results import DepthJacobian
+from sao_cli.plots.figure import COLUMN, GREY, MAX_CURVES, PAGE, STYLE, Style, add_legend, styles
+from sao_cli.reports.report import DepthJacobian
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,8 +53,8 @@ def depth_figure(rows: Sequence[DepthJacobian]) -> Figure:
 
     Raises SaoError for no rows, a depth below 1, and values that are no logarithms. O(k) for k values in all.
 
-    >>> from sao_cli.nets.jacobian import network_jacobian
-    >>> from sao_cli.weights.stack import weight_stack
+    >>> from sao_cli.nets.jacobians.chain import network_jacobian
+    >>> from sao_cli.weights.build_weights import weight_stack
     >>> rows = list(network_jacobian(weight_stack([16] * 6, d=4), "tanh"))
     >>> [panel.get_ylabel() for panel in depth_figure(rows).axes]
     ['mean singular value', 'variance of singular values']

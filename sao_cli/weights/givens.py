@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import InfeasibleError
-from sao_cli.mask import Indices, index_dtype
-from sao_cli.masks.common import provenance
+from sao_cli.base.errors import InfeasibleError
+from sao_cli.base.memory import require_memory
+from sao_cli.base.progress import Progress, silent
+from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.mask import Indices, index_dtype
+from sao_cli.data.matrix import Matrix, Values
 from sao_cli.masks.degrees import check_sizes, kappa
-from sao_cli.matrix import Matrix, Values
-from sao_cli.memory import require_memory
-from sao_cli.progress import Progress, silent
-from sao_cli.rng import VALUES, generator
+from sao_cli.masks.origin import provenance
 
 if TYPE_CHECKING:
     from numpy.random import Generator

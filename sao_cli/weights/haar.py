@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sao_cli.errors import SaoError
+from sao_cli.base.errors import SaoError
+from sao_cli.base.memory import require_memory
+from sao_cli.data.matrix import Values
 from sao_cli.masks.degrees import check_sizes
-from sao_cli.matrix import Values
-from sao_cli.memory import require_memory
 
 if TYPE_CHECKING:
     from numpy.random import Generator

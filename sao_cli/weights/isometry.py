@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError, SaoError
-from sao_cli.mask import Indices, Mask
-from sao_cli.matrix import Values
-from sao_cli.measure.components import Components, find_components
-from sao_cli.measure.matching import matched_rows
-from sao_cli.memory import require_memory
-from sao_cli.progress import Progress, silent
-from sao_cli.results import Report
+from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.base.memory import require_memory
+from sao_cli.base.progress import Progress, silent
+from sao_cli.data.mask import Indices, Mask
+from sao_cli.data.matrix import Values
+from sao_cli.measure.graph.components import Components, find_components
+from sao_cli.measure.graph.matching import matched_rows
+from sao_cli.reports.report import Report
 from sao_cli.weights.random import random_values
 
 LARGEST_SIDE = 4096  # of a component's shorter side: some 40 s a step

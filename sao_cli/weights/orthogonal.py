@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from sao_cli.errors import SaoError, unknown_name
-from sao_cli.mask import Groups, Indices, Mask, index_dtype, regular_mask
-from sao_cli.masks.common import provenance, require_mask_memory
+from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.base.memory import require_memory
+from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.mask import Groups, Indices, Mask, index_dtype, regular_mask
+from sao_cli.data.matrix import Matrix, Values
 from sao_cli.masks.degrees import check_sizes
+from sao_cli.masks.origin import provenance, require_mask_memory
 from sao_cli.masks.sao import sao_mask
-from sao_cli.matrix import Matrix, Values
-from sao_cli.memory import require_memory
-from sao_cli.rng import VALUES, generator
 from sao_cli.weights.haar import haar_blocks, haar_matrix
 from sao_cli.weights.random import LAWS, random_values
 

@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from sao_cli.base.memory import require_memory
+from sao_cli.base.progress import Progress, silent
 from sao_cli.masks.degrees import Counts, check_widths, feasible_degrees, layer_counts
 from sao_cli.masks.radix import numeral_base
-from sao_cli.memory import require_memory
-from sao_cli.progress import Progress, silent
-from sao_cli.results import Plan
-from sao_cli.weights.stack import ON_MASKS, check_method, weight_stack
+from sao_cli.reports.report import Plan
+from sao_cli.weights.build_weights import ON_MASKS, check_method, weight_stack
 
 DRAWN = ("gmp", "eoi")  # how much a layer keeps depends on the weights that are drawn
 
@@ -28,9 +28,9 @@ def plan(
 ) -> list[Plan]:
     """One Plan a layer of the network whose layer widths, inputs first, are `widths`: what weight_stack builds.
 
-    `method` is one of weights.stack.METHODS. With none of `d`, `c` and `sparsity` only the feasible degrees are told.
-    The counts are those of masks.degrees.layer_counts, which the builders use; only for `gmp`, where layers compete,
-    and `eoi`, whose rotations do not stop at just any number, the weights of `seed` are drawn, and counted.
+    `method` is one of weights.build_weights.METHODS. With none of `d`, `c` and `sparsity` only the feasible degrees are
+    told. The counts are those of masks.degrees.layer_counts, which the builders use; only for `gmp`, where layers
+    compete, and `eoi`, whose rotations do not stop at just any number, the weights of `seed` are drawn, and counted.
 
     Raises as weight_stack does, but for memory that only building takes. O(1) a layer, and a list of degrees a shape.
 

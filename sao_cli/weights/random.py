@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import SaoError, unknown_name
-from sao_cli.mask import Mask
-from sao_cli.matrix import Values
-from sao_cli.memory import require_memory
-from sao_cli.rng import VALUES, generator
+from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.base.memory import require_memory
+from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import Values
 
 if TYPE_CHECKING:
     from numpy.random import Generator

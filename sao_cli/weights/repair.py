@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError, SaoError
-from sao_cli.mask import Mask
-from sao_cli.matrix import Matrix, Values
-from sao_cli.progress import Progress, silent
-from sao_cli.results import Report
+from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.base.progress import Progress, silent
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import Matrix, Values
+from sao_cli.reports.report import Report
 from sao_cli.weights.isometry import Isometry, isometry, require_isometry_size, structural_rank
 
 

@@ -12,12 +12,12 @@ import side_by_side as bench  # before numpy: it sets the number of BLAS threads
 # isort: split
 import numpy as np
 
-from sao_cli.kernel import Kernel
+from sao_cli.data.kernel import Kernel
 from sao_cli.measure.convolution.geometry import Geometry
 from sao_cli.measure.convolution.operator import ConvolutionGram, PartOperator
+from sao_cli.measure.convolution.operator_values import convolution_values, largest_value
 from sao_cli.measure.convolution.parts import channel_parts
-from sao_cli.measure.convolution.values import convolution_values, largest_value
-from sao_cli.weights.kernels.build import build_kernel
+from sao_cli.weights.kernels.build_kernels import build_kernel
 
 IMAGE, TAPS, DEGREE = 32, 3, 4
 GENERAL_GOAL, SAO_GOAL = 0.55, 0.1

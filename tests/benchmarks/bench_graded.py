@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sao_cli.nets.long_products import graded
-from sao_cli.nets.long_products.graded import GradedProduct
+from sao_cli.nets.jacobians.long_products import graded
+from sao_cli.nets.jacobians.long_products.graded import GradedProduct
 from sao_cli.weights.orthogonal import sao_weight
 
 DEGREE, GAIN = 4, 1.1

@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from sao_cli import Mask, Matrix
-from sao_cli.nets import jacobian
-from sao_cli.nets.jacobian import network_jacobian
-from sao_cli.nets.long_products.graded import GradedProduct
-from sao_cli.nets.network import FNN
-from sao_cli.weights.stack import weight_stack
+from sao_cli.nets.jacobians import chain as jacobian
+from sao_cli.nets.jacobians.chain import network_jacobian
+from sao_cli.nets.jacobians.long_products.graded import GradedProduct
+from sao_cli.nets.networks.fnn import FNN
+from sao_cli.weights.build_weights import weight_stack
 
 DEGREE, GAIN, ACTIVATION = 4, 1.1, "tanh"
 CHAINS = [(256, 1000, 0.12), (1024, 50, 0.04)]  # width, layers, goal
@@ -40,9 +40,9 @@ MOST_JACOBIANS, MEMORY_WIDTH = 3, 1024
 
 CHAIN = """
 import numpy as np, torch
-from sao_cli.nets.jacobian import _Chain, _Layer
-from sao_cli.nets.operators import layer_blocks
-from sao_cli.weights.stack import weight_stack
+from sao_cli.nets.jacobians.chain import _Chain, _Layer
+from sao_cli.nets.jacobians.operators import layer_blocks
+from sao_cli.weights.build_weights import weight_stack
 torch.set_num_threads(1)
 n = {width}
 stack = [_Layer(weight, layer_blocks(weight)) for weight in weight_stack([n] * 13, d=4, gain=1.1)]

@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from sao_cli.mask import Mask
+from sao_cli.data.mask import Mask
 from sao_cli.masks.biregular import biregular_mask
 from sao_cli.masks.sao import sao_mask
-from sao_cli.measure.reachability import reachability
+from sao_cli.measure.reach.reachability import reachability
 
 LAYERS, DEGREE, WIDTH = 10, 4, 4096
 SIZES = [1 << k for k in range(10, 17)]
@@ -23,7 +23,7 @@ MAKERS: dict[str, Callable[..., Mask]] = {"sao": sao_mask, "biregular": biregula
 PEAK_LIMIT_MB, EXPONENT_LIMIT = 120, 2.15
 PEAK_CODE = """
 from sao_cli.masks.{kind} import {kind}_mask
-from sao_cli.measure.reachability import reachability
+from sao_cli.measure.reach.reachability import reachability
 reachability([{kind}_mask({n}, {n}, {d}, layer=layer) for layer in range({layers})])
 """
 

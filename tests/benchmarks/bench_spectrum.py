@@ -14,8 +14,8 @@ import numpy as np
 
 from sao_cli import Mask, Matrix
 from sao_cli.masks.biregular import biregular_mask
-from sao_cli.measure.density import spectral_density
-from sao_cli.measure.singular_values import singular_values
+from sao_cli.measure.values.density import spectral_density
+from sao_cli.measure.values.singular_values import singular_values
 from sao_cli.weights.orthogonal import sao_weight
 
 DEGREE = 4
@@ -26,7 +26,7 @@ DISTANCE_GOAL, PRODUCTS_GOAL = 0.005, 1300
 FRESH = """
 from sao_cli import Matrix
 from sao_cli.masks.biregular import biregular_mask
-from sao_cli.measure.density import spectral_density
+from sao_cli.measure.values.density import spectral_density
 weight = Matrix(biregular_mask({size}, {size}, 4, seed=0))
 """
 

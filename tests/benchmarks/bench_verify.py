@@ -12,11 +12,11 @@ import side_by_side as bench  # before numpy: it sets the number of BLAS threads
 import numpy as np
 
 from sao_cli import Mask
+from sao_cli.base.progress import silent
 from sao_cli.masks.biregular import biregular_mask
-from sao_cli.measure.components import find_components
-from sao_cli.measure.expansion import expansion
-from sao_cli.measure.lanczos import Gram, Lanczos, iterate, random_direction
-from sao_cli.progress import silent
+from sao_cli.measure.graph.components import find_components
+from sao_cli.measure.graph.expansion import expansion
+from sao_cli.measure.krylov.lanczos import Gram, Lanczos, iterate, random_direction
 
 DEGREE = 4
 TOLERANCE = 1e-8
@@ -25,7 +25,7 @@ MEMORY_GOAL_MB, EXPONENT_GOAL, SVDS_GOAL, COMPONENTS_GOAL = 230, 1.65, 0.03, 0.2
 
 FRESH = """
 from sao_cli.masks.{module} import {function}
-from sao_cli.measure.expansion import expansion
+from sao_cli.measure.graph.expansion import expansion
 mask = {function}({size}, {size}, d=4, seed=0)
 result = expansion(mask)
 """

@@ -15,8 +15,8 @@ from sao_cli.cli import main
 from sao_cli.cli.audit_layers import Audit
 from sao_cli.io.checkpoints import Checkpoint, write_checkpoint
 from sao_cli.io.checkpoints.order import WAY_OUT
-from sao_cli.plots.audits import audit_figure
-from sao_cli.results import AuditRow
+from sao_cli.plots.audit_figures import audit_figure
+from sao_cli.reports.report import AuditRow
 
 RNG = np.random.default_rng(0)
 SAO = [weight.to_dense() for weight in sao_cli.weight_stack([16, 16, 16], d=4)]
@@ -317,5 +317,5 @@ def test_an_audit_loads_no_more_than_it_needs(model):
     )
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "sao_cli.measure.auditing.audit" in loaded
+    assert "sao_cli.models.audit.row" in loaded
     assert not loaded & {"torch", "matplotlib", "networkx", "rich", "scipy.stats", "safetensors", "sao_cli.pages.audit"}

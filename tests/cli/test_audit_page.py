@@ -16,10 +16,10 @@ import pytest
 import sao_cli.pages
 from sao_cli.cli import main
 from sao_cli.io.checkpoints import write_checkpoint
-from sao_cli.measure.auditing.audit import audit_weight
-from sao_cli.measure.auditing.chains import audit_chain, audit_summary
+from sao_cli.models.audit.chains import audit_chain, audit_summary
+from sao_cli.models.audit.row import audit_weight
 from sao_cli.pages.audit import AuditReport, audit_page
-from sao_cli.pages.spectra import histogram
+from sao_cli.pages.bins import histogram
 from sao_cli.pages.verdicts import verdicts
 
 RNG = np.random.default_rng(0)

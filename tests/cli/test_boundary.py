@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from sao_cli.base.memory import is_out_of_memory
 from sao_cli.cli import main
-from sao_cli.memory import is_out_of_memory
 
 from .kills import usual_signals
 

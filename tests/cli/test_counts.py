@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from sao_cli.cli import main
-from sao_cli.cli.render import FEW
+from sao_cli.cli.shared.render import FEW
 
 HUGE = ("2147483648", "1000000000000000000000")
 
@@ -54,7 +54,7 @@ def test_a_count_that_does_not_fit_is_refused_in_one_line(line, count):
 
 
 def test_a_plan_of_many_layers_is_told_row_by_row_and_a_table_of_them_is_asked_for(monkeypatch):
-    monkeypatch.setattr("sao_cli.memory.available_memory", lambda: 50_000_000)
+    monkeypatch.setattr("sao_cli.base.memory.available_memory", lambda: 50_000_000)
     asked = ["plan", "--layers", str(2 * FEW), "--m", "4", "--n", "4", "--d", "2"]
     done = CliRunner().invoke(main, [*asked, "--json"])
     assert (done.exit_code, done.stdout.count("\n")) == (0, 2 * FEW)

@@ -23,10 +23,10 @@ from click.testing import CliRunner
 
 from sao_cli import sao_mask, write_masks
 from sao_cli.cli import COMMANDS, main, options
-from sao_cli.cli.paths import InputFile, Model, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.paths import InputFile, Model, OutputFile, OutputFolder, Picture
+from sao_cli.data.matrix import Matrix
 from sao_cli.io import write_matrices
 from sao_cli.io.checkpoints import write_checkpoint
-from sao_cli.matrix import Matrix
 
 PATIENCE = 30  # seconds of the processor that one option set may take
 MEMORY = 3 << 30  # bytes of address space that the sets may take together, beyond what is loaded

@@ -10,12 +10,12 @@ from click.testing import CliRunner
 
 from sao_cli import sao_mask
 from sao_cli.cli import main
-from sao_cli.cli.talk import Talk
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import Matrix
 from sao_cli.io import write_matrices
 from sao_cli.io.checkpoints import write_checkpoint
-from sao_cli.io.files import visible
-from sao_cli.mask import Mask
-from sao_cli.matrix import Matrix
+from sao_cli.io.output import visible
 
 EVIL = "\x1b]0;title\x07\x9b31m\u202e\x7f\r\b\u2066[bold]$\\frac{$"
 
@@ -96,7 +96,7 @@ def test_no_page_carries_them(evil):
 
 def test_colours_are_left():
     """What a table itself says is coloured; the same from a file is text."""
-    from sao_cli.cli.render import _cell
+    from sao_cli.cli.shared.render import _cell
 
     assert _cell(True).style == "green"
     assert _cell("[red]no[/]").plain == "[red]no[/]"

@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from sao_cli.cli import main
+from sao_cli.data.matrix import Matrix
 from sao_cli.io import write_matrices
 from sao_cli.masks.sao import sao_mask
-from sao_cli.matrix import Matrix
-from sao_cli.nets.jacobian import network_jacobian
-from sao_cli.weights.stack import weight_stack
+from sao_cli.nets.jacobians.chain import network_jacobian
+from sao_cli.weights.build_weights import weight_stack
 
 from .conftest import Done
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from sao_cli.cli import main
+from sao_cli.data.kernel import Kernel
 from sao_cli.io import Matrix, write_masks, write_weights
-from sao_cli.kernel import Kernel
 from sao_cli.masks.sao import sao_mask
 
 

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from safetensors.numpy import load_file
 
 import sao_cli
-from sao_cli.masks.stack import METHODS
+from sao_cli.masks.build_masks import METHODS
 
 
 def test_a_stream_that_everything_reads(sao, tmp_path):

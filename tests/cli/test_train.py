@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from sao_cli import cli
-from sao_cli.io import files
+from sao_cli.io import output as files
 from sao_cli.io.checkpoints import open_checkpoint
 from sao_cli.nets.training.loop import Training
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sao_cli.io import read_matrices
-from sao_cli.weights.stack import METHODS
+from sao_cli.weights.build_weights import METHODS
 
 EXACTLY_ORTHOGONAL = ("sao", "dense", "eoi", "two-stage")
 

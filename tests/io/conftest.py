@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import PRECISIONS, rounded
 from sao_cli.io import Matrix
-from sao_cli.kernel import Kernel
-from sao_cli.mask import Mask
-from sao_cli.matrix import PRECISIONS, rounded
 
 PROVENANCE = st.dictionaries(
     st.text(max_size=6),

@@ -22,12 +22,12 @@ import torch
 from click.testing import CliRunner
 
 from sao_cli.cli import main
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import Matrix, rounded
 from sao_cli.io import write_weights
 from sao_cli.io.checkpoints import write_checkpoint
-from sao_cli.kernel import Kernel
-from sao_cli.mask import Mask
 from sao_cli.masks.sao import sao_mask
-from sao_cli.matrix import Matrix, rounded
 
 ROOM = 3 << 29  # bytes that all may take, besides what is taken when it begins
 CONTROLS = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")

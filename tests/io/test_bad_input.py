@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from sao_cli.errors import FileError, FormatError, MemoryLimitError, SaoError
+from sao_cli.base.errors import FileError, FormatError, MemoryLimitError, SaoError
+from sao_cli.data.mask import Mask
 from sao_cli.io import read_masks, read_matrices, write_masks
-from sao_cli.mask import Mask
 
 PATTERN = "%%MatrixMarket matrix coordinate pattern general\n"
 REAL = "%%MatrixMarket matrix coordinate real general\n"
@@ -104,7 +104,7 @@ CASES = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::sao_cli.errors.SaoWarning")
+@pytest.mark.filterwarnings("ignore::sao_cli.base.errors.SaoWarning")
 @pytest.mark.parametrize(("text", "problem"), CASES)
 def test_one_line_that_names_the_problem(text, problem):
     with pytest.raises(FormatError, match=problem) as caught:
@@ -204,7 +204,7 @@ ENDLESS = [
 @pytest.mark.parametrize(("command", "problem"), ENDLESS)
 def test_endless_input_fails_at_once(command, problem):
     script = (
-        "import resource, sys; from sao_cli.io import read_masks; from sao_cli.errors import SaoError\n"
+        "import resource, sys; from sao_cli.io import read_masks; from sao_cli.base.errors import SaoError\n"
         "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))\n"
         "resource.setrlimit(resource.RLIMIT_CPU, (20, 20))\n"
         "try: read_masks('-')\nexcept SaoError as error: print(error)"
@@ -231,7 +231,7 @@ def damaged(content, rng, rounds):
         yield content[:length]
 
 
-@pytest.mark.filterwarnings("ignore::sao_cli.errors.SaoWarning")
+@pytest.mark.filterwarnings("ignore::sao_cli.base.errors.SaoWarning")
 @pytest.mark.parametrize(
     ("suffix", "rounds"), [(".npz", 1500), (".npy", 1500), (".safetensors", 1500), (".mtx.gz", 1500), (".pt", 250)]
 )

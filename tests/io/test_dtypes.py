@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 
-from sao_cli.errors import FormatError
+from sao_cli.base.errors import FormatError
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import PRECISIONS, Matrix, rounded
 from sao_cli.io import read_matrices, write_matrices
-from sao_cli.mask import Mask
-from sao_cli.matrix import PRECISIONS, Matrix, rounded
 
 VALUES = np.array([1 / 3, -2.5, 1e-3, 7.0])
 

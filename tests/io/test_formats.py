@@ -19,10 +19,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sao_cli.errors import FileError, FormatError, MemoryLimitError, SaoWarning
+from sao_cli.base.errors import FileError, FormatError, MemoryLimitError, SaoWarning
+from sao_cli.data.mask import Mask
 from sao_cli.io import Matrix, read_masks, read_matrices, write_masks, write_matrices
 from sao_cli.io.writing import SUFFIXES
-from sao_cli.mask import Mask
 
 MATRICES = st.from_type(Matrix)
 STACKING = [suffix for suffix in SUFFIXES if suffix not in (".npz", ".npy")]
@@ -428,7 +428,7 @@ def test_reading_and_writing_text_imports_numpy_alone():
     script = """
 import io, sys
 from sao_cli.io import read_masks, write_masks
-from sao_cli.mask import Mask
+from sao_cli.data.mask import Mask
 file = io.BytesIO()
 write_masks(Mask.from_dense([[1]], {"seed": 0}), file)
 file.seek(0)

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils import prune
 
-from sao_cli.errors import FileError, FormatError, MemoryLimitError, SaoError
+from sao_cli.base.errors import FileError, FormatError, MemoryLimitError, SaoError
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import PRECISIONS
 from sao_cli.io import Matrix, read_masks, read_matrices, read_weights, suffix_for, write_kernel, write_weights
-from sao_cli.kernel import Kernel
-from sao_cli.mask import Mask
-from sao_cli.matrix import PRECISIONS
 
 KERNELS = st.from_type(Kernel)
 SUFFIXES = (".safetensors", ".pt", ".npz", ".npy")

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from sao_cli.errors import FormatError, SaoError, SaoWarning
+from sao_cli.base.errors import FormatError, SaoError, SaoWarning
 from sao_cli.io import read_inputs, read_matrices, read_weights
 from sao_cli.io.checkpoints import open_checkpoint
 from sao_cli.io.proportions import MOST_THINGS, require_count
@@ -21,7 +21,7 @@ ROOM = 1 << 30  # bytes that a process may use more than after its imports
 SCRIPT = """
 import resource, sys
 import torch, scipy.sparse
-from sao_cli.errors import SaoError
+from sao_cli.base.errors import SaoError
 from sao_cli.io import read_weights
 from sao_cli.io.checkpoints import open_checkpoint
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.utils import prune
 
-from sao_cli.errors import FormatError, SaoWarning
+from sao_cli.base.errors import FormatError, SaoWarning
 from sao_cli.io import read_matrices
 
 

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from sao_cli.errors import InfeasibleError, SaoError
+from sao_cli.base.errors import InfeasibleError, SaoError
 from sao_cli.masks.architectures import cnn_shapes, conv_degrees, lipconvnet_shapes, plan_convolutions
+from sao_cli.masks.build_masks import mask_stack
 from sao_cli.masks.degrees import divisors
 from sao_cli.masks.sao import sao_mask
-from sao_cli.masks.stack import mask_stack
 
 
 def parameters(rows):

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sao_cli.errors import DeadlineError, InfeasibleError, MemoryLimitError, SaoError
-from sao_cli.mask import Mask
+from sao_cli.base.errors import DeadlineError, InfeasibleError, MemoryLimitError, SaoError
+from sao_cli.data.mask import Mask
 from sao_cli.masks import ramanujan
 from sao_cli.masks.biregular import _global_trade, biregular_mask
+from sao_cli.masks.build_masks import METHODS, mask_stack
 from sao_cli.masks.degrees import feasible_degrees
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.masks.radix import radix_stack
 from sao_cli.masks.ramanujan import ramanujan_mask
 from sao_cli.masks.sao import sao_mask
-from sao_cli.masks.stack import METHODS, mask_stack
 from sao_cli.masks.xnet import xnet_mask
-from sao_cli.measure.reachability import reachability
+from sao_cli.measure.reach.reachability import reachability
 
 
 @st.composite

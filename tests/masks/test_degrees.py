@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sao_cli.errors import InfeasibleError, SaoError
+from sao_cli.base.errors import InfeasibleError, SaoError
+from sao_cli.masks.build_masks import mask_stack
 from sao_cli.masks.degrees import divisors, feasible_degrees, resolve_degree
-from sao_cli.masks.stack import mask_stack
 from sao_cli.weights.plan import plan
 
 SIZES = st.integers(1, 60)

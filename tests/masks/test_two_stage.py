@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-from sao_cli.errors import DeadlineError, InfeasibleError
-from sao_cli.mask import Mask
+from sao_cli.base.errors import DeadlineError, InfeasibleError
+from sao_cli.data.mask import Mask
 from sao_cli.masks import two_stage as module
 from sao_cli.masks.degrees import feasible_degrees, resolve_degree, two_stage_factors
 from sao_cli.masks.ramanujan import ramanujan_mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.masks.two_stage import find_stages, two_stage, two_stage_mask
 from sao_cli.masks.xnet import xnet_mask
-from sao_cli.measure.expansion import expansion
+from sao_cli.measure.graph.expansion import expansion
 
 SHAPES = [(m, n) for m, n in itertools.product(range(4, 49), repeat=2) if two_stage_factors(m, n)]
 

@@ -5,7 +5,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from sao_cli.mask import Mask
+from sao_cli.data.mask import Mask
 
 DIFFERENCE_SETS = {2: (7, (0, 1, 3)), 3: (13, (0, 1, 3, 9)), 4: (21, (0, 1, 4, 14, 16)), 5: (31, (0, 1, 3, 8, 12, 18))}
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sao_cli import rng
-from sao_cli.errors import InfeasibleError, MemoryLimitError, SaoError
+from sao_cli.base import rng
+from sao_cli.base.errors import InfeasibleError, MemoryLimitError, SaoError
 from sao_cli.weights import givens
 from sao_cli.weights.givens import eoi_weight
 

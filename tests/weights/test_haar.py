@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, kstest
 
-from sao_cli.errors import InfeasibleError, MemoryLimitError, SaoError
+from sao_cli.base.errors import InfeasibleError, MemoryLimitError, SaoError
 from sao_cli.weights.haar import LEAST_DIAGONAL, MANY_BLOCKS, haar_blocks, haar_matrix, orthonormal_rows_
 
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sao_cli.errors import FormatError, MemoryLimitError, SaoError
-from sao_cli.mask import Mask
+from sao_cli.base.errors import FormatError, MemoryLimitError, SaoError
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import Matrix
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.masks.ramanujan import ramanujan_mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.masks.two_stage import two_stage_mask
-from sao_cli.matrix import Matrix
 from sao_cli.weights import isometry as module
 from sao_cli.weights.isometry import isometry
 from sao_cli.weights.random import random_values

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array, eye_array
 from scipy.stats import beta, kstest
 
-from sao_cli.errors import InfeasibleError, MemoryLimitError, SaoError
-from sao_cli.mask import Mask
+from sao_cli.base.errors import InfeasibleError, MemoryLimitError, SaoError
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import Matrix
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.masks.sao import sao_mask
-from sao_cli.matrix import Matrix
 from sao_cli.weights.orthogonal import dense_orthogonal, dense_weight, orthogonal_values, rg_s_values, sao_weight
 
 TIGHT = 1e-14
@@ -119,7 +119,7 @@ def test_a_mask_without_ones_has_no_values():
 
 def test_memory_is_asked_for_first(monkeypatch):
     mask = sao_mask(64, 64, 4)
-    monkeypatch.setattr("sao_cli.memory.available_memory", lambda: 1000)
+    monkeypatch.setattr("sao_cli.base.memory.available_memory", lambda: 1000)
     with pytest.raises(MemoryLimitError, match="orthogonal values for 256 ones"):
         orthogonal_values(mask)
 

@@ -10,20 +10,20 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from sao_cli.base.errors import InfeasibleError, SaoError, SaoWarning
 from sao_cli.cli import main
-from sao_cli.errors import InfeasibleError, SaoError, SaoWarning
 from sao_cli.masks.architectures import FORMS, cnn_shapes, plan_convolutions
+from sao_cli.masks.build_masks import METHODS as OF_MASKS
+from sao_cli.masks.build_masks import mask_stack
 from sao_cli.masks.degrees import kappa, kept_entries, kept_of_stack, layer_counts
-from sao_cli.masks.stack import METHODS as OF_MASKS
-from sao_cli.masks.stack import mask_stack
 from sao_cli.nets import sparsify
-from sao_cli.nets.cnn import CNN
+from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.training.methods import build_model, kept_places, prune_
 from sao_cli.nets.training.settings import TrainingSettings
+from sao_cli.weights.build_weights import METHODS, weight_stack
 from sao_cli.weights.givens import eoi_weight
-from sao_cli.weights.kernels.build import build_kernel
+from sao_cli.weights.kernels.build_kernels import build_kernel
 from sao_cli.weights.plan import plan
-from sao_cli.weights.stack import METHODS, weight_stack
 
 SPARSITIES = (0, 0.5, 0.7, 0.75, 0.98, 0.995, -0.1, 1.0, float("nan"), float("inf"))
 IRREGULAR = ("xnet", "lrp", "lmp", "gmp", "eoi")

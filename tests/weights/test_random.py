@@ -5,13 +5,13 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import kstest
 
-from sao_cli.errors import MemoryLimitError, SaoError
-from sao_cli.mask import Mask
+from sao_cli.base.errors import MemoryLimitError, SaoError
+from sao_cli.data.mask import Mask
+from sao_cli.data.matrix import PRECISIONS
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.masks.sao import sao_mask
-from sao_cli.matrix import PRECISIONS
+from sao_cli.weights.build_weights import put_values
 from sao_cli.weights.random import LAWS, random_values
-from sao_cli.weights.stack import put_values
 
 MASKS = {
     "regular": sao_mask(600, 300, 5),
@@ -163,6 +163,6 @@ def test_an_unknown_law_is_refused_with_the_nearest_name():
 
 
 def test_memory_is_asked_for_first(monkeypatch):
-    monkeypatch.setattr("sao_cli.memory.available_memory", lambda: 1000)
+    monkeypatch.setattr("sao_cli.base.memory.available_memory", lambda: 1000)
     with pytest.raises(MemoryLimitError, match="random values for 3000 ones"):
         random_values(MASKS["regular"], "normal")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import polar
 
-from sao_cli.errors import FormatError, SaoError
+from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.masks.ramanujan import ramanujan_mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.weights.isometry import isometry, structural_rank

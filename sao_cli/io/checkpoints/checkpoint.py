@@ -12,17 +12,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FileError, FormatError, SaoError
+from sao_cli.base.errors import FileError, FormatError, SaoError
+from sao_cli.base.memory import require_memory
+from sao_cli.io.checkpoints.assembly import assembled
 from sao_cli.io.checkpoints.entries import Entry, entries_of
-from sao_cli.io.checkpoints.files import Path, Snapshot, TensorFile
-from sao_cli.io.checkpoints.layers import assembled
 from sao_cli.io.checkpoints.order import natural
 from sao_cli.io.checkpoints.ties import Tie, ties_of
-from sao_cli.io.files import brief, file_error, shown
-from sao_cli.io.foreign_formats import PICKLE, RECOGNISED_BY, SAVED_MODEL, foreign_archive, foreign_format
+from sao_cli.io.formats.foreign_formats import PICKLE, RECOGNISED_BY, SAVED_MODEL, foreign_archive, foreign_format
+from sao_cli.io.formats.safetensors_header import looks_like_safetensors
+from sao_cli.io.formats.tensor_file import Path, Snapshot, TensorFile
+from sao_cli.io.output import brief, file_error, shown
 from sao_cli.io.reading import _GZIP, _NPY, _PICKLE, _ZIP
-from sao_cli.io.safetensors_header import looks_like_safetensors
-from sao_cli.memory import require_memory
 
 _EXPECTED = "expected .safetensors, a torch file (.pt, .bin, .pth), .npz, .npy or an index (.safetensors.index.json)"
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -72,7 +72,7 @@ def checkpoint_files(path: Path) -> list[str]:
             with open(found[0], "rb") as raw:
                 start = raw.read(16)
         if start.lstrip().startswith(b"{"):
-            from sao_cli.io.checkpoints.shards import shard_paths
+            from sao_cli.io.formats.shards import shard_paths
 
             found += shard_paths(found[0])
     return found
@@ -168,7 +168,7 @@ def _opened(path: Path, is_shard: bool = False) -> TensorFile:
 
         return NpyFile(path)
     if start.lstrip().startswith(b"{") and not is_shard:
-        from sao_cli.io.checkpoints.shards import ShardedFiles
+        from sao_cli.io.formats.shards import ShardedFiles
 
         return ShardedFiles(path, lambda shard: _opened(shard, is_shard=True))
     raise FormatError(f"{file.name}: {foreign_format(start) or f'{_strange(start)}; {_EXPECTED}'}")
@@ -185,7 +185,7 @@ def _strange(start: bytes) -> str:
 
 
 def _opened_zip(path: Path, name: str) -> TensorFile:
-    from sao_cli.io.archives import open_archive
+    from sao_cli.io.formats.archives import open_archive
 
     with open_archive(path, name) as archive:
         members = archive.namelist()
@@ -204,7 +204,7 @@ def _opened_zip(path: Path, name: str) -> TensorFile:
 
 def _opened_pickle(path: Path, start: bytes, name: str) -> TensorFile:
     from sao_cli.io.checkpoints.torch_files import TorchFile
-    from sao_cli.io.torch_records import LEGACY_MAGIC
+    from sao_cli.io.formats.torch_records import LEGACY_MAGIC
 
     if not start.startswith(LEGACY_MAGIC):
         raise FormatError(f"{name}: this is {PICKLE}")

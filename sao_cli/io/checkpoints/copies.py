@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import partial
 
-from sao_cli.errors import FormatError
+from sao_cli.base.errors import FormatError
 from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.io.checkpoints.entries import OPTIMISER, Entry, common_prefix
-from sao_cli.io.checkpoints.files import Stored
-from sao_cli.io.checkpoints.writing import WRITTEN, Lazy
-from sao_cli.io.files import shown
+from sao_cli.io.checkpoints.saving import WRITTEN, Lazy
+from sao_cli.io.formats.tensor_file import Stored
+from sao_cli.io.output import shown
 
 
 def changed_tensors(checkpoint: Checkpoint, changes: Mapping[Entry, Lazy]) -> dict[str, Lazy]:

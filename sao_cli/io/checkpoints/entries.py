@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import count
 
-from sao_cli.errors import FormatError
-from sao_cli.io.checkpoints.files import Stored, TensorFile
-from sao_cli.io.checkpoints.layers import Layer, blocks_shape, layers_of, parametrized
-from sao_cli.io.files import shown
+from sao_cli.base.errors import FormatError
+from sao_cli.io.checkpoints.assembly import Layer, blocks_shape, layers_of, parametrized
+from sao_cli.io.formats.tensor_file import Stored, TensorFile
+from sao_cli.io.output import shown
 from sao_cli.io.tensors import AXES
 
 MATRIX, KERNEL, SKIPPED = "matrix", "kernel", "skipped"
@@ -43,7 +43,7 @@ _REAL = {"float64", "float32", "float16", "bfloat16", "bool"}
 class Entry:
     """A tensor of a checkpoint, or the weight that several make.
 
-    `name` is as the file has it, raw: show it through io.files.shown. `dtype` is torch's name ("float32", "bfloat16",
+    `name` is as the file has it, raw: show it through io.output.shown. `dtype` is torch's name ("float32", "bfloat16",
     "int8"), and `bytes` what it takes in the file. `kind` is "matrix" (2 axes), "kernel" (3 to 5), or "skipped", where
     `reason` says in plain words what it is or why it can't be read. `parts` are the stored tensors, and `form` is how
     they make it, empty where that is not known.

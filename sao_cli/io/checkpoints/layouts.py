@@ -12,11 +12,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sao_cli.errors import SaoError, unknown_name
+from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.data.kernel import swapped_channels
 from sao_cli.io.checkpoints.entries import Entry
 from sao_cli.io.checkpoints.order import natural
-from sao_cli.io.files import shown
-from sao_cli.kernel import swapped_channels
+from sao_cli.io.output import shown
 
 ROWS, COLUMNS = "(out, in)", "(in, out)"
 ONE_GROUP = "1 group"

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError, SaoError
-from sao_cli.io.archives import DAMAGED, open_archive
-from sao_cli.io.checkpoints.files import Path, Snapshot, Stored, TensorFile
-from sao_cli.io.files import brief, shown
-from sao_cli.io.numpy_files import _read_array, _read_header, read_npz, require_end
+from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.data.matrix import PRECISIONS
+from sao_cli.io.formats.archives import DAMAGED, open_archive
+from sao_cli.io.formats.numpy_files import _read_array, _read_header, read_npz, require_end
+from sao_cli.io.formats.sparse_npz import is_sparse
+from sao_cli.io.formats.tensor_file import Path, Snapshot, Stored, TensorFile
+from sao_cli.io.output import brief, shown
 from sao_cli.io.provenance import named_provenance, told_dtype
 from sao_cli.io.source import Source, open_source
-from sao_cli.io.sparse_npz import is_sparse
-from sao_cli.matrix import PRECISIONS
 
 if TYPE_CHECKING:
-    from sao_cli.kernel import Weight
+    from sao_cli.data.kernel import Weight
 
 _PROVENANCE = "sao"
 

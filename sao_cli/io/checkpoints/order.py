@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from sao_cli.io.files import shown
+from sao_cli.io.output import shown
 
 WAY_OUT = "`sao reach` of the layers, piped in the order in which they run, tells"  # the one place that says how
 

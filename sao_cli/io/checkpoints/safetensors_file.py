@@ -11,11 +11,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError
-from sao_cli.io.checkpoints.files import HEAD, Path, Snapshot, Stored, TensorFile
-from sao_cli.io.files import brief, file_error, shown
-from sao_cli.io.safetensors_header import MAX_HEADER, described, parsed_header
-from sao_cli.memory import require_memory
+from sao_cli.base.errors import FormatError
+from sao_cli.base.memory import require_memory
+from sao_cli.io.formats.safetensors_header import MAX_HEADER, described, parsed_header
+from sao_cli.io.formats.tensor_file import HEAD, Path, Snapshot, Stored, TensorFile
+from sao_cli.io.output import brief, file_error, shown
 
 DTYPES = {  # the format's name: torch's, and the bytes of a number
     "BOOL": ("bool", 1), "U8": ("uint8", 1), "I8": ("int8", 1), "U16": ("uint16", 2), "I16": ("int16", 2),

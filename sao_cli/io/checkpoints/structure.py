@@ -6,13 +6,13 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sao_cli.errors import SaoError
+from sao_cli.base.errors import SaoError
 from sao_cli.io.checkpoints.checkpoint import Checkpoint
 from sao_cli.io.checkpoints.entries import SKIPPED, Entry, as_weight
 from sao_cli.io.checkpoints.layouts import Layout, Said, layouts_of
 from sao_cli.io.checkpoints.order import Order, Sides, natural, order_of
 from sao_cli.io.checkpoints.ties import Tie
-from sao_cli.io.files import shown
+from sao_cli.io.output import shown
 
 SEARCHED = 5000  # names among which the nearest to a pattern is looked for
 

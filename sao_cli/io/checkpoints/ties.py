@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError
+from sao_cli.base.errors import FormatError
 from sao_cli.io.checkpoints.entries import Entry
-from sao_cli.io.checkpoints.files import TensorFile
+from sao_cli.io.formats.tensor_file import TensorFile
 
 _PIECE = 1 << 20  # numbers looked at once
 

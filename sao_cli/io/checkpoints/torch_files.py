@@ -9,13 +9,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError
-from sao_cli.io.checkpoints.files import Beside, Path, Snapshot, Stored, TensorFile
+from sao_cli.base.errors import FormatError
+from sao_cli.base.memory import require_memory
 from sao_cli.io.checkpoints.numpy_files import stem
-from sao_cli.io.files import brief, shown
-from sao_cli.io.sparse_layouts import dense_tensor
-from sao_cli.io.torch_files import NESTED, load_tensors, tensors_in
-from sao_cli.memory import require_memory
+from sao_cli.io.formats.sparse_layouts import dense_tensor
+from sao_cli.io.formats.tensor_file import Beside, Path, Snapshot, Stored, TensorFile
+from sao_cli.io.formats.torch_files import NESTED, load_tensors, tensors_in
+from sao_cli.io.output import brief, shown
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params")
 OPTIMISER = re.compile(r"optim(izer|iser)?s?(_states?|_state_dict)?|opt(_state)?|.*optimi[sz]er.*", re.IGNORECASE)

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.measure.component_values import EXACT_ENTRIES, block_singular_values
+from sao_cli.base.memory import require_memory
 from sao_cli.measure.convolution.geometry import Geometry, Places
 from sao_cli.measure.convolution.parts import Part
 from sao_cli.measure.convolution.patterns import Pattern, patterns
-from sao_cli.memory import require_memory
+from sao_cli.measure.values.by_component import EXACT_ENTRIES, block_singular_values
 
 CHUNK_BYTES = 2**25  # of the blocks that share a LAPACK call: a few of the largest, all of the smallest
 

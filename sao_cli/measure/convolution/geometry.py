@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import FormatError, SaoError, unknown_name
-from sao_cli.memory import require_memory
+from sao_cli.base.errors import FormatError, SaoError, unknown_name
+from sao_cli.base.memory import require_memory
 
 PADDINGS = ("circular", "zeros", "same", "valid", "reflect")
 

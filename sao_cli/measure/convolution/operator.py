@@ -10,10 +10,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from sao_cli.base.memory import require_memory
 from sao_cli.measure.convolution.geometry import Axis, Geometry
 from sao_cli.measure.convolution.parts import Part
-from sao_cli.measure.lanczos import UNIT_ROUNDOFF
-from sao_cli.memory import require_memory
+from sao_cli.measure.krylov.lanczos import UNIT_ROUNDOFF
 
 Values = NDArray[np.float64]
 
@@ -96,7 +96,8 @@ class PartOperator:
 
 
 class ConvolutionGram:
-    """The Gram operators of several maps side by side, each of its smaller side: an Operator for measure.lanczos."""
+    """The Gram operators of several maps side by side, each of its smaller side: an Operator for
+    measure.krylov.lanczos."""
 
     def __init__(self, operators: Sequence[PartOperator]) -> None:
         self._operators = operators

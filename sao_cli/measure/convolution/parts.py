@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.kernel import Kernel
-from sao_cli.mask import Mask
-from sao_cli.measure.component_values import labelled
-from sao_cli.memory import require_memory
+from sao_cli.base.memory import require_memory
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.mask import Mask
+from sao_cli.measure.values.by_component import labelled
 
 Values = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.mask import Mask
-from sao_cli.measure.component_values import labelled
+from sao_cli.base.memory import require_memory
+from sao_cli.data.mask import Mask
 from sao_cli.measure.convolution.geometry import Axis, Places
-from sao_cli.memory import require_memory
+from sao_cli.measure.values.by_component import labelled
 
 Values = NDArray[np.float64]
 

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sao_cli.errors import SaoError
+from sao_cli.base.errors import SaoError
+from sao_cli.base.progress import Progress, silent
+from sao_cli.base.rng import AUGMENT, ORDER, SPLIT, generator
 from sao_cli.masks.architectures import LIP_IMAGE
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.nets.training.vision import augmented, load_images
-from sao_cli.progress import Progress, silent
-from sao_cli.rng import AUGMENT, ORDER, SPLIT, generator
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sao_cli.errors import FormatError, SaoError
-from sao_cli.memory import require_memory, telling_memory
+from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.base.memory import require_memory, telling_memory
+from sao_cli.base.progress import Progress, silent
+from sao_cli.base.threads import SMALL
 from sao_cli.nets.devices import find_device, full_precision
-from sao_cli.nets.module_jacobian import jacobian_spectrum
+from sao_cli.nets.jacobians.module import jacobian_spectrum
 from sao_cli.nets.training.data import Batches, Dataset
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
 from sao_cli.nets.training.resume import TrainingState, restore_, state_tensors
 from sao_cli.nets.training.settings import TrainingSettings, learning_rate
-from sao_cli.progress import Progress, silent
-from sao_cli.results import Report
-from sao_cli.threads import SMALL
+from sao_cli.reports.report import Report
 
 
 class DivergedError(SaoError):

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sao_cli.errors import SaoWarning
+from sao_cli.base.errors import SaoWarning
 from sao_cli.masks.degrees import kept_entries, kept_of_stack
 from sao_cli.masks.lrp import lrp_mask
-from sao_cli.nets.cnn import CNN
-from sao_cli.nets.linear import SparseLinear
-from sao_cli.nets.lipconvnet import LipConvNet
-from sao_cli.nets.network import FNN
-from sao_cli.nets.sparse_model import effective_weight
+from sao_cli.nets.initialise.sparsify import effective_weight
+from sao_cli.nets.layers.linear import SparseLinear
+from sao_cli.nets.networks.cnn import CNN
+from sao_cli.nets.networks.fnn import FNN
+from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.nets.training.settings import PRUNED, TrainingSettings
-from sao_cli.weights.pruning import keep_largest
+from sao_cli.weights.pruned import keep_largest
 
 Kept = dict[str, NDArray[np.bool_]]
 

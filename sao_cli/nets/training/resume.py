@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sao_cli.errors import FormatError
-from sao_cli.nets.init import dtype_name
-from sao_cli.nets.linear import SparseLinear
-from sao_cli.nets.lipconvnet import LipConvNet
+from sao_cli.base.errors import FormatError
+from sao_cli.nets.initialise.matrices import dtype_name
+from sao_cli.nets.layers.linear import SparseLinear
+from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.nets.training.methods import dense_weight_of, mask_
 
 Array = NDArray[Any]

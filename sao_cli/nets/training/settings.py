@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from sao_cli.errors import FormatError, SaoError, unknown_name
-from sao_cli.measure.activations import check_activation
+from sao_cli.base.errors import FormatError, SaoError, unknown_name
+from sao_cli.measure.layer.activations import check_activation
 
 DATA = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cinic10")
 AUGMENTED = ("cifar10", "cifar100", "cinic10")  # with the convolutional networks (SAO, section III-D.1)

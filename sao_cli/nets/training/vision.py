@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sao_cli.errors import FileError, SaoError
-from sao_cli.memory import require_memory
-from sao_cli.progress import Progress
+from sao_cli.base.errors import FileError, SaoError
+from sao_cli.base.memory import require_memory
+from sao_cli.base.progress import Progress
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sao_cli.errors import SaoError, unknown_name
-from sao_cli.kernel import Kernel
-from sao_cli.mask import Mask
+from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.mask import Mask
 from sao_cli.masks.lrp import lrp_mask
-from sao_cli.weights.kernels.common import (
+from sao_cli.weights.kernels.channels import (
     Taps,
     channel_mask,
     checked_size,
@@ -21,7 +21,7 @@ from sao_cli.weights.kernels.common import (
     require_kernel_memory,
     told,
 )
-from sao_cli.weights.pruning import keep_largest
+from sao_cli.weights.pruned import keep_largest
 from sao_cli.weights.random import random_values
 
 LAWS = ("normal", "uniform")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sao_cli.kernel import Kernel
-from sao_cli.weights.kernels.common import (
+from sao_cli.data.kernel import Kernel
+from sao_cli.weights.kernels.channels import (
     channel_mask,
     checked_size,
     halves,

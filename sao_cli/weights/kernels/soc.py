@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.errors import SaoError
-from sao_cli.kernel import Kernel
-from sao_cli.matrix import Values
-from sao_cli.rng import VALUES, generator
-from sao_cli.weights.kernels.common import (
+from sao_cli.base.errors import SaoError
+from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.matrix import Values
+from sao_cli.weights.kernels.channels import (
     Taps,
     checked_size,
     cut_mask,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sao_cli.errors import FileError, FormatError
+from sao_cli.base.errors import FileError, FormatError
 from sao_cli.io import write_masks
 from sao_cli.io.checkpoints import Lazy, open_checkpoint, write_checkpoint
 from sao_cli.masks.sao import sao_mask

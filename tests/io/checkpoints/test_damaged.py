@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from sao_cli.errors import FileError, FormatError, MemoryLimitError, SaoError
+from sao_cli.base.errors import FileError, FormatError, MemoryLimitError, SaoError
 from sao_cli.io.checkpoints import open_checkpoint, write_checkpoint
 
 TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(5, np.float32), "c": np.full((3, 2), 7.0)}
@@ -272,7 +272,7 @@ def test_a_tensor_larger_than_memory_is_refused_before_it_is_read(tmp_path, monk
     path = tmp_path / "a.safetensors"
     write_checkpoint({"good": np.eye(2), "huge": np.ones((100, 100)), "w_orig": np.eye(9), "w_mask": np.eye(9)}, path)
     checkpoint = open_checkpoint(path)
-    monkeypatch.setattr("sao_cli.memory.available_memory", lambda: 1000)
+    monkeypatch.setattr("sao_cli.base.memory.available_memory", lambda: 1000)
     good, huge, pair = checkpoint.entries
     assert checkpoint.read(good).shape == (2, 2)
     with pytest.raises(MemoryLimitError, match=r"tensor huge needs 80 kB, and 1 kB is free"):

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from sao_cli.errors import FormatError
+from sao_cli.base.errors import FormatError
 from sao_cli.io.checkpoints import open_checkpoint, write_checkpoint
 
 
@@ -178,9 +178,9 @@ def test_wrappers_of_torch_files_are_taken_off(tmp_path, wrapped):
 def modules():
     from torch import nn
 
-    from sao_cli.nets.convolution.sao import SAOConv2d
-    from sao_cli.nets.linear import SAOLinear
-    from sao_cli.nets.two_stage import TwoStageLinear
+    from sao_cli.nets.layers.linear import SAOLinear
+    from sao_cli.nets.layers.sao_conv import SAOConv2d
+    from sao_cli.nets.layers.two_stage_linear import TwoStageLinear
 
     normed = nn.utils.parametrizations.weight_norm
     return {
@@ -222,9 +222,9 @@ def test_layers_whose_state_does_not_tell_their_weight_say_so(tmp_path):
     from torch import nn
 
     from sao_cli.masks.sao import sao_mask
-    from sao_cli.nets.convolution.eco import ECOConv2d
-    from sao_cli.nets.convolution.soc import SOCConv2d
-    from sao_cli.nets.convolution.sparse import SparseConv2d
+    from sao_cli.nets.layers.eco_conv import ECOConv2d
+    from sao_cli.nets.layers.soc_conv import SOCConv2d
+    from sao_cli.nets.layers.sparse_conv import SparseConv2d
 
     net = nn.ModuleDict(
         {
@@ -290,7 +290,7 @@ def test_blocks_that_are_computed_are_no_convolutions(tmp_path, kind, nested):
     from torch import nn
     from torch.nn.utils import parametrizations, prune
 
-    from sao_cli.nets.linear import SAOLinear
+    from sao_cli.nets.layers.linear import SAOLinear
 
     layer = SAOLinear(8, 12, 4)
     if kind == "prune":

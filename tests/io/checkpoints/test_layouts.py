@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sao_cli.errors import SaoError
+from sao_cli.base.errors import SaoError
+from sao_cli.data.kernel import swapped_channels
 from sao_cli.io.checkpoints import open_checkpoint, write_checkpoint
 from sao_cli.io.checkpoints.layouts import Layout, Said, layouts_of
-from sao_cli.kernel import swapped_channels
 
 
 def of_module(tmp_path, module, *, sort=False, said=None):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sao_cli.errors import FileError, SaoError
+from sao_cli.base.errors import FileError, SaoError
 from sao_cli.nets.training.data import Batches, load_data, stratified
 from sao_cli.nets.training.settings import TrainingSettings
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sao_cli.errors import FormatError
-from sao_cli.nets.network import FNN
+from sao_cli.base.errors import FormatError
+from sao_cli.nets.networks.fnn import FNN
 from sao_cli.nets.training.data import Batches
 from sao_cli.nets.training.loop import DivergedError, Training
 from sao_cli.nets.training.methods import build_model, kept_places, prune_

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from sao_cli.errors import SaoWarning
-from sao_cli.nets.cnn import CNN
-from sao_cli.nets.lipconvnet import LipConvNet
-from sao_cli.nets.network import FNN
+from sao_cli.base.errors import SaoWarning
+from sao_cli.nets.networks.cnn import CNN
+from sao_cli.nets.networks.fnn import FNN
+from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.nets.training.methods import build_model, kept_places, prunable, prune_, require_zeros
 from sao_cli.nets.training.settings import CHOSEN, METHODS, TrainingSettings
 

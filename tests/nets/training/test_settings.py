@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sao_cli.errors import FormatError, SaoError
+from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.nets.training.settings import METHODS, TrainingSettings, learning_rate
 
 

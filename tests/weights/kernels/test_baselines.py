@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from sao_cli.errors import InfeasibleError, MemoryLimitError, SaoError
-from sao_cli.kernel import Kernel
+from sao_cli.base.errors import InfeasibleError, MemoryLimitError, SaoError
+from sao_cli.data.kernel import Kernel
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.weights.kernels.baselines import lmp_kernel, lrp_kernel, masked_kernel, random_kernel

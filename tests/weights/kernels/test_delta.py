@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sao_cli.errors import InfeasibleError, MemoryLimitError, SaoError
-from sao_cli.mask import Mask
+from sao_cli.base.errors import InfeasibleError, MemoryLimitError, SaoError
+from sao_cli.data.mask import Mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.weights.kernels.delta import delta_kernel
 from sao_cli.weights.orthogonal import dense_orthogonal, sao_weight

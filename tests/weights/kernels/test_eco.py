@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sao_cli.errors import InfeasibleError, MemoryLimitError, SaoError
+from sao_cli.base.errors import InfeasibleError, MemoryLimitError, SaoError
 from sao_cli.masks.sao import sao_mask
 from sao_cli.weights.kernels.eco import eco_kernel
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sao_cli.errors import InfeasibleError, MemoryLimitError, SaoError
+from sao_cli.base.errors import InfeasibleError, MemoryLimitError, SaoError
 from sao_cli.masks.sao import sao_mask
 from sao_cli.weights.kernels.soc import skew_norm, soc_error_bound, soc_kernel
 

@@ -1,0 +1,215 @@
+"""numpy's .npy and .npz files, scipy's sparse .npz among them; read without ever unpickling."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.data.matrix import Matrix
+from sao_cli.io.formats.archives import DAMAGED
+from sao_cli.io.formats.sparse_npz import is_sparse, read_sparse
+from sao_cli.io.output import brief, shown
+from sao_cli.io.provenance import (
+    named_provenance,
+    parsed_provenance,
+    provenance_json,
+    provenance_with_dtype,
+    told_dtype,
+)
+from sao_cli.io.source import PathOrFile, Source, open_source
+from sao_cli.io.tensors import (
+    NO_BFLOAT16,
+    choose_tensors,
+    masked,
+    masked_parts,
+    merged_shapes,
+    no_names,
+    pruned,
+    tensor_names,
+    weight_of,
+)
+
+if TYPE_CHECKING:
+    from sao_cli.data.kernel import Weight
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_PROVENANCE = "sao"
+_MOST_HEADER = 10_000  # bytes, numpy's own limit, which it applies when it has read them
+
+
+def read_npy(source: Source, tensor: str | None) -> list[Weight]:
+    """The weight in a .npy stream, of any real dtype. Raises FormatError for objects (pickles) and other damage."""
+    no_names(tensor, source.name)
+    array = _read_array(source)
+    require_end(source)
+    return [weight_of(array, None, source.name)]
+
+
+def read_inputs(path: PathOrFile, n: int) -> NDArray[np.float64]:
+    """(B, n) float64: the inputs in a .npy file, one a row, or the one that a vector of n numbers is.
+
+    Raises FormatError for another shape, other than real numbers, and numbers that are not finite.
+    """
+    with open_source(path) as source:
+        array = _read_array(source)
+        require_end(source)
+        if array.dtype.kind not in "biuf" or array.ndim not in (1, 2) or array.shape[-1] != n or not array.size:
+            raise source.fail(
+                f"an array of {array.dtype} and shape {array.shape}; inputs are real, ({n},) or (B, {n}), one a row"
+            )
+        inputs = np.atleast_2d(array).astype(np.float64)
+        if not np.isfinite(inputs).all():
+            row, column = np.argwhere(~np.isfinite(inputs))[0].tolist()
+            raise source.fail(
+                f"{inputs[row, column]} at row {row + 1}, column {column + 1}; every input must be finite"
+            )
+        return inputs
+
+
+def read_npz(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[Weight]:
+    """The weights in a .npz: scipy's sparse layout, or plain arrays of which `tensor` may choose one."""
+    members = {member.removesuffix(".npy"): member for member in archive.namelist() if member.endswith(".npy")}
+    if is_sparse(members):
+        no_names(tensor, name)
+        return [_sparse(archive, members, name)]
+    with _decoding(name):
+        shapes = {key: _peek_shape(archive, member, name) for key, member in members.items()}
+        provenance = {}
+        if shapes.get(_PROVENANCE) == ():
+            del shapes[_PROVENANCE]
+            provenance = named_provenance(_member(archive, members[_PROVENANCE], name).item())
+    chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)
+    found: list[Weight] = []
+    for key in chosen:
+        parts = masked_parts(key, shapes)
+        arrays = [_member(archive, members[part], name) for part in parts or (key,)]
+        if parts and not masked(key, parts, bool(((arrays[1] == 0) | (arrays[1] == 1)).all()), name):
+            del arrays[1]
+        found.append(_named(arrays, provenance.get(key), name if len(chosen) == 1 else f"{name}: {key}"))
+    return found
+
+
+def write_npy(weight: Weight, file: IO[bytes]) -> None:
+    """Write the dense weight: bool for a mask, else of its own dtype, which is not bfloat16."""
+    npy.write_array(file, weight.to_dense(), allow_pickle=False)
+
+
+def write_npz(weight: Weight, file: IO[bytes]) -> None:
+    """Write what scipy.sparse.load_npz reads as a csr_array, or a kernel as the dense array "weight".
+
+    The provenance is one more array, "sao": JSON, by array name for a kernel.
+    """
+    if not isinstance(weight, Matrix):
+        [key] = tensor_names([weight])
+        dense: dict[str, Any] = {key: weight.to_dense()}
+        if told := provenance_with_dtype(weight):
+            dense[_PROVENANCE] = np.array(provenance_json({key: told}).encode())
+        np.savez_compressed(file, **dense)
+        return
+    matrix, mask = weight, weight.mask
+    arrays: dict[str, Any] = {
+        "indices": mask.indices,
+        "indptr": mask.indptr,
+        "format": np.array(b"csr"),
+        "shape": np.array(mask.shape),
+        "data": np.ones(mask.nnz, bool) if matrix.values is None else _stored(matrix),
+        "_is_array": np.array(True),
+    }
+    if told := provenance_with_dtype(matrix):
+        arrays[_PROVENANCE] = np.array(provenance_json(told).encode())
+    np.savez_compressed(file, **arrays)
+
+
+def _named(arrays: list[NDArray[Any]], provenance: dict[str, Any] | None, name: str) -> Weight:
+    """The weight that an array is, or a pair of NAME_orig and NAME_mask."""
+    with _decoding(name):
+        dense = arrays[0] if len(arrays) == 1 else pruned(*arrays)
+        told = None
+        if provenance is not None and dense.dtype.kind == "f":
+            provenance, told = told_dtype(provenance, dense.astype(np.float64), dense.dtype.name)
+        return weight_of(dense, provenance, name, told)
+
+
+def _stored(matrix: Matrix) -> NDArray[Any]:
+    """The values in their own precision; scipy's sparse arrays know no float16."""
+    assert matrix.values is not None
+    return matrix.values.astype(np.float64 if matrix.dtype == "float64" else np.float32)
+
+
+def _sparse(archive: zipfile.ZipFile, members: dict[str, str], name: str) -> Weight:
+    def array(key: str) -> NDArray[Any]:
+        if key not in members:
+            raise FormatError(f"{name}: a sparse matrix, and its array {key!r} is missing")
+        return _member(archive, members[key], name)
+
+    with _decoding(name):
+        provenance = parsed_provenance(array(_PROVENANCE).item()) if _PROVENANCE in members else None
+        return read_sparse(array, members, provenance, name)
+
+
+def _member(archive: zipfile.ZipFile, member: str, name: str) -> NDArray[Any]:
+    with _decoding(name), archive.open(member) as raw:
+        return _read_array(Source(raw, f"{name}: {shown(member)}", failures=DAMAGED))
+
+
+def _peek_shape(archive: zipfile.ZipFile, member: str, name: str) -> tuple[int, ...]:
+    with archive.open(member) as raw:
+        return _read_header(Source(raw, f"{name}: {shown(member)}", failures=DAMAGED))[0]
+
+
+def _read_array(source: Source) -> NDArray[Any]:
+    shape, fortran_order, dtype = _read_header(source)
+    if dtype.hasobject:
+        raise source.fail("it holds Python objects, which only unpickling could read; save plain numbers")
+    if dtype.kind == "V" and dtype.names is None and dtype.itemsize <= 2:  # as ml_dtypes are written
+        raise source.fail(f"its numbers are of type {dtype}, which has lost its name: {NO_BFLOAT16}")
+    count = math.prod(shape)
+    data = source.read_exactly(
+        count * dtype.itemsize, f"an array of {brief('x'.join(map(str, shape)) or 'one number', 80)}"
+    )
+    if dtype.itemsize == 0:
+        raise source.fail(f"its numbers are of type {dtype}, which holds nothing")
+    with _decoding(source.name):  # numpy has no arrays of more than 64 axes, nor of 0 x 2^62 x 2^62
+        return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran_order else "C")
+
+
+def require_end(source: Source) -> None:
+    if following := source.peek(len(npy.MAGIC_PREFIX)):
+        what = "another array" if following == npy.MAGIC_PREFIX else "more"
+        raise source.fail(f"there is {what} after the array; a .npy holds one only: save several by numpy.savez")
+
+
+def _read_header(source: Source) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    with _decoding(source.name):
+        version = npy.read_magic(source)
+        if version not in _HEADERS:
+            raise ValueError(f"version {version} of the format is not known")
+        told = int.from_bytes(source.peek(2 * version[0]), "little")
+        if told > _MOST_HEADER:
+            raise ValueError(f"its header of {told} bytes is longer than {_MOST_HEADER}")
+        shape, fortran_order, dtype = _HEADERS[version](source)
+        if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize >= 2**63:
+            raise ValueError(f"its shape {brief(shape, 80)} is negative, or too large for any file")
+        return shape, fortran_order, dtype
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Whatever numpy, zipfile and scipy raise over damaged content is a FormatError here."""
+    try:
+        yield
+    except SaoError:
+        raise
+    except MemoryError as error:  # numpy's reader of headers, for brackets inside brackets
+        raise FormatError(f"{name}: the arrays in it can't be read: they take more memory than there is") from error
+    except Exception as error:
+        told = brief(error, 200) if str(error) else type(error).__name__
+        raise FormatError(f"{name}: the arrays in it can't be read: {told}") from error

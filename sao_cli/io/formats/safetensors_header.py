@@ -1,0 +1,67 @@
+"""The header of a safetensors file: JSON of bounded length, in which every description of a tensor is bounded too."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NamedTuple
+
+from sao_cli.base.errors import FormatError
+from sao_cli.base.memory import require_memory
+from sao_cli.io.output import brief
+from sao_cli.io.proportions import require_count
+
+MAX_HEADER = 100_000_000  # bytes, the format's own limit
+_MOST_AXES = 1000  # the product of a hundred thousand would take minutes
+_LARGEST = 1 << 127  # no size of an axis and no place in a file is near it
+PARSED = 24  # bytes of Python objects that a byte of JSON may become
+
+
+class Described(NamedTuple):
+    """A tensor as a header describes it, its bytes from `start` to `end` behind the header; dtype in capitals."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    def fills(self, width: int) -> bool:
+        """Whether numbers of `width` bytes, as many as the shape has, take just the bytes from `start` to `end`."""
+        return self.end - self.start == math.prod(self.shape) * width
+
+
+def looks_like_safetensors(start: bytes) -> bool:
+    """Whether the first 9 bytes are the length of a header and the brace that opens it."""
+    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= MAX_HEADER
+
+
+def parsed_header(text: bytes, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors' descriptions by name, in the header's order, and the metadata. FormatError for what is no header."""
+    require_memory(PARSED * len(text), f"{name}: the header")
+    try:
+        entries = json.loads(text)
+        if not isinstance(entries, dict):
+            raise TypeError("it is no mapping")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FormatError(f"{name}: the safetensors header can't be read: {brief(error, 100)}") from error
+    metadata = entries.pop("__metadata__", None)
+    require_count(len(entries), name)
+    return entries, metadata if isinstance(metadata, dict) else {}
+
+
+def described(entry: Any) -> Described:
+    """The tensor that an entry of a header describes. Raises ValueError for what makes no sense. O(axes).
+
+    >>> described({"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}).fills(4)
+    True
+    """
+    try:
+        dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if len(shape) > _MOST_AXES:
+            raise ValueError(f"its shape has {len(shape)} axes; a tensor has {_MOST_AXES} at most")
+        numbers = (*shape, start, end)
+    except (TypeError, KeyError) as error:
+        raise ValueError("its description in the header makes no sense") from error
+    if type(dtype) is not str or {*map(type, numbers)} != {int} or not 0 <= min(numbers) <= max(numbers) < _LARGEST:
+        raise ValueError("its description in the header makes no sense")
+    return Described(dtype, tuple(shape), start, end)

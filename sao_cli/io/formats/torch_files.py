@@ -1,0 +1,244 @@
+"""torch's .pt files of plain tensors; torch.load(weights_only=True) only, so that nothing else is ever unpickled."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.base.memory import require_memory
+from sao_cli.data.matrix import PRECISIONS, Matrix
+from sao_cli.io.formats.sparse_layouts import dense_tensor, tensor_entries
+from sao_cli.io.formats.torch_records import require_sound
+from sao_cli.io.output import brief, file_error, shown
+from sao_cli.io.proportions import MOST_THINGS, require_proportion
+from sao_cli.io.provenance import parsed_provenance, provenance_json, provenance_of
+from sao_cli.io.tensors import choose_tensors, masked, masked_parts, merged_shapes, tensor_names, weight_of
+
+if TYPE_CHECKING:
+    from sao_cli.data.kernel import Weight
+
+NESTED = 8  # dicts and lists inside each other, at most
+_PROVENANCE = "sao"
+
+
+def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Weight]:
+    """The weights in a .pt file: a tensor, or tensors in dicts and lists, whose names are joined by dots.
+
+    A pruned tensor, kept as NAME_orig and NAME_mask (torch.nn.utils.prune), or with a mask of zeros and ones beside it,
+    is read as NAME, their product.
+
+    Raises FormatError for a file that needs more than weights_only=True allows.
+    """
+    loaded, _ = load_tensors(file, name)
+    tensors = {key: found for key, found in tensors_in(loaded, name) if not found.is_nested}  # which has no shape
+    shapes = {key: tuple(found.shape) for key, found in tensors.items()}
+    chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)
+    metadata = getattr(loaded, "_metadata", None)
+    return [
+        _weight(
+            [tensors[part] for part in _parts(key, tensors, shapes, name)],
+            _provenance(metadata, key),
+            f"{name}: {shown(key)}" if key else name,
+        )
+        for key in chosen
+    ]
+
+
+def _parts(key: str, tensors: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: str) -> tuple[str, ...]:
+    """The tensors whose product the named one is: one or two."""
+    parts = masked_parts(key, shapes)
+    if parts is None:
+        return (key,)
+    import torch
+
+    mask = tensors[parts[1]]
+    mask = mask if mask.layout is torch.strided else dense_tensor(mask)
+    return parts if masked(key, parts, bool(((mask == 0) | (mask == 1)).all()), where) else (key,)
+
+
+def write_torch(weights: Sequence[Weight], file: IO[bytes]) -> None:
+    """Write a dict of dense tensors "layer.1", "layer.2" ..., or "weight" for a single kernel.
+
+    They are bool for masks, and else in their own dtype. Provenance goes where Module.state_dict() keeps its own: into
+    the dict's attribute `_metadata`.
+    """
+    import torch
+
+    tensors: OrderedDict[str, Any] = OrderedDict()
+    metadata = {}
+    for name, weight in zip(tensor_names(weights), weights, strict=True):
+        tensors[name] = weight.to_torch()
+        if told := provenance_of(weight):
+            metadata[name] = {_PROVENANCE: provenance_json(told)}
+    if metadata:
+        tensors._metadata = metadata  # type: ignore[attr-defined]
+    torch.save(tensors, file)
+
+
+def load_tensors(file: str | os.PathLike[str] | IO[bytes], name: str, *, mapped: bool = False) -> tuple[Any, bool]:
+    """What torch.load(weights_only=True) reads from a path or a seekable file, and whether the file is mapped.
+
+    It is where `mapped` asks for it, which needs a path, and its records are stored as they are. All storages are
+    known to be there, tensors to lie within them, and the indices of sparse ones within their shapes. Raises
+    FormatError, of one line, for a damaged file and for one that is more than plain tensors.
+    """
+    import torch
+
+    mapped = _sound(file, name) and mapped
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how the file was made, and nothing that its reader could mend
+            loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+    except (SaoError, MemoryError):
+        raise
+    except Exception as error:
+        raise FormatError(f"{name} {_reason(error)}") from error
+    for key, tensor in {id(tensor): (key, tensor) for key, tensor in tensors_in(loaded, name)}.values():
+        _require_sound_tensor(tensor, f"{name}: tensor {shown(key)}" if key else name)
+    return loaded, mapped
+
+
+def _sound(file: str | os.PathLike[str] | IO[bytes], name: str) -> bool:
+    if isinstance(file, str | os.PathLike):
+        try:
+            with open(file, "rb") as raw:
+                return require_sound(raw, name)
+        except OSError as error:
+            if isinstance(error, SaoError):
+                raise
+            raise file_error(error, name, "read") from error
+    whole = require_sound(file, name)
+    file.seek(0)
+    return whole
+
+
+def _reason(error: Exception) -> str:
+    told = " ".join(str(error).split())
+    if "weights_only" in told.lower() or "weights only" in told.lower():
+        found = re.search(r"(?:GLOBAL|global:?|class) ([\w.]+\.[\w.]+)", told)
+        what = f" ({shown(found[1][:80])})" if found else ""
+        return (
+            f"holds more than plain tensors{what}, and nothing of it was executed; save the model's state_dict alone, "
+            "or safetensors"
+        )
+    return f"can't be read, it is damaged or cut off: {brief(told or type(error).__name__)}"
+
+
+def _require_sound_tensor(tensor: Any, where: str) -> None:
+    """Raise FormatError for a tensor that reaches out of its storage, or has indices outside its shape."""
+    import torch
+
+    if tensor.is_meta or tensor.is_nested:
+        return
+    try:
+        if tensor.layout is torch.strided:
+            held, width = tensor.untyped_storage().nbytes(), tensor.element_size()
+            reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+            if tensor.numel() and (end := (tensor.storage_offset() + reach + 1) * width) > held:
+                raise ValueError(f"it ends at byte {end} of a storage of {held}")
+            require_proportion(held, tensor.numel() * width, where)  # one number may stand for a whole matrix
+        else:
+            tensor_entries(tensor)
+    except NotImplementedError:
+        return
+    except SaoError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise FormatError(f"{where} is damaged: {brief(error)}") from error
+
+
+def tensors_in(value: Any, where: str, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The tensors in dicts and lists inside each other, by their keys and places joined with dots.
+
+    Raises FormatError, naming `where`, for more than MOST_THINGS items, which a few lists inside each other many times
+    over can pretend to be. Those more than NESTED deep are passed over.
+    """
+    import torch
+
+    left = MOST_THINGS
+    waiting = [iter([(name, value, NESTED)])]
+    while waiting:
+        found = next(waiting[-1], None)
+        if found is None:
+            waiting.pop()
+            continue
+        key, item, depth = found
+        left -= 1
+        if left < 0:
+            raise FormatError(
+                f"{where}: more than {MOST_THINGS} things inside each other; save the model's state_dict alone"
+            )
+        if isinstance(item, torch.Tensor):
+            yield key, item
+        elif isinstance(item, Mapping | list | tuple) and depth:
+            waiting.append(_inside(key, item, depth - 1))
+
+
+def _inside(name: str, value: Mapping[Any, Any] | Sequence[Any], depth: int) -> Iterator[tuple[str, Any, int]]:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    return ((f"{name}.{key}" if name else str(key), item, depth) for key, item in items)
+
+
+def _provenance(metadata: Any, key: str) -> dict[str, Any]:
+    own = metadata.get(key) if isinstance(metadata, Mapping) else None
+    return parsed_provenance(own.get(_PROVENANCE, "")) or {} if isinstance(own, Mapping) else {}
+
+
+def _weight(parts: Sequence[Any], provenance: dict[str, Any], where: str) -> Weight:
+    """The weight that a tensor is, or a pair of NAME_orig and NAME_mask; the file is known to hold tensors only."""
+    import torch
+
+    try:
+        tensor, *mask = (part.detach() for part in parts)
+        _require_real(tensor)
+        require_memory(8 * tensor.numel(), f"{where}: a tensor of {' x '.join(map(str, tensor.shape))}")
+        if tensor.layout is not torch.strided and tensor.dim() == 2 and not mask:
+            return _sparse(tensor, provenance, where)
+        tensor, *mask = (dense_tensor(part) if part.layout is not torch.strided else part for part in (tensor, *mask))
+        if mask:
+            tensor = _pruned(tensor, *mask)
+        dense = tensor if tensor.dtype is torch.bool else tensor.to(torch.float64)
+        return weight_of(dense.numpy(), provenance, where, _precision(tensor))
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, SaoError):
+            raise
+        raise FormatError(f"{where} can't be read: {brief(error)}") from error
+
+
+def _require_real(tensor: Any) -> None:
+    if tensor.is_quantized:
+        raise TypeError(f"it is quantised ({tensor.dtype}): dequantise it, then save")
+    if tensor.is_complex() or tensor.is_meta:
+        raise TypeError(f"its type is {tensor.dtype}, on {tensor.device}; a mask or weight needs real numbers")
+    if tensor.is_floating_point() and _precision(tensor) is None:
+        raise TypeError(f"its type is {tensor.dtype}; convert it to one of {', '.join(PRECISIONS)}")
+
+
+def _pruned(original: Any, mask: Any) -> Any:
+    """What torch.nn.utils.prune computes with: the original where its mask is not 0."""
+    import torch
+
+    return torch.where(mask != 0, original * mask, torch.zeros_like(original))
+
+
+def _sparse(tensor: Any, provenance: dict[str, Any], where: str) -> Matrix:
+    import torch
+
+    (rows, columns), values = tensor_entries(tensor)
+    if values.dtype is torch.bool and values.all():
+        return Matrix.from_entries(rows, columns, None, tuple(tensor.shape), provenance, where)
+    shape, numbers = tuple(tensor.shape), values.to(torch.float64).numpy().astype(np.float64)
+    found = Matrix.from_entries(rows, columns, numbers, shape, provenance, where, _precision(tensor) or "float64")
+    return Matrix(found.mask) if values.dtype is torch.bool else found
+
+
+def _precision(tensor: Any) -> str | None:
+    name = str(tensor.dtype).removeprefix("torch.")
+    return name if name in PRECISIONS else None

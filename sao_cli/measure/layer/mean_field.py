@@ -1,0 +1,121 @@
+"""What mean-field theory predicts of a deep network's Jacobian: the moments of its squared singular values."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sao_cli.base.errors import SaoError
+from sao_cli.measure.layer.activations import activation_derivative, activation_value, check_activation
+
+_NODES = 60  # of Gauss and Legendre a piece, of which none is long beside what phi or the density does on it
+_FAR = 12.0  # standard deviations; what is beyond has a mass of 1e-32
+_BENDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of |h|: kinks are at 0 and 1, and past 64 phi is straight
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerMoments:
+    """One layer's weights, as mean-field theory sees them.
+
+    `mean_square` is ||W||_F^2/m, the variance that unit inputs give to each output; `mean` the mean of the squared
+    singular values of W, and `spread` their variance over the square of that mean: 0 for orthogonal weights and 1 for
+    a square Gaussian (-s_1 in Pennington, Schoenholz and Ganguli 2017).
+    """
+
+    mean_square: float
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class JacobianMoments:
+    """Predicted for the first l layers, l = 1 .. L: ln of the mean squared singular value, and its relative variance.
+
+    `relative_variance` is Var(sigma^2)/E(sigma^2)^2, and `preactivation_variance` that of h_l. Each (L,).
+    """
+
+    log_mean: Values
+    relative_variance: Values
+    preactivation_variance: Values
+
+
+def jacobian_moments(layers: Sequence[LayerMoments], activation: str, *, input_std: float = 1.0) -> JacobianMoments:
+    """The mean and the relative variance of the squared singular values of J = D_l W_l ... D_1 W_1, for every l.
+
+    With h_l ~ N(0, q_l), q_l = mean_square E[phi(h_{l-1})^2], q_1 = mean_square input_std^2, and all factors free of
+    each other, S-transforms multiply: the mean is prod mu_1(q_l) mean_l, and relative variances add up to
+    sum mu_2(q_l)/mu_1(q_l)^2 - 1 + spread_l, mu_k = E[phi'(sqrt(q) z)^{2k}] (Pennington, Schoenholz and Ganguli,
+    NIPS 2017; there at the fixed point q*, with mean 1: L (mu_2/mu_1^2 - 1 - s_1)). Square layers;
+    widths that differ change the mean by their ratio, which `mean` carries. NaN from where q_l leaves float64.
+
+    Raises SaoError for an unknown activation and a negative or infinite `input_std`. O(L), one quadrature a layer.
+
+    >>> orthogonal = LayerMoments(mean_square=1.21, mean=1.21, spread=0.0)
+    >>> found = jacobian_moments([orthogonal] * 50, "linear")
+    >>> round(float(np.exp(found.log_mean[-1] / 100)), 9), round(float(found.relative_variance[-1]), 9)
+    (1.1, 0.0)
+    """
+    check_activation(activation)
+    if not (math.isfinite(input_std) and input_std >= 0):
+        raise SaoError(f"input_std {input_std}: a standard deviation is a finite number from 0; the default is 1")
+    square = input_std**2
+    logs, variances, preactivations = [], [], []
+    for layer in layers:
+        variance = layer.mean_square * square
+        if not math.isfinite(variance):
+            logs.append(math.nan)
+            variances.append(math.nan)
+            preactivations.append(math.inf)
+            continue
+        first, second, square = gaussian_moments(activation, variance)
+        with np.errstate(divide="ignore"):
+            logs.append(float(np.log(first * layer.mean)))
+        # no less than 0 by Jensen, but for rounding
+        variances.append(max(second / first**2 - 1, 0.0) + layer.spread if first else math.inf)
+        preactivations.append(variance)
+    return JacobianMoments(
+        log_mean=np.cumsum(logs),
+        relative_variance=np.cumsum(variances),
+        preactivation_variance=np.array(preactivations),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def gaussian_moments(activation: str, variance: float) -> tuple[float, float, float]:
+    """(E[phi'^2], E[phi'^4], E[phi^2]) at h ~ N(0, variance), by Gauss-Legendre rules on pieces of doubling length.
+
+    Pieces end at kinks of phi and grow with |h| as far as phi bends, however wide the law is, and then with it: a rule
+    over all of its width would see a narrow slope, such as the sigmoid's at a variance of 1e6, at a few nodes only.
+    Relative errors of some 1e-14, at variances from 1e-12 to 1e12.
+
+    >>> [round(moment, 12) for moment in gaussian_moments("relu", 4.0)]
+    [0.5, 0.5, 2.0]
+    """
+    scale = math.sqrt(variance)
+    if scale == 0:
+        slope, value = float(activation_derivative(activation, 0.0)), float(activation_value(activation, 0.0))
+        return slope**2, slope**4, value**2
+    ends = {0.0, _FAR / 4, _FAR / 2, 3 * _FAR / 4, _FAR} | {bend / scale for bend in _BENDS if bend < _FAR * scale}
+    edges = sorted(ends | {-end for end in ends})
+    nodes, weights = _rule()
+    moments = np.zeros(3)
+    for low, high in itertools.pairwise(edges):
+        z = (low + high) / 2 + (high - low) / 2 * nodes
+        density = (high - low) / 2 * weights * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        slopes, values = activation_derivative(activation, scale * z), activation_value(activation, scale * z)
+        with np.errstate(over="ignore"):
+            moments += [density @ slopes**2, density @ slopes**4, density @ values**2]
+    return float(moments[0]), float(moments[1]), float(moments[2])
+
+
+@functools.cache
+def _rule() -> tuple[Values, Values]:
+    return np.polynomial.legendre.leggauss(_NODES)

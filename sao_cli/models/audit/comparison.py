@@ -1,0 +1,64 @@
+"""Two audits side by side: before and after training, pruning or repair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sao_cli.base.errors import FormatError
+from sao_cli.reports.report import AuditComparison, AuditRow
+
+COMPARED = (
+    *("dtype", "nnz", "sparsity", "biregular", "row_degree", "column_degree", "components", "connected"),
+    *("dead_inputs", "dead_outputs", "lambda_2", "ramanujan", "ramanujan_paper", "sigma_max", "sigma_min", "mean"),
+    *("std", "rank", "condition", "frobenius_norm", "stable_rank", "effective_rank", "isometry_error", "scale"),
+    *("alpha", "outliers", "reshaped_sigma_max", "groups", "transposed", "skipped", "digest"),
+)
+
+
+def compare_audits(before: Sequence[AuditRow], after: Sequence[AuditRow]) -> list[AuditComparison]:
+    """How the rows of `after` differ from those of the same name in `before`, in the order of `before`, then the rest.
+
+    `status` is "same" (number by number, as the digests tell), "changed", "reshaped" (another shape, whose facts are
+    compared all the same), "only before" or "only after". `changes` has each fact that differs, as {"before",
+    "after", "difference"}, the difference after - before where both are numbers. Raises FormatError where one of them
+    has a name twice. O(rows).
+
+    >>> from sao_cli.models.audit.row import audit_weight
+    >>> one, two = audit_weight([[1.0, 0.5]], name="a"), audit_weight([[1.0, 0.0]], name="a")
+    >>> compare_audits([one], [two])[0].changes["nnz"]
+    {'before': 2, 'after': 1, 'difference': -1}
+    """
+    old, new = _by_name(before, "before"), _by_name(after, "after")
+    names = [*old, *(name for name in new if name not in old)]
+    return [_compare(name, old.get(name), new.get(name)) for name in names]
+
+
+def _by_name(rows: Sequence[AuditRow], which: str) -> dict[str, AuditRow]:
+    named: dict[str, AuditRow] = {}
+    for row in rows:
+        if row.name in named:
+            raise FormatError(f"{row.name!r} is there twice {which}; rows are lined up by names, so each needs its own")
+        named[row.name] = row
+    return named
+
+
+def _compare(name: str, before: AuditRow | None, after: AuditRow | None) -> AuditComparison:
+    if before is None or after is None:
+        return AuditComparison(name=name, status="only after" if before is None else "only before", changes={})
+    changes = {}
+    for field in COMPARED:
+        old, new = getattr(before, field), getattr(after, field)
+        if old != new:
+            changes[field] = {"before": old, "after": new, "difference": _difference(old, new)}
+    if before.shape != after.shape:
+        return AuditComparison(name=name, status="reshaped", changes=changes)
+    return AuditComparison(name=name, status="changed" if changes else "same", changes=changes)
+
+
+def _difference(old: Any, new: Any) -> float | None:
+    for value in (old, new):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+    difference: float = new - old
+    return difference

@@ -1,0 +1,416 @@
+"""The facts of one tensor of a checkpoint: its graph, its spectrum, and what SAO would have given in its place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sao_cli.base.errors import SaoError
+from sao_cli.base.progress import Progress, silent
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.matrix import PRECISIONS, Matrix
+from sao_cli.measure.convolution.geometry import transposed_outputs
+from sao_cli.measure.convolution.kernel_spectrum import EPSILON, kernel_spectrum
+from sao_cli.measure.graph.component_edges import EXACT_SIDE
+from sao_cli.measure.graph.expansion import expansion
+from sao_cli.measure.values.by_array import dense_singular_values
+from sao_cli.measure.values.by_component import EXACT_ENTRIES
+from sao_cli.measure.values.facts import NONE, Comparison, Measured, Reference
+from sao_cli.measure.values.singular_values import SingularValues, measured_singular_values
+from sao_cli.models.audit.connections import Pattern
+from sao_cli.models.audit.heavy_tail import heavy_tail_facts, require_powerlaw
+from sao_cli.models.audit.tensor import Layer
+from sao_cli.reports.report import ESTIMATE, AuditRow, KSTest
+
+Facts = dict[str, Any]
+
+NEAR = 1.5  # ratio of densities up to which an SAO layer counts as one of the same sparsity; our choice
+SPARSE = 0.125  # density below which a sparse product is sooner done than a dense one; our choice
+SMALL = 2**20  # entries up to which a mask is looked at by its eigenvalues even where most of it is ones
+NO_GROUPS = "what its columns read is not known without its groups of channels"
+NO_IMAGE = "a convolution's singular values are those of a map of images: --image N"
+ALL_ONES = "the mask is all ones, and the eigenvalue conditions are of sparse ones"
+MANY_ONES = "more than half of the mask is ones, and the eigenvalue conditions are of sparse ones"
+# What one tensor may raise while others are measured: what is said to the user, and numerics that can't take it
+# (numpy's LinAlgError is a ValueError).
+UNMEASURED = (SaoError, ValueError, ArithmeticError, MemoryError)
+
+_GRAPH = (
+    *("biregular", "row_degree", "column_degree", "components", "connected", "dead_inputs", "dead_outputs"),
+    *("lambda_2", "bound", "ramanujan", "ramanujan_paper"),
+)
+_SPECTRUM = (
+    *("sigma_max", "sigma_min", "mean", "std", "rank", "condition", "frobenius_norm", "stable_rank"),
+    *("effective_rank", "isometry_error"),
+)
+_OPERATOR = ("scheme", "image", "outputs", "padding", "stride", "dilation", "reshaped_sigma_max")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setting:
+    """How a tensor is looked at."""
+
+    image: int | Sequence[int] | None
+    padding: str | int
+    stride: int | Sequence[int]
+    dilation: int | Sequence[int]
+    heavy_tail: bool
+    seed: int
+    progress: Progress
+
+
+def audit_weight(
+    weight: Matrix | Kernel | ArrayLike,
+    *,
+    name: str,
+    dtype: str | None = None,
+    threshold: float = 0.0,
+    image: int | Sequence[int] | None = None,
+    padding: str | int = "zeros",
+    stride: int | Sequence[int] = 1,
+    dilation: int | Sequence[int] = 1,
+    groups: int | None = 1,
+    transposed: bool = False,
+    max_size: int | None = None,
+    heavy_tail: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> AuditRow:
+    """One row of facts on `weight`: a Matrix (m, n), a Kernel, or an array with 2 axes (a matrix) or 3 to 5 (a kernel).
+
+    `dtype` names the precision in which an array was born where it is not its own (bfloat16 held as float32). Of the
+    numbers, `nnz` are not zero, and `sparsity` = 1 - nnz / size. With a `threshold`, magnitudes up to it count as zeros
+    in everything below, and `near_zero` is the share of numbers that are such, and not zeros anyway.
+
+    `weight` is (m, n), or of a kernel (c_out, c_in/groups, k_1, ...); if `transposed`, it is stored the other way
+    round, (n, m) as in GPT-2's Conv1D, or (c_in, c_out/groups, k_1, ...) as in torch.nn.ConvTranspose2d, and `image`
+    is the smaller one that it reads. `groups` None says that they are not known: then what needs them is None, the
+    facts of columns and singular values. `digest` is of the numbers: equal ones, in whatever dtype, have equal
+    digests.
+
+    The graph joins `m` outputs and `n` inputs: channels for a kernel, n = groups * c_in, where whole kernels count, and
+    `kernel_sparsity` is the share of those that are zero. Its facts are measure.graph.expansion.expansion's;
+    `lambda_2`, `bound` and the verdicts are None for an all-ones mask, and for one of more than a million entries of
+    which more than half are ones: its graph would take several times the tensor's memory, and the conditions are of
+    sparse masks.
+
+    The singular values' facts are measure.layer.spectrum.spectrum's, a kernel's those of the map of an `image` with
+    `padding`, `stride`, `dilation` (measure.convolution.kernel_spectrum.kernel_spectrum), or None without one, unless
+    there is one tap alone, which is a matrix at each pixel;
+    `reshaped_sigma_max` is of the (c_out, c_in k^D) matrix. Besides:
+
+    - `scale`: the root mean square of the singular values, ||W||_F / sqrt(min(m, n)) for a matrix;
+    - `ks`: the KS test against a dense orthogonal layer times `scale`, min(m, n) values that are equal, so that it
+      judges the shape of the spectrum and not its size; `ks_sao` against an SAO layer times `scale`, of the row degree
+      `sao_degree` whose sparsity is nearest. The values of an SAO layer are equal too (min(c, d) in each of K blocks),
+      so the two tests agree; `ks_sao` is None where no SAO layer of these sides has a density within a factor of 1.5;
+    - `exact`, and then `error`: about how far rounding has moved the singular values, sqrt(max(m, n)) eps sigma_max,
+      eps of float64 or float32. float16 and bfloat16 are taken as they are stored, which is what `rank` is of; that
+      they were rounded once adds the norm of a matrix of such roundings, eps ||W||_F (1/sqrt(m) + 1/sqrt(n)) /
+      sqrt(12), to `error`, and three times that to the slack of the KS tests;
+    - else `density_error`: that of the distribution function of which they are quantiles (measure.values.by_array);
+      `sigma_min`, `rank` and `condition` are None, `frobenius_norm` and `scale` exact, from the numbers, and
+      `sigma_max` the largest Ritz value or norm of a row or column, a lower bound;
+    - `error_kind`: "estimate", which both of these errors are;
+    - with `heavy_tail` what models.audit.heavy_tail tells.
+
+    Raises FormatError and SaoError for what is no weight, or not finite, or has more than `max_size` numbers, and for
+    options that are out of range; MemoryLimitError. What can be told of a good weight is told, and `reason` says why
+    the rest is None: an image that does not fit the kernel, an SVD that does not converge or does not fit in memory.
+    Cost: that of the singular values (a dense float32 matrix: a half to a third of numpy's SVD), and of the expansion
+    where the mask is sparse.
+
+    >>> row = audit_weight(np.diag([1.0, 1.0, 0.5, 0.0]), name="layer")
+    >>> row.sparsity, row.dead_inputs, row.rank, row.sigma_max
+    (0.8125, 1, 3, 1.0)
+    """
+    if heavy_tail:
+        require_powerlaw()
+    setting = _Setting(
+        image=image,
+        padding=padding,
+        stride=stride,
+        dilation=dilation,
+        heavy_tail=heavy_tail,
+        seed=seed,
+        progress=progress,
+    )
+    shape = weight.shape if isinstance(weight, Matrix | Kernel) else np.shape(weight)
+    if (reason := too_large(shape, max_size)) is not None:
+        raise SaoError(reason)
+    layer = Layer.of(weight, dtype=dtype, threshold=threshold, groups=groups or 1, transposed=transposed)
+    reasons: list[str] = []
+    facts = {**_counts(layer), **(_graph(layer, setting, reasons) if groups else _rows(layer, reasons))}
+    try:
+        if layer.kind == "matrix":
+            facts |= _matrix(layer, setting, facts, reasons)
+        else:
+            facts |= _kernel(layer, setting if groups else replace(setting, image=None), reasons, groups is not None)
+    except UNMEASURED as error:  # an image that does not fit, a size out of reach: the graph's facts still stand
+        reasons.append(said(error))
+    return AuditRow(
+        name=name,
+        kind=layer.kind,
+        shape=tuple(shape),
+        dtype=layer.dtype,
+        **facts,
+        transposed=transposed,
+        digest=layer.digest(),
+        pattern=layer.pattern,
+        reason="; ".join(dict.fromkeys(reasons)) or None,
+    )
+
+
+def skipped_row(
+    name: str, shape: Sequence[int] | None, dtype: str, reason: str, *, kind: str | None = None
+) -> AuditRow:
+    """The row of a tensor that is not audited, for `reason`; `kind` where it would be a layer and can't be read.
+
+    >>> skipped_row("norm.weight", [64], "float32", "1-D").skipped
+    True
+    """
+    known = None if shape is None else tuple(shape)
+    return AuditRow(name=name, kind=kind, shape=known, dtype=dtype, skipped=True, reason=reason)
+
+
+def said(error: Exception) -> str:
+    """What an error of UNMEASURED says, as a row's reason.
+
+    >>> said(np.linalg.LinAlgError("SVD did not converge"))
+    'it could not be measured: SVD did not converge'
+    """
+    if isinstance(error, SaoError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return str(error) or "memory ran out"
+    return f"it could not be measured: {error}"
+
+
+def too_large(shape: Sequence[int], max_size: int | None) -> str | None:
+    """Why a tensor of `shape` is not audited: it has more than `max_size` numbers; None where it may be.
+
+    Raises SaoError for a `max_size` below 1.
+    """
+    if max_size is not None and max_size < 1:
+        raise SaoError(f"max_size {max_size}; it is the most numbers that a tensor may have, 1 or more")
+    if max_size is None or (size := math.prod(shape)) <= max_size:
+        return None
+    return f"too large: {size} numbers, and --max-size is {max_size}"
+
+
+def _counts(layer: Layer) -> Facts:
+    m, n = layer.sides
+    connections = layer.pattern.nnz if layer.kind == "kernel" else None
+    return {
+        "m": m,
+        "n": n,
+        "nnz": layer.nnz,
+        "sparsity": 1.0 - layer.nnz / math.prod(layer.shape),
+        "near_zero": layer.near_zero,
+        "kernel_sparsity": None if connections is None else 1.0 - connections / (m * n // layer.groups),
+        "groups": None if connections is None else layer.groups,
+    }
+
+
+def _rows(layer: Layer, reasons: list[str]) -> Facts:
+    """What is known of a kernel's graph without its groups, which say what columns are."""
+    reasons.append(NO_GROUPS)
+    degrees = layer.pattern.row_degrees
+    row_degree = int(degrees.min()), int(degrees.max())
+    known = {"row_degree": row_degree, "dead_outputs": int(np.count_nonzero(degrees == 0))}
+    return known | {"n": None, "groups": None}
+
+
+def _graph(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
+    pattern = layer.pattern
+    if (known := _dense_graph(pattern)) is not None:
+        reasons.append(ALL_ONES if pattern.full else MANY_ONES)
+        return known
+    try:
+        found = expansion(pattern.to_mask(), seed=setting.seed, progress=setting.progress)
+    except UNMEASURED as error:
+        reasons.append(said(error))
+        return {}
+    if found.reason:
+        reasons.append(found.reason)
+    return {key: getattr(found, key) for key in _GRAPH}
+
+
+def _dense_graph(pattern: Pattern) -> Facts | None:
+    """The facts that degrees alone tell of a pattern of all ones, or of a large one of which most are; else None.
+
+    Rows that have more than half of the live columns as neighbours share one, pairwise: they are connected.
+    """
+    m, n = pattern.shape
+    if not pattern.full and (m * n <= SMALL or pattern.nnz <= m * n // 2):
+        return None
+    rows, columns = pattern.row_degrees, pattern.column_degrees
+    live_rows, live_columns = rows[rows > 0], columns[columns > 0]
+    if 2 * int(live_rows.min()) <= len(live_columns):
+        return None
+    dead_inputs, dead_outputs = n - len(live_columns), m - len(live_rows)
+    row_degree, column_degree = ((int(degrees.min()), int(degrees.max())) for degrees in (rows, columns))
+    return {
+        "biregular": row_degree[0] == row_degree[1] and column_degree[0] == column_degree[1],
+        "row_degree": row_degree,
+        "column_degree": column_degree,
+        "components": 1 + dead_inputs + dead_outputs,
+        "connected": not dead_inputs and not dead_outputs,
+        "dead_inputs": dead_inputs,
+        "dead_outputs": dead_outputs,
+    }
+
+
+def _matrix(layer: Layer, setting: _Setting, graph: Facts, reasons: list[str]) -> Facts:
+    alive = graph["components"] - graph["dead_inputs"] - graph["dead_outputs"] if "components" in graph else None
+    found = _singular_values(layer, setting, alive == 1)
+    eps = min(PRECISIONS.get(layer.dtype, EPSILON), PRECISIONS["float32"])
+    measured = Measured(found=found, shape=layer.sides, sides=layer.sides, eps=eps, what="the matrix")
+    facts = measured.facts(0.0)
+    if facts["reason"]:
+        reasons.append(facts["reason"])
+    noise = _noise(layer, measured.norm)
+    spectrum = {key: facts[key] for key in _SPECTRUM}
+    scale = measured.norm / math.sqrt(len(found.values))
+    return spectrum | _shape_facts(layer, setting, measured, scale, noise, reasons)
+
+
+def _kernel(layer: Layer, setting: _Setting, reasons: list[str], is_grouped: bool = True) -> Facts:
+    reshaped = dense_singular_values(
+        layer.stored().reshape(layer.stored().shape[0], -1), seed=setting.seed, progress=setting.progress
+    )
+    facts: Facts = {"reshaped_sigma_max": float(reshaped.values[0])}
+    if not is_grouped:
+        return facts
+    if setting.image is None and math.prod(layer.shape[2:]) == 1:
+        setting = replace(setting, image=1, stride=1)  # one tap: a matrix a pixel, the same on images of any size
+    if setting.image is None:
+        reasons.append(NO_IMAGE)
+        return facts
+    try:
+        return facts | _operator(layer, setting, reasons)
+    except UNMEASURED as error:
+        reasons.append(said(error))
+        return facts
+
+
+def _operator(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
+    assert setting.image is not None
+    kernel = layer.kernel()
+    image: Sequence[int] | int = setting.image
+    if layer.transposed:  # the transpose of the convolution that leads back, which has the same singular values
+        image = transposed_outputs(image, kernel.size, setting.padding, setting.stride, setting.dilation)
+    row = kernel_spectrum(
+        kernel,
+        image,
+        padding=setting.padding,
+        stride=setting.stride,
+        dilation=setting.dilation,
+        groups=layer.groups,
+        comparison=Comparison(reference=NONE),
+        seed=setting.seed,
+        progress=setting.progress,
+    )
+    if row.reason:
+        reasons.append(row.reason)
+    found = SingularValues(
+        values=row.singular_values, exact=row.exact, error=row.density_error, norm=row.frobenius_norm
+    )
+    flat = layer.flat.shape
+    coarse = max(flat) * kernel.eps > max(row.m, row.n) * EPSILON  # as in kernel_spectrum: the larger rounding counts
+    sides, eps = (flat, kernel.eps) if coarse else ((row.m, row.n), EPSILON)
+    measured = Measured(found=found, shape=(row.m, row.n), sides=sides, eps=eps, what="the operator")
+    taps = math.prod(layer.shape[2:])
+    noise = math.sqrt(taps) * _noise(layer, layer.norm())  # a map's norm is at most that of the reshaped kernel's
+    scale = row.frobenius_norm / math.sqrt(len(found.values))
+    facts = {key: getattr(row, key) for key in (*_SPECTRUM, *_OPERATOR)}
+    if layer.transposed:
+        facts |= {"image": row.outputs, "outputs": row.image}
+    return facts | _shape_facts(layer, setting, measured, scale, noise, reasons)
+
+
+def _singular_values(layer: Layer, setting: _Setting, one_block: bool) -> SingularValues:
+    """Of the array itself where its live part is `one_block`, else component by component of its non-zeros."""
+    matrix = layer.matrix
+    if matrix is None:
+        large = min(layer.sides) > EXACT_SIDE or math.prod(layer.sides) > EXACT_ENTRIES
+        if one_block and not (large and layer.pattern.nnz < SPARSE * math.prod(layer.sides)):
+            return _of_live_part(layer, setting)
+        matrix = Matrix(layer.pattern.to_mask(), layer.flat[layer.flat != 0].astype(np.float64), layer.dtype)
+    return measured_singular_values(matrix, seed=setting.seed, progress=setting.progress)
+
+
+def _of_live_part(layer: Layer, setting: _Setting) -> SingularValues:
+    dense = layer.flat
+    rows, columns = layer.pattern.row_degrees > 0, layer.pattern.column_degrees > 0
+    if not (rows.all() and columns.all()):
+        dense = dense[np.ix_(rows, columns)]
+    found = dense_singular_values(dense, seed=setting.seed, progress=setting.progress)
+    zeros = min(layer.sides) - len(found.values)
+    return replace(found, values=np.pad(found.values, (0, zeros))) if zeros else found
+
+
+def _shape_facts(
+    layer: Layer, setting: _Setting, measured: Measured, scale: float, noise: float, reasons: list[str]
+) -> Facts:
+    """How the values compare with equal ones of their root mean square, how exact they are, and their tail."""
+    found = measured.found
+    rounding = math.sqrt(max(measured.sides)) * measured.eps * float(found.values[0])
+    test = _test(measured, scale, 3 * noise)
+    degree = _sao_degree(layer)
+    tail: Facts = {}
+    if setting.heavy_tail:
+        tail = heavy_tail_facts(found.values, measured.shape, exact=found.exact, norm=measured.norm)
+        if reason := tail.pop("reason"):
+            reasons.append(reason)
+    return {
+        "scale": scale,
+        "ks": test,
+        "ks_sao": None if test is None or degree is None else replace(test, reference="sao"),
+        "sao_degree": degree,
+        **tail,
+        "exact": found.exact,
+        "error": rounding + noise if found.exact else None,
+        "density_error": found.error,
+        "error_kind": ESTIMATE,
+        "singular_values": found.values,
+    }
+
+
+def _test(measured: Measured, scale: float, slack: float) -> KSTest | None:
+    if not scale:
+        return None
+    largest = max(float(measured.found.values[0]), scale)
+    resolution = measured.resolution(Comparison(), measured.eps, largest) + slack
+    equal = SingularValues(values=np.full(len(measured.found.values), scale), exact=True)
+    comparison = Comparison(gain=scale, resolution=resolution)
+    return measured.compare(comparison, lambda _: Reference(equal, measured.eps))[0]
+
+
+def _noise(layer: Layer, norm: float) -> float:
+    """About the norm of the matrix of roundings that a weight in half precision has been through, else 0.
+
+    Independent ones, uniform within half a unit in the last place, have a standard deviation of eps |w| / sqrt(12) at
+    most, and a matrix of independent numbers of standard deviation s has the norm s (sqrt(m) + sqrt(n)), nearly.
+    """
+    if layer.dtype not in ("float16", "bfloat16"):
+        return 0.0
+    m, n = layer.flat.shape if layer.dense is not None else layer.sides
+    return PRECISIONS[layer.dtype] * norm * (1 / math.sqrt(m) + 1 / math.sqrt(n)) / math.sqrt(12)
+
+
+def _sao_degree(layer: Layer) -> int | None:
+    """The row degree n/K, K dividing both sides, of the SAO mask whose density 1/K is nearest, None where none is."""
+    m, n = layer.sides
+    density = layer.pattern.nnz / (m * n)
+    if not density:
+        return None
+    common = math.gcd(m, n)
+    small = [k for k in range(1, math.isqrt(common) + 1) if common % k == 0]
+    groups = min({*small, *(common // k for k in small)}, key=lambda k: (abs(math.log(k * density)), k))
+    return n // groups if abs(math.log(groups * density)) <= math.log(NEAR) else None

@@ -1,0 +1,379 @@
+"""Sparse layers in a given model: weights by a method's name, and masks as torch.nn.utils.prune keeps them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from sao_cli.base.errors import FormatError, InfeasibleError, SaoError, SaoWarning, unknown_name
+from sao_cli.base.memory import require_memory
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.matrix import Matrix
+from sao_cli.masks.degrees import density_of, kept_of_stack
+from sao_cli.nets.initialise.kernels import check_kernel, fill_kernel_, kernel_of
+from sao_cli.nets.initialise.matrices import (
+    check_gain,
+    check_matrix,
+    drawn_seed,
+    dtype_name,
+    fill_,
+    places,
+    whole_degree,
+)
+from sao_cli.reports.report import Report
+from sao_cli.weights.build_weights import check_method, weight_stack
+from sao_cli.weights.pruned import gmp_stack
+
+Skip = str | Iterable[str] | Callable[[str, nn.Module], bool]
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+KINDS = (nn.Linear, *CONVOLUTIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsifiedLayer(Report):
+    """What sparsify did with one layer, or why it left it as it was.
+
+    `name` is the module's in the model. `kind` is "Linear", "Conv1d", "Conv2d" or "Conv3d", m and n are its outputs and
+    inputs, of a convolution its channels, and `kernel` the taps of one along each axis; all are None for other
+    modules. `c` and `d` count the weights, or kernels, of a column and a row, and are None where they are not all
+    equal; `sparsity` is that of the mask, and `requested_sparsity` None where a degree was given. A `skipped` layer
+    tells its `reason`, and nothing of a mask.
+    """
+
+    name: str
+    kind: str | None = None
+    m: int | None
+    n: int | None
+    kernel: tuple[int, ...] | None = None
+    method: str | None = None
+    d: int | None = None
+    c: int | None = None
+    sparsity: float | None = None
+    requested_sparsity: float | None = None
+    skipped: bool = False
+    reason: str | None = None
+
+
+@dataclass
+class _Layer:
+    """A module on its way: `weight` once it is built, `reason` where it is skipped."""
+
+    name: str
+    module: nn.Module
+    weight: Matrix | Kernel | None = None
+    reason: str | None = None
+
+    @property
+    def kind(self) -> str | None:
+        return next((kind.__name__ for kind in KINDS if isinstance(self.module, kind)), None)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        if isinstance(self.module, nn.Linear):
+            return self.module.out_features, self.module.in_features
+        return self.module.out_channels, self.module.in_channels
+
+    @property
+    def kernel(self) -> tuple[int, ...] | None:
+        return tuple(self.module.kernel_size) if isinstance(self.module, CONVOLUTIONS) else None
+
+
+def sparsify(
+    model: nn.Module,
+    method: str = "sao",
+    sparsity: float | None = None,
+    degree: int | None = None,
+    *,
+    skip: Skip | None = None,
+    values: str | None = None,
+    gain: float = 1.0,
+    generator: torch.Generator | None = None,
+    strict: bool = False,
+) -> list[SparsifiedLayer]:
+    """A SparsifiedLayer for every nn.Linear and convolution of `model`, and for every other module with such a weight.
+
+    Each nn.Linear, nn.Conv1d, 2d and 3d that is not skipped gets, in place, new weights as initialize_ gives them one
+    after the other with this `generator`, and their mask by torch.nn.utils.prune.custom_from_mask: the parameter
+    `weight` becomes `weight_orig`, the same object, so that optimisers keep it, and the buffer `weight_mask` is 1
+    where there is a weight. prune.remove(layer, "weight") makes it permanent. Biases and all other modules stay as
+    they are.
+
+    `method`, `values`, `gain`, `degree` and `sparsity` are those of initialize_; a target sparsity gives each layer
+    its nearest feasible degree. `gmp` counts over all these layers together, masks.degrees.kept_of_stack.
+    `radix` builds successive layers whose sizes chain as one RadiX-Net; a convolution is one by itself.
+
+    A convolution of c_out = m and c_in = n channels is sparse by whole kernels: its mask is that of an (m, n) layer,
+    and all taps of a kept kernel may be trained. By the delta scheme the weights of that layer, whatever the method,
+    are the centre taps, and all other taps 0: SAO-Delta for `sao` (SAO, section IV-C). Random values are on all k^D
+    taps, of variance 1/(d k^D). These are the kernels of kernel_.
+
+    `skip` names layers (and with them all modules inside), or is a predicate of name and module; () skips none. Unless
+    told, the first and the last of all these layers stay dense. The paper leaves its CNNs' first convolution and linear
+    layers unpruned (SAO, section IV-C); that its fully-connected networks do the same is our reading.
+
+    Skipped too, with the reason: convolutions of several groups; layers whose weight another module shares (tied), is
+    computed (weight_norm and other parametrisations), lives nowhere yet (lazy modules, the meta device), or is read
+    past the layer's own forward (the output projection of nn.MultiheadAttention), where a mask would not hold; and
+    sizes that are infeasible for the method, or where nothing sparser than all ones is feasible. A layer pruned before
+    gets the new mask in place of the old. All weights are built before any is written: an error leaves the model as it
+    was.
+
+    Raises SaoError for unknown names and options that do not go together; with `strict` also for the infeasible sizes,
+    naming the layer, and where no layer is made sparse, of which else a SaoWarning tells. The method's cost a layer,
+    and O(m n), times k^D, to write.
+
+    >>> model = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 10))
+    >>> for row in sparsify(model, "sao", sparsity=0.9):
+    ...     print(row.name, row.d, row.sparsity, row.reason)
+    0 None None the first nn.Linear
+    2 4 0.875 None
+    4 None None the last nn.Linear
+    """
+    degree = _checked_request(method, sparsity, degree, gain, values)
+    layers = [_Layer(name, module) for name, module in model.named_modules() if _holds_matrix(module)]
+    _skip_what_cannot(model, layers)
+    _skip_what_is_told(model, layers, skip)
+    _build(layers, method, {"d": degree, "sparsity": sparsity}, values, gain, generator, strict)
+    _require_some(layers, strict)
+    require_masks([layer.module.weight for layer in layers if layer.weight is not None])
+    for layer in layers:
+        if layer.weight is not None:
+            put_weight_(layer.module, layer.weight)
+    return [_row(layer, method, sparsity) for layer in layers]
+
+
+def put_weight_(module: nn.Module, weight: Matrix | Kernel) -> None:
+    """Give an nn.Linear or convolution the weights, and their mask by torch.nn.utils.prune unless it is all ones.
+
+    A Matrix (m, n) is for nn.Linear, a Kernel of the weight's shape for a convolution, whose mask has its shape too.
+    What pruned it before is gone. The parameter stays the same object. O(weights).
+
+    >>> from sao_cli.weights.orthogonal import sao_weight
+    >>> linear = nn.Linear(4, 4)
+    >>> put_weight_(linear, sao_weight(4, 4, 2))
+    >>> sorted(linear.state_dict())
+    ['bias', 'weight_mask', 'weight_orig']
+    """
+    if _is_pruned(module):
+        prune.remove(module, "weight")
+    if isinstance(weight, Kernel):
+        fill_kernel_(module.weight, weight)
+    else:
+        fill_(module.weight, weight)
+    if weight.mask.sparsity == 0:
+        return
+    mask = torch.zeros_like(module.weight, dtype=torch.bool)
+    mask[places(Matrix(weight.mask), mask.device)] = True
+    # Without a graph, of which `weight` would be a part until the first forward: torch can't deep-copy that.
+    with torch.no_grad():
+        prune.custom_from_mask(module, "weight", mask)
+
+
+def effective_weight(module: nn.Module) -> torch.Tensor:
+    """The weight that `module`'s next forward uses, detached: weight_orig times weight_mask where it is pruned.
+
+    torch.nn.utils.prune computes `module.weight` in the forward alone, so that after an optimiser's step it is stale.
+
+    >>> bool((effective_weight(layer := nn.Linear(3, 2)) == layer.weight).all())
+    True
+    """
+    weight: torch.Tensor = module.weight_orig * module.weight_mask if _is_pruned(module) else module.weight
+    return weight.detach()
+
+
+def require_masks(weights: Sequence[torch.Tensor]) -> None:
+    """Raise MemoryLimitError where the masks and masked copies of these weights would not fit on the CPU.
+
+    >>> require_masks([torch.empty(4, 4)])
+    """
+    needed = sum(2 * weight.numel() * weight.element_size() for weight in weights if weight.device.type == "cpu")
+    require_memory(needed, f"the masks of {len(weights)} layers", "sparsify fewer of them, or use layers without masks")
+
+
+def _checked_request(
+    method: str, sparsity: float | None, degree: int | None, gain: float, values: str | None
+) -> int | None:
+    """`degree`; what is wrong for every layer is an error, and no reason to skip them all."""
+    check_method(method)
+    degree = whole_degree(degree)
+    if degree is not None and degree < 1:
+        raise InfeasibleError(f"degree {degree}: a row has at least one weight")
+    if degree is not None and sparsity is not None:
+        raise SaoError("degree and sparsity each fix the density; give one of them")
+    if sparsity is not None:
+        density_of(sparsity)
+    check_gain(gain)
+    if method == "gmp" and values is not None:
+        raise SaoError(f"method 'gmp' has values of its own, not {values!r}")
+    return degree
+
+
+def _holds_matrix(module: nn.Module) -> bool:
+    parameters = module._parameters.values()
+    return isinstance(module, KINDS) or any(
+        parameter is not None and (nn.parameter.is_lazy(parameter) or parameter.ndim >= 2) for parameter in parameters
+    )
+
+
+def _skip_what_cannot(model: nn.Module, layers: list[_Layer]) -> None:
+    """Write down why where a layer can't be made sparse."""
+    owners: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])
+    inside_attention = {id(module.out_proj) for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for layer in layers:
+        if id(layer.module) in inside_attention:
+            layer.reason = "nn.MultiheadAttention reads its weight past its forward, where a mask would not hold"
+        else:
+            layer.reason = _obstacle(layer.module) or _tie(layer.module, owners, modules)
+
+
+def _obstacle(module: nn.Module) -> str | None:
+    if not isinstance(module, KINDS):
+        return f"{type(module).__name__} is no nn.Linear or convolution"
+    if isinstance(module, CONVOLUTIONS) and module.groups != 1:
+        return f"a convolution of {module.groups} groups; those with groups=1 are made sparse"
+    weight = module._parameters.get("weight_orig" if _is_pruned(module) else "weight")
+    if weight is None:
+        return "its weight is computed from other parameters"
+    if nn.parameter.is_lazy(weight):
+        return "a lazy module, without sizes until its first forward"
+    if weight.is_meta:
+        return "on the meta device, where nothing is stored"
+    try:
+        (check_matrix if isinstance(module, nn.Linear) else check_kernel)(weight)
+    except FormatError as error:
+        return str(error)
+    return None
+
+
+def _tie(module: nn.Module, owners: dict[int, list[str]], modules: dict[str, nn.Module]) -> str | None:
+    """Why not, where another module (and not the same one by another name) holds the weight too."""
+    weight = module._parameters.get("weight_orig" if _is_pruned(module) else "weight")
+    others = [name for name in owners[id(weight)] if modules[name] is not module]
+    return f"its weight is shared with {others[0]!r}" if others else None
+
+
+def _skip_what_is_told(model: nn.Module, layers: list[_Layer], skip: Skip | None) -> None:
+    ours = [layer for layer in layers if layer.kind]
+    if skip is None:
+        told = {end.name: f"the last nn.{end.kind}" for end in ours[-1:]}
+        told |= {end.name: f"the first nn.{end.kind}" for end in ours[:1]}
+    elif callable(skip):
+        told = {layer.name: "as `skip` says" for layer in ours if skip(layer.name, layer.module)}
+    else:
+        names = [skip] if isinstance(skip, str) else list(skip)
+        known = dict(model.named_modules(remove_duplicate=False))
+        for name in names:
+            if name not in known:
+                raise SaoError(unknown_name("unknown layer", name, known))
+        inside = {id(module): f"as `skip` says: {name!r}" for name in names for module in known[name].modules()}
+        told = {layer.name: inside[id(layer.module)] for layer in ours if id(layer.module) in inside}
+    for layer in ours:
+        layer.reason = layer.reason or told.get(layer.name)
+
+
+def _build(
+    layers: list[_Layer],
+    method: str,
+    target: dict[str, Any],
+    values: str | None,
+    gain: float,
+    generator: torch.Generator | None,
+    strict: bool,
+) -> None:
+    """Give each layer that is not skipped its weight, or the reason why none is feasible."""
+    for run in _runs([layer for layer in layers if layer.reason is None], method):
+        seed = drawn_seed(generator)
+        try:
+            if method == "gmp":
+                weights = _gmp([layer.shape for layer in run], target, gain, seed)
+            else:
+                widths = [run[0].shape[1], *(layer.shape[0] for layer in run)]
+                weights = weight_stack(widths, method=method, values=values, gain=gain, seed=seed, **target)
+            _require_sparser(weights, method, target["sparsity"])
+        except InfeasibleError as error:
+            if strict:
+                raise InfeasibleError(f"layer {run[0].name!r}: {error}") from error
+            for layer in run:
+                layer.reason = str(error)
+        else:
+            for layer, weight in zip(run, weights, strict=True):
+                built = weight if layer.kernel is None else kernel_of(weight, layer.kernel, gain=gain, seed=seed)
+                layer.weight = built.as_dtype(dtype_name(layer.module.weight))
+
+
+def _runs(layers: list[_Layer], method: str) -> list[list[_Layer]]:
+    """The layers in the groups that are built together: each alone, unless the method looks at several."""
+    if method == "gmp":
+        return [layers] if layers else []
+    runs: list[list[_Layer]] = []
+    for layer in layers:
+        if method == "radix" and runs and _chain(runs[-1][-1], layer):
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return runs
+
+
+def _chain(first: _Layer, second: _Layer) -> bool:
+    return first.kernel is None and second.kernel is None and first.shape[0] == second.shape[1]
+
+
+def _gmp(shapes: Sequence[tuple[int, int]], target: dict[str, Any], gain: float, seed: int) -> list[Matrix]:
+    stack = gmp_stack(shapes, kept_of_stack(shapes, **target), seed=seed)
+    return [Matrix(layer.mask, gain * layer.values) for layer in stack if layer.values is not None]
+
+
+def _require_sparser(weights: list[Matrix], method: str, sparsity: float | None) -> None:
+    for weight in weights:
+        if sparsity and method != "dense" and weight.mask.sparsity == 0:
+            m, n = weight.shape
+            raise InfeasibleError(
+                f"of the {method} masks of {m} x {n} the nearest to sparsity {sparsity} is all ones; "
+                "eoi, lmp, lrp and xnet fit any sizes"
+            )
+
+
+def _require_some(layers: list[_Layer], strict: bool) -> None:
+    if any(layer.weight is not None for layer in layers):
+        return
+    ours = [layer for layer in layers if layer.kind]
+    why = f"{ours[0].name!r}: {ours[0].reason}" if ours else "it holds no nn.Linear and no convolution"
+    text = f"no layer of the model was made sparse ({why}); skip=() leaves out none of them"
+    if strict:
+        raise SaoError(text)
+    warnings.warn(text, SaoWarning, stacklevel=3)
+
+
+def _row(layer: _Layer, method: str, sparsity: float | None) -> SparsifiedLayer:
+    m, n = layer.shape if layer.kind else (None, None)
+    what: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "m": m, "n": n, "kernel": layer.kernel}
+    if layer.weight is None:
+        return SparsifiedLayer(**what, skipped=True, reason=layer.reason)
+    mask = layer.weight.mask
+    return SparsifiedLayer(
+        **what,
+        method=method,
+        d=_only(mask.row_degrees),
+        c=_only(mask.column_degrees),
+        sparsity=mask.sparsity,
+        requested_sparsity=sparsity,
+    )
+
+
+def _only(degrees: Any) -> int | None:
+    """The degree that all have, or None."""
+    return int(degrees[0]) if (degrees == degrees[0]).all() else None
+
+
+def _is_pruned(module: nn.Module) -> bool:
+    hooks = module._forward_pre_hooks.values()
+    return any(isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == "weight" for hook in hooks)

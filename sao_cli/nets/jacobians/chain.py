@@ -1,0 +1,349 @@
+"""The input-output Jacobian of a deep network, J = D_L W_L ... D_1 W_1, and its singular values at any depth."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sao_cli.base.errors import FormatError, SaoError, SaoWarning
+from sao_cli.base.memory import format_bytes, require_memory, telling_memory
+from sao_cli.base.progress import Progress, silent
+from sao_cli.base.rng import INPUTS, generator
+from sao_cli.data.matrix import FINITE, Matrix
+from sao_cli.measure.layer.activations import HOMOGENEOUS, activation_derivative, activation_value, check_activation
+from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
+from sao_cli.nets.devices import find_device, full_precision
+from sao_cli.nets.jacobians.long_products.graded import GradedProduct, LogSingularValues
+from sao_cli.nets.jacobians.operators import SPARSE, Blocks, Operator, layer_blocks, layer_operator
+from sao_cli.reports.report import DepthJacobian
+
+Values = NDArray[np.float64]
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+LARGEST = 300.0  # log10 of what is held as a number; its inverse is, too
+STRAIGHT = 1e300  # where phi is its asymptote
+
+
+def network_jacobian(
+    stack: Sequence[Matrix],
+    activation: str = "linear",
+    *,
+    depths: Sequence[int] | None = None,
+    inputs: int = 1,
+    input_std: float = 1.0,
+    x: NDArray[np.float64] | None = None,
+    device: str = "auto",
+    dtype: str = "float64",
+    by_layer: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Iterator[DepthJacobian]:
+    """One row a depth: the singular values of J = D_l W_l ... D_1 W_1 (SAO, Eq. 3), for each l of `depths` in one pass.
+
+    D_l = diag(phi'(h_l)), h_l = W_l x_{l-1}, x_l = phi(h_l), without biases, exactly and not by finite differences;
+    x_0 ~ N(0, input_std^2 I), `inputs` draws of it, or the rows of `x` (B, n). The product is a GradedProduct, whose
+    small singular values are right to an estimated relative error, past 1e-6 told in `reason`; what can't be told from
+    zero is no part of the rank. Any gain that a float holds will do: what leaves float64 is kept as a power of two.
+    `depths` is all of them where it is None, in ascending order. `by_layer` gives the singular values of each D_l W_l
+    alone instead (layerwise dynamical isometry).
+
+    `stack` holds Matrix objects, or what Matrix.of takes, first layer first; gains are in the weights. `device` is
+    "auto" (CUDA where there is one), or torch's name of one; `dtype` float64, or float32 with its own resolution.
+    Where all layers are square, mean-field predictions stand beside the measured ones (measure.layer.mean_field).
+
+    Raises SaoError for unknown names, depths that the stack has not and devices that are not there, FormatError for
+    layers that do not chain, are masks, or hold numbers that are not finite, MemoryLimitError where a device's memory
+    runs out. O(B nnz n) a layer for sparse ones, O(B n^3) for dense ones and at each orthogonalisation.
+
+    >>> from sao_cli.weights.build_weights import weight_stack
+    >>> [last] = network_jacobian(weight_stack([64] * 101, gain=1.1), depths=[100])
+    >>> round(last.log10_sigma_max / math.log10(1.1), 9), last.rank
+    (100.0, 64.0)
+    """
+    layers = [_checked(Matrix.of(weight), number) for number, weight in enumerate(stack, 1)]
+    wanted = _depths(depths, len(layers))
+    layers = layers[: wanted[-1]]
+    _check_chain(layers)
+    check_activation(activation)
+    if dtype not in DTYPES:
+        raise SaoError(f"dtype {dtype!r} can't resolve a deep Jacobian; choose one of {', '.join(DTYPES)}")
+    where = find_device(device, dtype)
+    if x is None and where.type == "cpu":  # asked before they are drawn; the product itself asks layer by layer
+        n = layers[0].mask.n
+        what = f"{inputs} Jacobians of {n} columns"
+        require_memory(3.0 * inputs * n * n * DTYPES[dtype].itemsize, what, "choose fewer inputs or a smaller width")
+    start = _inputs(layers[0].mask.n, inputs, input_std, x, seed)
+    parts = [_Layer(layer, layer_blocks(layer)) for layer in layers]
+    predicted = _predictions(parts, activation, start)
+    chain = _Chain(parts, activation, start, where, DTYPES[dtype], by_layer)
+    told = {
+        "method": str(layers[0].mask.provenance.get("method", "given")),
+        "activation": activation,
+        "gain": float(layers[0].mask.provenance.get("gain", 1.0)),
+        "inputs": len(start),
+        "device": str(where),
+        "dtype": dtype,
+    }
+    return _rows(chain, wanted, told, predicted if not by_layer else None, progress)
+
+
+class _Layer(NamedTuple):
+    weight: Matrix
+    blocks: Blocks | None
+
+
+def _rows(
+    chain: _Chain, wanted: list[int], told: dict[str, Any], predicted: Any, progress: Progress
+) -> Iterator[DepthJacobian]:
+    with telling_memory(lambda: _no_room(chain.product.shape, told)):
+        for start, depth in itertools.pairwise([0, *wanted]):
+            with full_precision(chain.side), warnings.catch_warnings():
+                warnings.simplefilter("ignore", SaoWarning)  # of lost digits, which each row's `error` counts
+                for done in range(start + 1, depth + 1):
+                    chain.step()
+                    progress("jacobian", done, wanted[-1])
+                found = chain.product.log_singular_values(base=10)
+            moments = (None, None) if predicted is None else predicted(depth)
+            yield _row(depth, chain.product.shape, found, told, moments)
+
+
+def _no_room(shape: tuple[int, int], told: dict[str, Any]) -> str:
+    (m, n), bits = shape, torch.finfo(DTYPES[told["dtype"]]).bits
+    needed = format_bytes(3 * told["inputs"] * m * n * bits / 8)
+    return (
+        f"{told['device']} has no room for {told['inputs']} Jacobians of {m} x {n}, which need {needed}; "
+        "choose fewer inputs or a smaller width"
+    )
+
+
+class _Chain:
+    """The forward pass and the product, layer by layer; `product` is J of the layers so far."""
+
+    def __init__(
+        self,
+        layers: Sequence[_Layer],
+        activation: str,
+        start: NDArray[np.float64],
+        device: torch.device,
+        dtype: torch.dtype,
+        by_layer: bool,
+    ) -> None:
+        self._layers = iter(layers)
+        self.side = max(min(layer.weight.shape) for layer in layers)
+        self._activation = activation
+        self._signal, self._lift, self._inputs = start, np.zeros(len(start), dtype=np.int64), len(start)
+        self._device, self._dtype, self._by_layer = device, dtype, by_layer
+        self._places: Tensor | None = None  # of the product's rows
+        self.product = self._fresh(start.shape[1])
+
+    def step(self) -> None:
+        """Go through one more layer."""
+        weight, blocks = next(self._layers)
+        operator = layer_operator(weight, blocks, self._device, self._dtype)
+        if self._by_layer:
+            self.product = self._fresh(weight.mask.n)
+        slopes = None if self._activation == "linear" else self._forward(operator)
+        rows, before, columns = operator.row_peaks, self._places, operator.columns
+        if slopes is not None:
+            rows = rows * np.abs(slopes)
+            diagonal = torch.from_numpy(slopes)[:, :, None].to(device=self._device, dtype=self._dtype)
+        if columns is not None and before is not None:
+            columns = columns[before.argsort().cpu().numpy()]  # the product's rows stand elsewhere
+        factor = lambda X: operator.apply(X, before, None if slopes is None else diagonal)  # noqa: E731
+        self.product.multiply(factor, rows, columns)
+        self._places = operator.places
+
+    def _fresh(self, columns: int) -> GradedProduct:
+        self._places = None
+        return GradedProduct(columns, batch=self._inputs, dtype=self._dtype, device=self._device)
+
+    def _forward(self, operator: Operator) -> Values:
+        """phi'(h) (B, m) in the operator's order, after which x is phi(h); on the CPU, where formulas have all digits.
+
+        x = signal 2^lift, a lift a chain, so that no gain makes it leave float64.
+        """
+        x, common = self._signal, 0
+        if operator.columns is not None:
+            common = int(operator.columns.max())
+            x = np.ldexp(x, operator.columns - common)
+        h = operator.apply(torch.from_numpy(x).to(self._device, self._dtype)[:, :, None], None)[:, :, 0]
+        y, slopes, lift = activated(self._activation, h.double().cpu().numpy(), self._lift + common)
+        peaks = np.frexp(np.abs(y).max(axis=1))[1]
+        self._lift = lift + peaks
+        y = np.ldexp(y, -peaks[:, None])
+        self._signal = y if operator.places is None else y[:, operator.places.cpu().numpy()]
+        return slopes
+
+
+def activated(activation: str, h: Values, lift: NDArray[np.int64]) -> tuple[Values, Values, NDArray[np.int64]]:
+    """(y, phi'(h 2^lift), new lift) with y 2^(new lift) = phi(h 2^lift), for h (B, m) and a power of two a row.
+
+    Functions with a kink at 0 and straight sides need no scale. Others are straight where |h| is past 1e300.
+    """
+    if activation in HOMOGENEOUS:
+        return activation_value(activation, h), activation_derivative(activation, h), lift
+    with np.errstate(over="ignore", under="ignore"):
+        true = np.clip(np.ldexp(h, lift[:, None]), -STRAIGHT, STRAIGHT)
+        slopes, values = activation_derivative(activation, true), activation_value(activation, true)
+        straight = np.abs(true) == STRAIGHT
+        grown = (straight & (slopes != 0)).any(axis=1)  # those of the others are negligible beside
+        y = np.where(grown[:, None], np.where(straight, h * slopes, np.ldexp(values, -lift[:, None])), values)
+    return y, slopes, np.where(grown, lift, 0)
+
+
+def _row(
+    depth: int,
+    shape: tuple[int, int],
+    found: LogSingularValues,
+    told: dict[str, Any],
+    predicted: tuple[float | None, float | None],
+) -> DepthJacobian:
+    values, told_from_zero = found.values, int(found.rank.sum())
+    resolved = values[np.isfinite(values)]
+    mean, variance, reasons = _moments(values, bool(told_from_zero))
+    if found.error > 1e-6 and resolved.size:
+        reasons.append(f"singular values are right to {found.error:.1g} only, relatively")
+    reasons += _unresolved(values, told_from_zero)
+    return DepthJacobian(
+        depth=depth,
+        m=shape[0],
+        n=shape[1],
+        mean=mean,
+        variance=variance,
+        log10_sigma_max=float(resolved.max()) if resolved.size else None,
+        log10_sigma_min=float(resolved.min()) if resolved.size == values.size else None,
+        log10_mean=float(resolved.mean()) if resolved.size else None,
+        log10_std=float(resolved.std()) if resolved.size else None,
+        rank=float(np.mean(found.rank)),
+        resolved=resolved.size / values.size,
+        participation=float(((values >= math.log10(0.5)) & (values <= math.log10(2))).mean()),
+        predicted_log10_mean_square=predicted[0],
+        predicted_relative_variance=predicted[1],
+        reason="; ".join(reasons) or None,
+        log10_values=values,
+        **told,
+    )
+
+
+def _moments(values: Values, alive: bool) -> tuple[float | None, float | None, list[str]]:
+    """Mean and variance of the singular values themselves, and why they are None; what is not resolved counts as 0."""
+    top = float(values.max())
+    if not math.isfinite(top):
+        return (None, None, []) if alive else (0.0, 0.0, [])
+    shares = 10.0 ** (values - top)  # so that no square leaves the range
+    mean, variance = _lifted(float(shares.mean()), top), _lifted(float(shares.var()), 2 * top)
+    if mean is None:
+        return None, None, ["mean and variance leave the range of float64; the logarithms are right"]
+    return mean, variance, ["the variance leaves the range of float64"] if variance is None else []
+
+
+def _lifted(number: float, exponent: float) -> float | None:
+    """number 10^exponent, None where it is no normal number of float64."""
+    if not number:
+        return 0.0
+    return 10.0 ** (math.log10(number) + exponent) if abs(math.log10(number) + exponent) < LARGEST else None
+
+
+def _unresolved(values: Values, told_from_zero: int) -> list[str]:
+    """Why some logarithms are None, how many of which kind."""
+    zero, unknown = values.size - told_from_zero, told_from_zero - int(np.isfinite(values).sum())
+    if zero == values.size:
+        return ["the Jacobian is zero, as far as the arithmetic can tell, and zero has no logarithm"]
+    reasons = []
+    if zero:
+        reasons.append(f"{zero} of {values.size} singular values can't be told from zero")
+    if unknown:
+        reasons.append(f"{unknown} of {values.size} are not zero, and nothing more than rounding is known of them")
+    return [*reasons, "log10_sigma_min is not known"] if reasons else []
+
+
+def _predictions(layers: Sequence[_Layer], activation: str, start: NDArray[np.float64]) -> Any:
+    """depth -> (log10 of the mean squared singular value, its relative variance), or None where widths differ."""
+    if any(weight.mask.m != weight.mask.n for weight, _ in layers):
+        return None
+    input_std = math.sqrt(float(np.square(start).mean()))
+    moments = jacobian_moments([_layer_moments(*layer) for layer in layers], activation, input_std=input_std)
+
+    def at(depth: int) -> tuple[float | None, float | None]:
+        mean, variance = float(moments.log_mean[depth - 1]), float(moments.relative_variance[depth - 1])
+        if not math.isfinite(mean):
+            return None, None
+        return mean / math.log(10), variance
+
+    return at
+
+
+def _layer_moments(layer: Matrix, blocks: Blocks | None) -> LayerMoments:
+    """||W||_F^2/m, the mean of the squared singular values, and their relative variance by ||W W^T||_F^2."""
+    assert layer.values is not None
+    peak = float(np.abs(layer.values).max(initial=0.0)) or 1.0
+    scaled = layer.values / peak  # squares and fourth powers of small or large ones leave the range of float64
+    square = float(scaled @ scaled)
+    if blocks is not None:
+        values = blocks.values / peak
+        fourth = float(np.square(values @ values.transpose(0, 2, 1)).sum())
+    elif layer.mask.density > SPARSE:
+        dense = layer.to_dense().astype(np.float64, copy=False) / peak
+        fourth = float(np.square(dense @ dense.T).sum())
+    else:
+        sparse = layer.to_scipy().astype(np.float64) / peak
+        fourth = float(np.square((sparse @ sparse.T).data).sum())
+    size = min(layer.shape)
+    spread = fourth * size / square**2 - 1 if square else 0.0
+    mean_square, mean = square / layer.mask.m * peak * peak, square / size * peak * peak
+    return LayerMoments(mean_square=mean_square, mean=mean, spread=max(spread, 0.0))
+
+
+def _checked(layer: Matrix, number: int) -> Matrix:
+    if layer.values is None:
+        raise FormatError(f"layer {number} is a mask, a pattern without numbers; `sao weights` puts them on it")
+    if not np.isfinite(layer.values).all():
+        wrong = int(np.flatnonzero(~np.isfinite(layer.values))[0])
+        row, column = int(layer.mask.entry_rows[wrong]) + 1, int(layer.mask.indices[wrong]) + 1
+        raise FormatError(f"layer {number} has {layer.values[wrong]} at row {row}, column {column}; {FINITE}")
+    return layer
+
+
+def _check_chain(layers: Sequence[Matrix]) -> None:
+    for number, (below, above) in enumerate(itertools.pairwise(layers), 1):
+        if below.mask.m != above.mask.n:
+            raise FormatError(
+                f"layer {number + 1} reads {above.mask.n} numbers, and layer {number} gives {below.mask.m}; "
+                "a stack's widths must chain"
+            )
+
+
+def _depths(depths: Sequence[int] | None, layers: int) -> list[int]:
+    if not layers:
+        raise SaoError("a network without layers has no Jacobian; give at least one")
+    wanted = sorted(set(range(1, layers + 1) if depths is None else depths))
+    if not wanted or wanted[0] < 1 or wanted[-1] > layers:
+        wrong = wanted[0] if wanted and wanted[0] < 1 else wanted[-1] if wanted else "none"
+        raise SaoError(f"depth {wrong}: the network has {layers} layers, so depths are from 1 to {layers}")
+    return wanted
+
+
+def _inputs(n: int, inputs: int, input_std: float, x: NDArray[np.float64] | None, seed: int) -> NDArray[np.float64]:
+    if x is not None:
+        given = np.atleast_2d(np.asarray(x, dtype=np.float64))
+        if given.ndim != 2 or given.shape[1] != n or not len(given):
+            raise FormatError(f"inputs of shape {np.shape(x)}; they are ({n},) or (B, {n}), one a row")
+        if not np.isfinite(given).all():
+            row, column = np.argwhere(~np.isfinite(given))[0].tolist()
+            raise FormatError(f"input {row + 1} has {given[row, column]} as number {column + 1}; {FINITE}")
+        return given
+    if inputs < 1:
+        raise SaoError(f"{inputs} inputs: a Jacobian is taken at one at least")
+    if not (math.isfinite(input_std) and input_std >= 0):
+        raise SaoError(f"input_std {input_std}: a standard deviation is a finite number from 0; the default is 1")
+    require_memory(16.0 * inputs * n, f"{inputs} inputs of {n} numbers", "choose fewer inputs")
+    # no layer is number 0, and Lanczos starts, which are, name one number alone
+    return input_std * generator(seed, 0, INPUTS, 0).standard_normal((inputs, n))

@@ -1,0 +1,115 @@
+"""The Jacobian from images to features of the paper's convolutional networks, at several depths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.base.memory import require_memory
+from sao_cli.base.progress import Progress, silent
+from sao_cli.base.rng import INPUTS, generator
+from sao_cli.nets.devices import find_device
+from sao_cli.nets.jacobians.chain import DTYPES
+from sao_cli.nets.jacobians.module import ModuleJacobian, jacobian_spectrum
+from sao_cli.nets.networks.cnn import CNN
+from sao_cli.nets.networks.lipconvnet import LipConvNet
+from sao_cli.reports.report import DepthJacobian
+
+ARCHITECTURES = ("cnn", "lipconvnet")
+
+Network: TypeAlias = CNN | LipConvNet
+Build: TypeAlias = Callable[..., Network]
+
+
+def architecture_jacobian(
+    architecture: str,
+    depths: Sequence[int],
+    *,
+    image: int | None = None,
+    inputs: int = 1,
+    input_std: float = 1.0,
+    device: str = "auto",
+    dtype: str = "float64",
+    seed: int = 0,
+    progress: Progress = silent,
+    **options: Any,
+) -> Iterator[DepthJacobian]:
+    """One row a depth: the singular values of d features(x) / d x of a freshly initialised network of that depth.
+
+    `architecture` is "cnn" or "lipconvnet", and `options` are CNN's or LipConvNet's. Features are what stands before
+    the pooling and the classifier, (m,), and x an image of 3 channels, (n,), x ~ N(0, input_std^2 I); `inputs` draws of
+    it are taken together. Up to the exact side of jacobian_spectrum the Jacobian is computed whole, in reverse mode;
+    beyond, the values are quantiles of a stochastic density, and `reason` says so. Values below max(m, n) eps sigma_max
+    are rounding here, since no chain of matrices is at hand, and not resolved.
+
+    Raises what CNN, LipConvNet and jacobian_spectrum raise, and SaoError for another architecture.
+
+    >>> [row] = architecture_jacobian("cnn", [3], image=8, width=8, degree=4)
+    >>> row.m, row.n
+    (32, 192)
+    """
+    if architecture not in ARCHITECTURES:
+        raise SaoError(unknown_name("unknown architecture", architecture, ("fnn", *ARCHITECTURES)))
+    if dtype not in DTYPES:
+        raise SaoError(f"dtype {dtype!r} can't resolve a deep Jacobian; choose one of {', '.join(DTYPES)}")
+    if inputs < 1:
+        raise SaoError(f"{inputs} inputs: a Jacobian is taken at one at least")
+    build: Build = CNN if architecture == "cnn" else LipConvNet
+    where = find_device(device, dtype)
+    side = (32 if architecture == "cnn" else 24) if image is None else image
+    channels = int(options.get("width" if architecture == "cnn" else "base", 32))
+    what = f"features of {channels} channels on images of {side} x {side}"
+    require_memory(4 * 8 * channels * side**2, what, "choose fewer channels or smaller images")
+    require_memory(2 * 8 * inputs * 3 * side**2, f"{inputs} images of {side} x {side}", "choose fewer inputs")
+    for number, depth in enumerate(depths, 1):
+        network = build(depth, image=side, seed=seed, device=where, dtype=DTYPES[dtype], **options)
+        x = input_std * generator(seed, 0, INPUTS, 0).standard_normal((inputs, 3, side, side))
+        network.requires_grad_(False)
+        points = torch.from_numpy(x).to(where, DTYPES[dtype])
+        found = jacobian_spectrum(network.features, points, batched=True, dtype=dtype, seed=seed, progress=progress)
+        told = {
+            "depth": depth,
+            "method": options.get("method", "sao" if options.keys() & {"degree", "sparsity"} else "dense"),
+            "activation": options.get("activation", "tanh") if architecture == "cnn" else "max-min",
+            "gain": float(options.get("gain", 1.0)),
+            "inputs": inputs,
+        }
+        yield _row(found, told)
+        progress("networks", number, len(depths))
+
+
+def _row(found: ModuleJacobian, told: dict[str, Any]) -> DepthJacobian:
+    largest = found.singular_values.max(axis=1, keepdims=True)
+    eps = float(torch.finfo(DTYPES[found.dtype]).eps)
+    live = found.singular_values > max(found.m, found.n) * eps * largest
+    with np.errstate(divide="ignore"):
+        values = np.where(live, np.log10(found.singular_values), -np.inf)
+    resolved = values[live]
+    any_, lost = bool(resolved.size), values.size - resolved.size
+    reasons = [found.reason] if found.reason else []
+    if lost and found.exact:
+        reasons.append(f"{lost} of {values.size} singular values can't be told from zero: log10_sigma_min is not known")
+    return DepthJacobian(
+        m=found.m,
+        n=found.n,
+        mean=found.mean,
+        variance=found.variance,
+        log10_sigma_max=float(resolved.max()) if any_ else None,
+        log10_sigma_min=float(resolved.min()) if any_ and found.exact and not lost else None,
+        log10_mean=float(resolved.mean()) if any_ else None,
+        log10_std=float(resolved.std()) if any_ else None,
+        rank=found.rank,
+        resolved=resolved.size / values.size,
+        participation=found.participation,
+        predicted_log10_mean_square=None,
+        predicted_relative_variance=None,
+        device=found.device,
+        dtype=found.dtype,
+        reason="; ".join(reasons) or None,
+        log10_values=values,
+        **told,
+    )

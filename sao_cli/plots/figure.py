@@ -1,0 +1,124 @@
+"""What all pictures share: sizes, colours, a grid of panels, and the writing of files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from sao_cli.io.output import visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMN = 3.5  # inches: a journal page's column
+PAGE = 7.0  # and its width
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"  # of Okabe and Ito's colour-blind safe palette
+PALE = "#C8C8C8"
+COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # what else of that palette shows
+DASHES = ("--", "-", "-.", (0, (3, 1, 1, 1, 1, 1)))  # dots alone are for what theory predicts
+MARKERS = "osv^Dx+*"
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "sao",  # the same figure gives the same bytes
+    "pdf.fonttype": 42,
+}
+MAX_PANELS = 20
+MAX_CURVES = 12  # in a panel
+
+Style = dict[str, Any]
+
+
+def save_figure(figure: Figure, path: str) -> None:
+    """Write the figure to `path` in the format of its suffix, aside and then renamed; 300 dots an inch in PNG.
+
+    Here is the gate for texts of files, such as a method's name: what can't be printed is escaped, and a dollar begins
+    no formula, but for powers of 10 as of ticks.
+    """
+    from sao_cli.io import atomic_output
+
+    for text in figure.findobj(Text):
+        if (told := _harmless(text.get_text())) != text.get_text():
+            text.set_text(told)
+    kind = Path(path).suffix.lower().lstrip(".")
+    dateless: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    with mpl.rc_context(STYLE), atomic_output(path) as file:
+        figure.savefig(file, format=kind, dpi=300, metadata=dateless)
+
+
+def _harmless(text: str) -> str:
+    if re.fullmatch(r"\$10\^\{-?\d+\}\$", text):
+        return text
+    return "\n".join(map(visible, text.split("\n"))).replace("$", r"\$")
+
+
+def grid(count: int, per_row: int, size: tuple[float, float], single: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows, the unused ones removed; one panel alone fills a journal column."""
+    if count == 1:
+        figure = Figure(figsize=single, layout="constrained")
+        return figure, [figure.subplots()]
+    rows = math.ceil(count / per_row)
+    columns = math.ceil(count / rows)
+    figure = Figure(figsize=(max(columns * size[0], COLUMN), rows * size[1] + 0.4), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for spare in panels[count:]:
+        spare.remove()
+    return figure, panels[:count]
+
+
+def columns(count: int) -> int:
+    """How many of `count` panels stand in a row; 11 panels fill a page."""
+    return count if count <= 3 else 2 if count == 4 else 3 if count <= 12 else 4
+
+
+def styles(titles: Iterable[str]) -> dict[str, Style]:
+    """What tells the curves of each title from any other's, the same in every panel: of the first 12 titles."""
+    distinct = list(dict.fromkeys(titles))[:MAX_CURVES]
+    return {
+        title: {
+            "color": COLOURS[rank % len(COLOURS)],
+            "linestyle": DASHES[rank % len(DASHES)],
+            "linewidth": 1,
+            "marker": MARKERS[rank % len(MARKERS)],
+            "markersize": 2 + 0.3 * (rank % len(MARKERS)),
+            "zorder": 4 - rank / len(distinct),  # where two coincide, the upper one's dashes and small marks show both
+        }
+        for rank, title in enumerate(distinct)
+    }
+
+
+def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend for all panels, in as few rows as its names have room in."""
+    handles: dict[str, Any] = {}
+    for panel in panels:
+        for handle, title in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(title, handle)
+    widths = [0.55 + 0.06 * len(title) for title in handles]  # inches, about
+    per_row = next(count for count in range(len(widths), 0, -1) if count == 1 or _fits(widths, count, figure))
+    rows = math.ceil(len(widths) / per_row)
+    per_row = math.ceil(len(widths) / rows)  # the last row no shorter than need be
+    figure.set_figheight(figure.get_figheight() + 0.17 * (rows - 1))
+    figure.legend(handles.values(), handles.keys(), frameon=False, ncols=per_row, loc="outside upper center")
+
+
+def _fits(widths: Sequence[float], count: int, figure: Figure) -> bool:
+    """Whether so many columns, filled one after another and as wide as their widest name, fit the figure."""
+    return float(sum(part.max() for part in np.array_split(widths, count))) <= figure.get_figwidth()
+
+
+def percent(fraction: float) -> str:
+    """Never 100 % before everything is reached, and never 0 % where something is."""
+    text = f"{100 * fraction:.1f}"
+    if text == "100.0":
+        return "100 %" if fraction == 1 else ">99.9 %"
+    return "<0.1 %" if text == "0.0" and fraction else f"{text} %"

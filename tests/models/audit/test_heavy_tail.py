@@ -1,0 +1,81 @@
+"""The heavy tail: the package's fit against the definition, the Marchenko-Pastur edge, and what has no tail."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sao_cli.base.errors import SaoError
+from sao_cli.models.audit.heavy_tail import heavy_tail_facts
+from sao_cli.models.audit.row import audit_weight
+
+
+def fit_of_nothing(eigenvalues, xmin, **options):
+    return SimpleNamespace(power_law=SimpleNamespace(alpha=2.0, xmin=0.5 * eigenvalues[0], D=0.1))
+
+
+def clauset(x):
+    """(alpha, xmin, distance): the maximum-likelihood fit for every xmin, and the one that is least far off."""
+    x = np.sort(x)
+    best = (np.inf, 0.0, 0.0)
+    for start in np.unique(x, return_index=True)[1][:-1]:
+        tail = x[start:]
+        alpha = 1 + len(tail) / np.log(tail / tail[0]).sum()
+        law = 1 - (tail / tail[0]) ** (1 - alpha)
+        below = (tail[:, None] < tail).mean(axis=0)  # the share below each value, as the package has it
+        distance = np.abs(law - below).max()
+        best = min(best, (distance, alpha, tail[0]))
+    return best[1], best[2], best[0]
+
+
+PARETO = 5.0 * (1 - np.random.default_rng(0).random(80)) ** (-1 / 1.5)  # alpha = 2.5
+WISHART = np.square(np.linalg.svd(np.random.default_rng(2).standard_normal((80, 80)), compute_uv=False))
+TIES = np.repeat([1.0, 1.5, 2.5, 4.0, 9.0, 30.0], [10, 8, 5, 3, 2, 1])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("eigenvalues", [PARETO, WISHART, TIES], ids=["Pareto", "Wishart", "ties"])
+def test_the_fit_is_by_its_definition_and_the_one_that_the_package_finds(eigenvalues):
+    powerlaw = pytest.importorskip("powerlaw")
+    k = len(eigenvalues)
+    facts = heavy_tail_facts(np.sqrt(np.sort(eigenvalues)[::-1]), (k, k), exact=True)
+    found = powerlaw.Fit(eigenvalues, verbose=False, parameter_ranges={"alpha": [1, np.inf]}).power_law
+    assert (facts["alpha"], facts["xmin"]) == (pytest.approx(found.alpha), pytest.approx(found.xmin))
+    assert facts["alpha_distance"] == pytest.approx(found.D)
+    alpha, xmin, distance = clauset(eigenvalues)
+    assert facts["alpha"] == pytest.approx(alpha, rel=1e-6)
+    assert facts["xmin"] == pytest.approx(xmin, rel=1e-6)
+    assert facts["alpha_distance"] == pytest.approx(distance, rel=1e-6)
+    assert facts["reason"] is None
+
+
+def test_spikes_are_beyond_the_edge_of_the_noise(monkeypatch):
+    monkeypatch.setitem(sys.modules, "powerlaw", SimpleNamespace(Fit=fit_of_nothing))  # which takes seconds to import
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal((120, 200)) / np.sqrt(200)
+    directions = [np.linalg.qr(rng.standard_normal((side, 3)))[0] for side in (120, 200)]
+    row = audit_weight(noise + 4 * directions[0] @ directions[1].T, name="spiked", heavy_tail=True)
+    variance = row.frobenius_norm**2 / (120 * 200)
+    assert row.mp_edge == pytest.approx(np.sqrt(variance) * (np.sqrt(120) + np.sqrt(200)))
+    assert row.outliers == 3
+    assert (row.alpha, row.xmin) == (2.0, pytest.approx(0.5 * row.sigma_max**2))
+    assert audit_weight(noise, name="noise", heavy_tail=True).outliers <= 1
+    assert audit_weight(noise, name="noise").alpha is None
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [(np.ones(20), "all are equal"), (np.arange(5.0, 0, -1), "there are 5, and it takes 10"), (np.zeros(3), "zero")],
+)
+def test_what_has_no_tail(values, why):
+    facts = heavy_tail_facts(values, (len(values), len(values)), exact=True)
+    assert facts["alpha"] is None
+    assert why in facts["reason"]
+
+
+def test_a_missing_package_is_named_before_the_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "powerlaw", None)
+    with pytest.raises(SaoError, match=r"pip install 'sao-cli\[heavy-tail\]'"):
+        audit_weight(np.eye(3), name="layer", heavy_tail=True)
