@@ -76,24 +76,24 @@ from sao_cli.models.audit.chains import audit_chain as audit_chain
 
 # Reports: what the functions above give back
 from sao_cli.reports.report import Report as Report
-from sao_cli.reports.report import Plan as Plan
-from sao_cli.reports.report import Expansion as Expansion
-from sao_cli.reports.report import Depth as Depth
-from sao_cli.reports.report import ReachSummary as ReachSummary
-from sao_cli.reports.report import LayerSpectrum as LayerSpectrum
-from sao_cli.reports.report import KernelSpectrum as KernelSpectrum
-from sao_cli.reports.report import KSTest as KSTest
-from sao_cli.reports.report import Repeats as Repeats
-from sao_cli.reports.report import Within as Within
-from sao_cli.reports.report import DepthJacobian as DepthJacobian
-from sao_cli.reports.report import AuditRow as AuditRow
-from sao_cli.reports.report import AuditChain as AuditChain
-from sao_cli.reports.report import AuditSummary as AuditSummary
-from sao_cli.reports.report import AuditComparison as AuditComparison
-from sao_cli.reports.report import CheckFailure as CheckFailure
-from sao_cli.weights.isometry import Isometry as Isometry
-from sao_cli.weights.repair import Distance as Distance
-from sao_cli.weights.repair import Repair as Repair
+from sao_cli.reports.masks import Plan as Plan
+from sao_cli.reports.masks import Expansion as Expansion
+from sao_cli.reports.masks import Depth as Depth
+from sao_cli.reports.masks import ReachSummary as ReachSummary
+from sao_cli.reports.spectra import LayerSpectrum as LayerSpectrum
+from sao_cli.reports.spectra import KernelSpectrum as KernelSpectrum
+from sao_cli.reports.spectra import KSTest as KSTest
+from sao_cli.reports.spectra import Repeats as Repeats
+from sao_cli.reports.spectra import Within as Within
+from sao_cli.reports.networks import DepthJacobian as DepthJacobian
+from sao_cli.reports.audits import AuditRow as AuditRow
+from sao_cli.reports.audits import AuditChain as AuditChain
+from sao_cli.reports.audits import AuditSummary as AuditSummary
+from sao_cli.reports.audits import AuditComparison as AuditComparison
+from sao_cli.reports.audits import CheckFailure as CheckFailure
+from sao_cli.reports.weights import Isometry as Isometry
+from sao_cli.reports.weights import Distance as Distance
+from sao_cli.reports.weights import Repair as Repair
 
 # Errors and warnings
 from sao_cli.base.errors import SaoError as SaoError

@@ -10,26 +10,22 @@ import pytest
 import sao_cli
 
 ROOT = Path(sao_cli.__file__).parent
-FOUNDATIONS = {"lazy", "errors", "memory", "progress", "results", "rng", "mask", "matrix", "kernel", "threads"}
+BASICS = {"base", "data", "reports"}
+ARRAYS = BASICS | {"masks", "pruning", "weights", "measure", "io"}
 MAY_IMPORT = {  # room: the rooms that it may know, besides itself
-    "errors": set(),
-    "lazy": set(),
-    "progress": set(),
-    "results": set(),
-    "threads": set(),
-    "memory": {"errors"},
-    "rng": {"errors"},
-    "mask": {"errors", "memory"},
-    "matrix": {"errors", "memory", "mask"},
-    "kernel": {"errors", "memory", "mask", "matrix"},
-    "measure": FOUNDATIONS,
-    "io": FOUNDATIONS,
-    "masks": FOUNDATIONS | {"measure"},
-    "weights": FOUNDATIONS | {"masks", "measure"},
-    "nets": FOUNDATIONS | {"masks", "weights", "measure"},
-    "plots": FOUNDATIONS | {"io"},
-    "pages": FOUNDATIONS | {"io"},
-    "cli": FOUNDATIONS | {"measure", "io", "masks", "weights", "nets", "plots", "pages"},
+    "base": set(),
+    "data": {"base"},
+    "reports": {"base", "data"},
+    "measure": BASICS,
+    "io": BASICS,
+    "masks": BASICS | {"measure"},
+    "pruning": BASICS | {"masks", "measure"},
+    "weights": BASICS | {"masks", "measure", "pruning"},
+    "models": ARRAYS,
+    "nets": ARRAYS | {"models"},
+    "plots": BASICS | {"io"},
+    "pages": BASICS | {"io"},
+    "cli": ARRAYS | {"models", "nets", "plots", "pages"},
 }
 HEAVY = ("torch", "matplotlib", "networkx", "scipy", "rich", "safetensors", "numba")
 ONLY_ROOM = {"matplotlib": "plots", "torch": "nets"}
@@ -63,6 +59,13 @@ def test_heavy_modules_are_not_imported_at_the_top(path):
     top = {name.split(".")[0] for name in imports(path, top_only=True)}
     allowed = {name for name, home in ONLY_ROOM.items() if home == room(path)}
     assert not top & (set(HEAVY) - allowed)
+
+
+def test_a_file_s_name_is_its_own_in_the_whole_tree():
+    """Commands' files are named by their commands, and packages' by Python."""
+    names = [path.name for path in MODULES if room(path) != "cli" and path.name != "__init__.py"]
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice <= {"numpy_files.py", "torch_files.py"}  # two readers of each still stand beside each other
 
 
 def test_public_names_load_and_are_documented():

@@ -14,16 +14,16 @@ import click
 from sao_cli import __version__
 from sao_cli.cli import audit_table
 from sao_cli.cli.audit_layers import Audit
-from sao_cli.cli.options import Sizes, common_options, plot_option
-from sao_cli.cli.rewriting import pattern_options
+from sao_cli.cli.shared.changes import pattern_options
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.options import common_options, plot_option
 from sao_cli.cli.shared.paths import Model, OutputFile
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.spectrum import Padding
+from sao_cli.cli.shared.types import Padding, Sizes
 
 if TYPE_CHECKING:
-    from sao_cli.reports.report import AuditComparison
+    from sao_cli.reports.audits import AuditComparison
 
 FAILS = 1
 NAMED = 10  # failing rows that stderr names

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sao_cli.io.checkpoints.layouts import Layout
     from sao_cli.io.checkpoints.structure import Structure
     from sao_cli.models.audit.checks import Check
-    from sao_cli.reports.report import AuditChain, AuditRow, AuditSummary, CheckFailure
+    from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary, CheckFailure
 
 BAR = 16  # characters
 

@@ -11,7 +11,7 @@ from sao_cli.io.output import visible
 from sao_cli.pages.text import shortened
 
 if TYPE_CHECKING:
-    from sao_cli.reports.report import AuditChain, AuditComparison, AuditRow, AuditSummary
+    from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary
 
 COLUMNS = (
     *("name", "shape", "sparsity", "components", "dead", "sigma_max", "sigma_min", "stable_rank", "ks.pvalue"),

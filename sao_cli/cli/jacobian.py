@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
-from sao_cli.cli.options import (
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.inputs import input_source, options_given
+from sao_cli.cli.shared.options import (
     DEFAULT_WIDTH,
     METHODS,
     common_options,
     degree_options,
     input_argument,
-    input_source,
-    options_given,
     plot_option,
 )
-from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
     from sao_cli.data.matrix import Matrix
-    from sao_cli.reports.report import DepthJacobian
+    from sao_cli.reports.networks import DepthJacobian
 
 DEFAULT_CONVOLUTIONS = (32, 5)  # of a cnn, the shallowest of the paper's Table 8, and of a lipconvnet, of its Table 11
 DEFAULT_DEPTH = 50  # the shallowest network of the paper's Table 7

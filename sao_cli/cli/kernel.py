@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
-from sao_cli.cli.options import Sizes, common_options, degree_options, value_options
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.deliver import deliver
+from sao_cli.cli.shared.options import common_options, degree_options, value_options
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Sizes
 
 
 @click.command(cls=SaoCommand)

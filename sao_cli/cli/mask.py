@@ -4,17 +4,10 @@ from typing import Any
 
 import click
 
-from sao_cli.cli.options import (
-    DEFAULT_LAYER,
-    DESCRIBING,
-    build_masks,
-    common_options,
-    mask_options,
-    options_given,
-    say_default,
-)
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.deliver import deliver
+from sao_cli.cli.shared.inputs import build_masks, options_given, say_default
+from sao_cli.cli.shared.options import DEFAULT_LAYER, DESCRIBING, common_options, mask_options
 from sao_cli.cli.shared.talk import Talk
 
 

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.options import METHODS, common_options, degree_options, options_given, sizes_options, widths_of
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.inputs import options_given, widths_of
+from sao_cli.cli.shared.options import METHODS, common_options, degree_options, sizes_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
     from sao_cli.masks.architectures import ConvPlan, ConvShape
-    from sao_cli.reports.report import Plan
+    from sao_cli.reports.masks import Plan
 
 CNN_DEPTH, CNN_WIDTH, LIP_DEPTH = 32, 32, 5  # the smallest of each in the paper's Tables 8 and 11
 OF_NETWORKS = ("depth", "width", "form", "image")

@@ -4,17 +4,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sao_cli.cli.options import common_options
 from sao_cli.cli.prune_weights import PruneTask, no_numbers
-from sao_cli.cli.rewriting import (
-    emit_changes,
-    pattern_options,
-    read_or_reason,
-    require_output,
-    weights_asked_for,
-    write_changed,
-)
+from sao_cli.cli.rewriting import read_or_reason, weights_asked_for, write_changed
+from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.options import common_options
 from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.io.output import shown

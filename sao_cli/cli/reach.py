@@ -4,16 +4,9 @@ from typing import Any
 
 import click
 
-from sao_cli.cli.options import (
-    DEFAULT_LAYER,
-    build_masks,
-    common_options,
-    input_argument,
-    input_source,
-    mask_options,
-    plot_option,
-)
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.inputs import build_masks, input_source
+from sao_cli.cli.shared.options import DEFAULT_LAYER, common_options, input_argument, mask_options, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.data.mask import Mask

@@ -6,20 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli import __version__
-from sao_cli.cli.options import common_options
-from sao_cli.cli.rewriting import (
-    emit_changes,
-    pattern_options,
-    read_or_reason,
-    require_output,
-    told_of,
-    weights_asked_for,
-    write_changed,
-)
+from sao_cli.cli.rewriting import read_or_reason, told_of, weights_asked_for, write_changed
+from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.options import common_options
 from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.render import Row
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Gain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,23 +25,6 @@ SMALL, LEAST = (
     0.5,
 )  # gains, of all weights multiplied and of one, below which a network shrinks signals: our choice
 FACTS = ("residual", "effective_ones", "sigma_min", "sigma_max")  # that a table shows before and after
-
-
-class Gain(click.ParamType):  # type: ignore[type-arg]
-    """A positive number, or keep, which is None."""
-
-    name = "g|keep"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        if value is None or value == "keep":
-            return None
-        try:
-            gain = float(value)
-        except ValueError:
-            gain = math.nan
-        if not 0 < gain < math.inf:
-            self.fail(f"{value!r} is no gain; write a positive number, or keep", param, ctx)
-        return gain
 
 
 @click.command(cls=SaoCommand)

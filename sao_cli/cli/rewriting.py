@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
-from sao_cli.cli.shared.render import Row, emit
+from sao_cli.cli.shared.render import Row
 from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
     from sao_cli.io.checkpoints import Checkpoint, Entry
     from sao_cli.io.checkpoints.structure import Structure
 
-SPARE = ("shape", "dead", "components", "effective_ones")  # columns that leave first where a terminal is narrow
 NAMED = 5  # weights that a message names
 _PROVENANCE = "sao"
 
@@ -73,14 +71,6 @@ PATTERNS: dict[str, dict[str, Any]] = {  # the last is shown first
 }
 
 
-def pattern_options(command: Any) -> Any:
-    """--include and --exclude, for Structure.chosen, and --groups and --transpose, for Said."""
-    for name, told in PATTERNS.items():
-        told = told | {"help": f"{told['help']} may be repeated."}
-        command = click.option(f"--{name}", multiple=True, **told)(command)
-    return command
-
-
 def weights_asked_for(structure: Structure, include: Sequence[str], exclude: Sequence[str]) -> Choice:
     """The matrices and kernels that the patterns let through; SaoError for a pattern that matches nothing.
 
@@ -111,15 +101,6 @@ def read_or_reason(checkpoint: Checkpoint, entry: Entry, look: Callable[[Any], s
     except SaoError as error:
         where = f"{checkpoint.name}: tensor {shown(entry.name)}"
         return str(error).removeprefix(where).lstrip(": ")
-
-
-def require_output(output: str | None) -> str:
-    """The file to write; refused before any work are none, and another suffix."""
-    if output is None:
-        raise click.UsageError("name the file for the changed model: -o OUT.safetensors, or -o - for a pipe")
-    if output != "-" and not output.endswith(".safetensors"):
-        raise click.UsageError(f"-o {output!r}: a checkpoint is written as safetensors; end the name in .safetensors")
-    return output
 
 
 def write_changed(
@@ -217,52 +198,3 @@ def _metadata(checkpoint: Checkpoint, own: Mapping[str, Mapping[str, Any]]) -> d
 
     before = named_provenance(checkpoint.metadata.get(_PROVENANCE, ""))
     return {**checkpoint.metadata, _PROVENANCE: provenance_json({**before, **own})}
-
-
-def emit_changes(
-    command: str,
-    seed: int,
-    structure: Structure,
-    choice: Choice,
-    changed: Mapping[str, Row],
-    summary: Row,
-    facts: Sequence[str],
-    as_json: bool | None,
-    output: str,
-) -> None:
-    """The rows of weights that were changed, or asked for and not, in the order of names, and the summary, to stdout.
-
-    A table shows each of `facts` as "before -> after". Where `output` is stdout, there is no report.
-    """
-    if output == "-":
-        return
-    as_table = as_json is False or (as_json is None and sys.stdout.isatty())
-    rows = []
-    for entry in structure.entries:
-        if entry.name in changed:
-            rows.append(changed[entry.name])
-        elif entry.name in choice.skipped:
-            rows.append({**told_of(structure, entry), "skipped": True, "reason": choice.skipped[entry.name]})
-    if as_table:
-        rows = [_in_table(row, facts) for row in rows]
-    columns = ("name", "shape", *facts, "kept_norm", "change", "stopped", "reason")
-    emit(command, seed, [*rows, summary], as_json=as_json, output=None, columns=columns, spare=SPARE)
-
-
-def _in_table(row: Row, facts: Sequence[str]) -> Row:
-    """A row for people: facts as "before -> after"."""
-    told = {"name": row["name"], "shape": "x".join(map(str, row["shape"])), "dtype": row["dtype"]}
-    if "before" in row:
-        before, after = _with_dead(row["before"]), _with_dead(row["after"])
-        told |= {key: f"{_brief(before.get(key))} -> {_brief(after.get(key))}" for key in facts if key in after}
-    told |= {key: row[key] for key in ("kept_norm", "change", "stopped") if key in row}
-    return told | ({"reason": row["reason"]} if "reason" in row else {})
-
-
-def _with_dead(facts: Row) -> Row:
-    dead = [facts.get("dead_inputs"), facts.get("dead_outputs")]
-    return facts if None in dead else {**facts, "dead": sum(dead)}
-
-
-def _brief(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}"

@@ -8,29 +8,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
-from sao_cli.cli.options import (
+from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.inputs import input_source, options_given, take_widths
+from sao_cli.cli.shared.options import (
     DEFAULT_LAYER,
     METHODS,
-    Sizes,
     common_options,
     input_argument,
-    input_source,
     layer_options,
-    options_given,
     plot_option,
-    take_widths,
     value_options,
 )
-from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.paths import InputFile
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Padding, Sizes
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import Matrix
 
 if TYPE_CHECKING:
     from sao_cli.measure.layer.spectrum import Comparison, Draw
-    from sao_cli.reports.report import KernelSpectrum, LayerSpectrum
+    from sao_cli.reports.spectra import KernelSpectrum, LayerSpectrum
 
 COLUMNS = (
     "layer",
@@ -52,15 +50,6 @@ SPARE = ("mean", "sigma_min", "sparsity", "rank", "ks.pvalue_holm", "repeats.fra
 LAWS = ("dense", "marchenko-pastur", "none")
 GEOMETRY = ("image", "padding", "stride", "dilation", "groups")
 NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
-
-
-class Padding(Sizes):
-    """The name of a padding, or a number of zeros on each side of the image."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 @click.command(cls=SaoCommand)

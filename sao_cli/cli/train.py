@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.options import folder_options
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.options import folder_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
 

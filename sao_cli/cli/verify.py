@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sao_cli.cli.options import common_options, input_argument, plot_option, required_source
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.inputs import required_source
+from sao_cli.cli.shared.options import common_options, input_argument, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.data.mask import Mask
-from sao_cli.reports.report import Expansion
+from sao_cli.reports.masks import Expansion
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,17 +5,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import FormatError
-from sao_cli.cli.options import (
-    DEFAULT_LAYER,
-    build_weights,
-    common_options,
-    input_argument,
-    input_source,
-    mask_options,
-    value_options,
-)
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.deliver import deliver
+from sao_cli.cli.shared.inputs import build_weights, input_source
+from sao_cli.cli.shared.options import DEFAULT_LAYER, common_options, input_argument, mask_options, value_options
 from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:

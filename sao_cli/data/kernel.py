@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sao_cli.base.errors import FormatError, SaoError, unknown_name
 from sao_cli.base.memory import require_memory
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import FINITE, PRECISIONS, Matrix, Values, dense_array, precision_of, rounded_within
+from sao_cli.data.matrix import FINITE, Matrix, dense_array
+from sao_cli.data.precision import PRECISIONS, precision_of, rounded_within
 
 if TYPE_CHECKING:
     import torch

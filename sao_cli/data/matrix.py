@@ -12,17 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning, unknown_name
 from sao_cli.base.memory import require_memory
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask, index_dtype
+from sao_cli.data.precision import PRECISIONS, SMALLEST, precision_of, rounded_within
 
 if TYPE_CHECKING:
     import scipy.sparse
     import torch
-
-Values = NDArray[np.float64]
-
-PRECISIONS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}  # and their eps
-
-SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,29 +187,6 @@ class Matrix:
         return cls(Mask(indptr, columns, shape, provenance or {}), values, dtype)
 
 
-def rounded(values: NDArray[Any], dtype: str) -> Values:
-    """`values` (float64) rounded to the nearest number of `dtype`, ties to even; overflow gives infinity."""
-    if dtype == "float64":
-        return np.asarray(values, dtype=np.float64)
-    with np.errstate(over="ignore"):
-        narrow: NDArray[Any] = np.asarray(values).astype("float16" if dtype == "float16" else "float32")
-    if dtype == "bfloat16":
-        bits = narrow.view(np.uint32)
-        narrow = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
-    return narrow.astype(np.float64)
-
-
-def rounded_within(values: NDArray[Any], dtype: str) -> Values:
-    """`values` rounded to `dtype`. Raises SaoError for an unknown name, FormatError for a value that overflows it."""
-    if dtype not in PRECISIONS:
-        raise SaoError(unknown_name("unknown dtype", dtype, PRECISIONS))
-    found = rounded(values, dtype)
-    if not np.isfinite(found).all():
-        largest = np.abs(values).max()
-        raise FormatError(f"a weight of {largest:.6g} overflows {dtype}; choose a smaller gain or a wider dtype")
-    return found
-
-
 def dense_array(weight: ArrayLike | torch.Tensor) -> tuple[NDArray[Any], str | None]:
     """A dense numpy array of an array or a torch tensor, and the tensor's dtype if it is one of PRECISIONS.
 
@@ -225,11 +198,6 @@ def dense_array(weight: ArrayLike | torch.Tensor) -> tuple[NDArray[Any], str | N
     tensor = tensor.to_dense() if str(tensor.layout) != "torch.strided" else tensor
     name = str(tensor.dtype).removeprefix("torch.")
     return (tensor.float() if name == "bfloat16" else tensor).numpy(), name if name in PRECISIONS else None
-
-
-def precision_of(dtype: np.dtype[Any]) -> str:
-    """The name in PRECISIONS of a numpy dtype, float64 for all others."""
-    return dtype.name if dtype.name in PRECISIONS else "float64"
 
 
 def _checked_shape(shape: tuple[int, ...], where: str) -> tuple[int, int]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import PRECISIONS, Values, rounded
+from sao_cli.data.precision import PRECISIONS, rounded
 
 if TYPE_CHECKING:
     from sao_cli.data.kernel import Kernel, Weight

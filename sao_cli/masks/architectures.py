@@ -16,7 +16,7 @@ from sao_cli.masks.degrees import (
     layer_counts,
     resolve_degree,
 )
-from sao_cli.reports.report import Plan
+from sao_cli.reports.masks import Plan
 
 T = TypeVar("T")
 FORMS = ("cifar10", "cinic10", "cifar100")

@@ -40,7 +40,7 @@ from sao_cli.nets.training.loop import Training as Training
 from sao_cli.nets.training.settings import TrainingSettings as TrainingSettings
 
 # Reports: what the functions above give back
-from sao_cli.nets.jacobians.module import ModuleJacobian as ModuleJacobian
-from sao_cli.nets.initialise.sparsify import SparsifiedLayer as SparsifiedLayer
-from sao_cli.nets.training.loop import EpochRow as EpochRow
-from sao_cli.nets.training.loop import InputOutputJacobian as InputOutputJacobian
+from sao_cli.reports.networks import ModuleJacobian as ModuleJacobian
+from sao_cli.reports.networks import SparsifiedLayer as SparsifiedLayer
+from sao_cli.reports.networks import EpochRow as EpochRow
+from sao_cli.reports.networks import InputOutputJacobian as InputOutputJacobian

@@ -15,7 +15,8 @@ from sao_cli.io.output import shown
 from sao_cli.pages.bins import Histogram
 from sao_cli.pages.text import cell, counted, escaped, name_of, shortened
 from sao_cli.pages.verdicts import BAD, GOOD, NOTE, verdicts
-from sao_cli.reports.report import AuditChain, AuditComparison, AuditRow, AuditSummary, plain
+from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary
+from sao_cli.reports.report import plain
 
 HERE = Path(__file__).parent
 SIGNS = {GOOD: ("✓", "good: "), NOTE: ("!", "note: "), BAD: ("✗", "bad: ")}

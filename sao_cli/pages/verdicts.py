@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sao_cli.io.output import shown
 from sao_cli.pages.text import counted, shortened
-from sao_cli.reports.report import AuditChain, AuditRow, AuditSummary
+from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary
 
 GOOD, NOTE, BAD = "good", "note", "bad"
 NAMED = 3  # layers that a sentence names

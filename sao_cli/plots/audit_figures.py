@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from sao_cli.base.errors import SaoError
 from sao_cli.plots.depths import value_axis
 from sao_cli.plots.figure import BLUE, COLOURS, COLUMN, GREY, ORANGE, PAGE, PALE, STYLE, Style, add_legend
-from sao_cli.reports.report import AuditRow
+from sao_cli.reports.audits import AuditRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sao_cli.plots.depth_rows import PowerAxis, by_line, depth_axis, is_geometric, legible
 from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, ORANGE, PAGE, STYLE, columns, grid, percent
-from sao_cli.reports.report import DepthJacobian
+from sao_cli.reports.networks import DepthJacobian
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
-from sao_cli.reports.report import DepthJacobian
+from sao_cli.reports.networks import DepthJacobian
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

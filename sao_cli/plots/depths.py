@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sao_cli.data.matrix import PRECISIONS
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.plots.depth_rows import PowerAxis, by_line, depth_axis
 from sao_cli.plots.figure import COLUMN, GREY, MAX_CURVES, PAGE, STYLE, Style, add_legend, styles
-from sao_cli.reports.report import DepthJacobian
+from sao_cli.reports.networks import DepthJacobian
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, ORANGE, STYLE, grid, percent
-from sao_cli.reports.report import Depth, Expansion
+from sao_cli.reports.masks import Depth, Expansion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

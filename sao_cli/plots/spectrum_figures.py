@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.plots.figure import COLUMN, MAX_PANELS, PAGE, PALE, STYLE, Style, add_legend, columns, grid, styles
-from sao_cli.reports.report import KSTest
+from sao_cli.reports.spectra import KSTest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sao_cli.base.errors import FormatError, InfeasibleError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Values
-from sao_cli.weights.pruned import Places, keep_largest
+from sao_cli.pruning.keep import Places, keep_largest
 
 Bits = NDArray[np.int64]
 

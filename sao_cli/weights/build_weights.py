@@ -13,8 +13,10 @@ import numpy as np
 from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import PRECISIONS, Matrix, Values
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.build_masks import mask_stack
 from sao_cli.masks.degrees import check_widths, kept_entries, kept_of_stack, layer_counts
 from sao_cli.masks.two_stage import find_stages

@@ -12,8 +12,9 @@ from sao_cli.base.errors import InfeasibleError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Indices, index_dtype
-from sao_cli.data.matrix import Matrix, Values
+from sao_cli.data.matrix import Matrix
 from sao_cli.masks.degrees import check_sizes, kappa
 from sao_cli.masks.origin import provenance
 

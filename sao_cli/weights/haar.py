@@ -8,7 +8,7 @@ import numpy as np
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
-from sao_cli.data.matrix import Values
+from sao_cli.data.arrays import Values
 from sao_cli.masks.degrees import check_sizes
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Indices, Mask
-from sao_cli.data.matrix import Values
 from sao_cli.measure.graph.components import Components, find_components
 from sao_cli.measure.graph.matching import matched_rows
-from sao_cli.reports.report import Report
+from sao_cli.reports.weights import Isometry
 from sao_cli.weights.random import random_values
 
 LARGEST_SIDE = 4096  # of a component's shorter side: some 40 s a step
@@ -28,33 +28,6 @@ EPS = 2.0**-52
 ROUNDING = 16 * EPS  # times the longer side: a residual as near to its least is at it
 STOPPED = ("floor", "slow", "drift", "steps")
 FLOOR, SLOW, DRIFT, STEPS = range(4)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Isometry(Report):
-    """Values on an (m, n) mask, and how far the matrix W that they make is from an isometry.
-
-    - `values`: (nnz,) float64, row by row, none of them 0;
-    - `residual`: ||W W^T - I||_F for m <= n, ||W^T W - I||_F for m >= n, the root of sum (sigma_i^2 - 1)^2 over the
-      min(m, n) singular values;
-    - `residual_floor`: sqrt(min(m, n) - structural_rank), below which no values on this mask come, since
-      `structural_rank`, the size of a maximum matching, is the most that the rank can be;
-    - `effective_ones`: the participation ratio (sum w^2)^2 / sum w^4 of a row, the mean over the rows that have a
-      one; between 1 (a permutation) and the row's degree, None where there is no one at all;
-    - `sigma_min`, `sigma_max`: the least and the largest of the min(m, n) singular values;
-    - `steps`: how many projections the component with the most of them took, and `stopped`: why the one that
-      contributes most to the residual took no more, as `isometry` tells.
-    """
-
-    values: Values
-    residual: float
-    residual_floor: float
-    structural_rank: int
-    effective_ones: float | None
-    sigma_min: float
-    sigma_max: float
-    steps: int
-    stopped: str
 
 
 def isometry(

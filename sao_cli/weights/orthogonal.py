@@ -10,8 +10,9 @@ import numpy as np
 from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Groups, Indices, Mask, index_dtype, regular_mask
-from sao_cli.data.matrix import Matrix, Values
+from sao_cli.data.matrix import Matrix
 from sao_cli.masks.degrees import check_sizes
 from sao_cli.masks.origin import provenance, require_mask_memory
 from sao_cli.masks.sao import sao_mask

@@ -10,7 +10,7 @@ from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.masks.degrees import Counts, check_widths, feasible_degrees, layer_counts
 from sao_cli.masks.radix import numeral_base
-from sao_cli.reports.report import Plan
+from sao_cli.reports.masks import Plan
 from sao_cli.weights.build_weights import ON_MASKS, check_method, weight_stack
 
 DRAWN = ("gmp", "eoi")  # how much a layer keeps depends on the weights that are drawn

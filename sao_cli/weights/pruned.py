@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sao_cli.base.errors import InfeasibleError, SaoWarning
+from sao_cli.base.errors import InfeasibleError
 from sao_cli.base.memory import require_memory
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Matrix, Values
+from sao_cli.data.matrix import Matrix
 from sao_cli.masks.degrees import check_sizes
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.masks.origin import provenance
+from sao_cli.pruning.keep import Places, check_count, keep_largest, warn_of_collapse
 from sao_cli.weights.orthogonal import dense_orthogonal, rg_s_values
 
-Places = NDArray[np.intp]
 PRUNED = {"values": "pruned orthogonal"}
 
 
@@ -34,7 +33,7 @@ def lmp_weight(m: int, n: int, nnz: int, *, seed: int = 0, layer: int = 1) -> Ma
     200
     """
     check_sizes(m, n)
-    _check_count(nnz, m * n, f"layer of {m} x {n}")
+    check_count(nnz, m * n, f"layer of {m} x {n}")
     dense = dense_orthogonal(m, n, seed=seed, layer=layer).reshape(-1)
     kept = keep_largest(np.abs(dense), nnz)
     return _weight("lmp", (m, n), kept, dense[kept], seed, layer)
@@ -73,7 +72,7 @@ def gmp_stack(shapes: Sequence[tuple[int, int]], nnz: int, *, seed: int = 0) -> 
     ends = list(accumulate(m * n for m, n in shapes))
     if not ends:
         raise InfeasibleError("a stack of no layers has nothing to prune; give at least one shape")
-    _check_count(nnz, ends[-1], f"stack of {len(shapes)} layers")
+    check_count(nnz, ends[-1], f"stack of {len(shapes)} layers")
     require_memory(64 * nnz, f"the {nnz} weights kept of a stack")
     places, values = _largest_of_stack(shapes, nnz, seed)
     cuts = np.searchsorted(places, ends[:-1])
@@ -82,24 +81,8 @@ def gmp_stack(shapes: Sequence[tuple[int, int]], nnz: int, *, seed: int = 0) -> 
         _weight("gmp", shape, part - start, kept, seed, layer)
         for layer, (shape, start, part, kept) in enumerate(parts, 1)
     ]
-    _warn_of_collapse(stack)
+    warn_of_collapse(stack)
     return stack
-
-
-def keep_largest(magnitudes: Values, count: int) -> Places:
-    """(count,) the places of the `count` largest of `magnitudes` (size,), ascending; of equal ones the first are kept.
-
-    Raises InfeasibleError unless 1 <= count <= size. O(size), by partition.
-
-    >>> keep_largest(np.array([1.0, 3.0, 2.0, 2.0, 2.0]), 3)
-    array([1, 2, 3])
-    """
-    _check_count(count, magnitudes.size, "vector")
-    least = np.partition(magnitudes, magnitudes.size - count)[magnitudes.size - count]
-    kept = magnitudes > least
-    ties = np.flatnonzero(magnitudes == least)
-    kept[ties[: count - int(np.count_nonzero(kept))]] = True
-    return np.flatnonzero(kept)
 
 
 def _largest_of_stack(shapes: Sequence[tuple[int, int]], nnz: int, seed: int) -> tuple[Places, Values]:
@@ -128,18 +111,6 @@ def _cut_back(places: list[Places], values: list[Values], nnz: int) -> tuple[lis
     return [np.concatenate(places)[kept]], [held[kept]]
 
 
-def _check_count(count: int, size: int, what: str) -> None:
-    if not 1 <= count <= size:
-        raise InfeasibleError(f"no {what} keeps {count} weights; it has 1 to {size} to keep")
-
-
 def _weight(method: str, shape: tuple[int, int], places: Places, values: Values, seed: int, layer: int) -> Matrix:
     told = provenance(method, *shape, 0, seed=seed, layer=layer) | {"c": None, "d": None, "nnz": len(places)} | PRUNED
     return Matrix(Mask.from_entries(*np.divmod(places, shape[1]), shape, told), values)
-
-
-def _warn_of_collapse(stack: list[Matrix]) -> None:
-    empty = [str(layer) for layer, weight in enumerate(stack, 1) if weight.mask.nnz == 0]
-    if empty:
-        layers = f"layer {empty[0]}" if len(empty) == 1 else f"layers {', '.join(empty)}"
-        warnings.warn(f"pruning left nothing of {layers}; no signal passes (layer collapse)", SaoWarning, stacklevel=3)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Values
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,43 +10,11 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.progress import Progress, silent
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Matrix, Values
-from sao_cli.reports.report import Report
-from sao_cli.weights.isometry import Isometry, isometry, require_isometry_size, structural_rank
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distance(Report):
-    """How far a matrix W is from `gain` times an isometry; see weights.isometry.Isometry for the definitions.
-
-    `residual` and `effective_ones` are of W / gain, the singular values those of W.
-    """
-
-    residual: float
-    effective_ones: float | None
-    sigma_min: float
-    sigma_max: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Repair(Report):
-    """What a repair did: the distance `before` and `after`, and `change` = ||W' - W||_F / ||W||_F.
-
-    `residual_floor`, `structural_rank`, `steps` and `stopped` are as Isometry has them; "worse" is one more reason to
-    stop, where no step brought W nearer. `weight` is W', of W's shape and float64, and no part of the report.
-    """
-
-    nnz: int
-    before: Distance
-    after: Distance
-    residual_floor: float
-    structural_rank: int
-    gain: float
-    steps: int
-    stopped: str
-    change: float
-    weight: Values = field(repr=False)
+from sao_cli.data.matrix import Matrix
+from sao_cli.reports.weights import Distance, Isometry, Repair
+from sao_cli.weights.isometry import isometry, require_isometry_size, structural_rank
 
 
 def repair(

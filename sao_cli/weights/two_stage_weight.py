@@ -11,8 +11,9 @@ from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Matrix, Values
+from sao_cli.data.matrix import Matrix
 from sao_cli.masks.two_stage import find_stages, two_stage_mask
 from sao_cli.weights.haar import haar_blocks
 

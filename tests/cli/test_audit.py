@@ -16,7 +16,7 @@ from sao_cli.cli.audit_layers import Audit
 from sao_cli.io.checkpoints import Checkpoint, write_checkpoint
 from sao_cli.io.checkpoints.order import WAY_OUT
 from sao_cli.plots.audit_figures import audit_figure
-from sao_cli.reports.report import AuditRow
+from sao_cli.reports.audits import AuditRow
 
 RNG = np.random.default_rng(0)
 SAO = [weight.to_dense() for weight in sao_cli.weight_stack([16, 16, 16], d=4)]

@@ -22,7 +22,8 @@ import numpy as np
 from click.testing import CliRunner
 
 from sao_cli import sao_mask, write_masks
-from sao_cli.cli import COMMANDS, main, options
+from sao_cli.cli import COMMANDS, main
+from sao_cli.cli.shared import inputs, types
 from sao_cli.cli.shared.paths import InputFile, Model, OutputFile, OutputFolder, Picture
 from sao_cli.data.matrix import Matrix
 from sao_cli.io import write_matrices
@@ -104,7 +105,7 @@ def value_of(option, rng):
         return rng.choice(WHOLE[-4:] if few else WHOLE if rng.random() < 0.9 else HUGE)
     if isinstance(kind, click.FloatRange | type(click.FLOAT)):
         return rng.choice(REAL)
-    if isinstance(kind, options.Sizes):
+    if isinstance(kind, types.Sizes):
         return rng.choice(("1", "2", "3", "4", "6", "8", "4x3", "4x3x2", "0", "999999999", "same", "valid", "x"))
     if option.name == "checks":
         return rng.choice(CONDITIONS)
@@ -156,7 +157,7 @@ def fuzz(seed, count, folder):
     for _ in range(count):
         [command] = rng.choices(commands, shares)
         words, stdin = generate(command, rng), rng.choice(pipes)
-        options.has_input = rng.choice((bool, lambda: True))  # bool() is False: none
+        inputs.has_input = rng.choice((bool, lambda: True))  # bool() is False: none
         signal.setitimer(signal.ITIMER_PROF, PATIENCE)
         try:
             done = CliRunner().invoke(main, [command.name, *words], prog_name="sao", input=stdin)
@@ -222,7 +223,7 @@ def test_no_option_set_ends_in_a_traceback(tmp_path, monkeypatch):
     import torch  # its address space is no command's
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(options, "has_input", options.has_input)
+    monkeypatch.setattr(inputs, "has_input", inputs.has_input)
     codes, faults = bounded(0, 2000, tmp_path)
     assert torch is not None
     assert not faults, faults[:3]

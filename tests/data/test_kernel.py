@@ -9,7 +9,8 @@ import torch
 from sao_cli.base.errors import FormatError, MemoryLimitError, SaoError
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import PRECISIONS, Matrix
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import PRECISIONS
 
 KEPT = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 1]], dtype=bool)
 

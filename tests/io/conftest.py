@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import PRECISIONS, rounded
+from sao_cli.data.precision import PRECISIONS, rounded
 from sao_cli.io import Matrix
 
 PROVENANCE = st.dictionaries(

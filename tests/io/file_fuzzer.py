@@ -24,7 +24,8 @@ from click.testing import CliRunner
 from sao_cli.cli import main
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Matrix, rounded
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import rounded
 from sao_cli.io import write_weights
 from sao_cli.io.checkpoints import write_checkpoint
 from sao_cli.masks.sao import sao_mask

@@ -7,7 +7,8 @@ import pytest
 
 from sao_cli.base.errors import FormatError
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import PRECISIONS, Matrix, rounded
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import PRECISIONS, rounded
 from sao_cli.io import read_matrices, write_matrices
 
 VALUES = np.array([1 / 3, -2.5, 1e-3, 7.0])

@@ -17,7 +17,7 @@ from torch.nn.utils import prune
 from sao_cli.base.errors import FileError, FormatError, MemoryLimitError, SaoError
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import PRECISIONS
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.io import Matrix, read_masks, read_matrices, read_weights, suffix_for, write_kernel, write_weights
 
 KERNELS = st.from_type(Kernel)

@@ -14,7 +14,7 @@ from sao_cli.base.errors import SaoError
 from sao_cli.plots import depth_figure, depth_histogram_figure, save_figure
 from sao_cli.plots.depth_rows import PowerAxis, is_geometric
 from sao_cli.plots.depths import predicted_moments
-from sao_cli.reports.report import DepthJacobian
+from sao_cli.reports.networks import DepthJacobian
 
 RNG = np.random.default_rng(0)
 PREDICTION = "≈ mean field"

@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from sao_cli.reports.report import Plan, plain
+from sao_cli.reports.masks import Plan
+from sao_cli.reports.report import plain
 
 
 def test_plain_values_are_what_strict_json_takes():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sao_cli.base.errors import SaoError
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import PRECISIONS
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.build_masks import mask_stack
 from sao_cli.masks.sao import sao_mask
 from sao_cli.masks.two_stage import two_stage_mask

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from sao_cli.base.errors import InfeasibleError, MemoryLimitError, SaoError, SaoWarning
 from sao_cli.masks.degrees import kept_entries
 from sao_cli.masks.lrp import lrp_mask
+from sao_cli.pruning.keep import keep_largest
 from sao_cli.weights import pruned as pruning
 from sao_cli.weights.orthogonal import dense_orthogonal
-from sao_cli.weights.pruned import gmp_stack, keep_largest, lmp_weight, lrp_weight
+from sao_cli.weights.pruned import gmp_stack, lmp_weight, lrp_weight
 
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 

@@ -7,7 +7,7 @@ from scipy.stats import kstest
 
 from sao_cli.base.errors import MemoryLimitError, SaoError
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import PRECISIONS
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.weights.build_weights import put_values

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError, SaoError
-from sao_cli.data.matrix import PRECISIONS
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.io.formats.archives import DAMAGED, open_archive
 from sao_cli.io.formats.numpy_files import _read_array, _read_header, read_npz, require_end
 from sao_cli.io.formats.sparse_npz import is_sparse

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import FileError, FormatError, SaoError, unknown_name
+from sao_cli.data.precision import converted
 from sao_cli.io.checkpoints.safetensors_file import DTYPES
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import atomic_output, refuse_terminal, shown
@@ -101,7 +102,7 @@ def _write(lazy: Lazy, file: IO[bytes], where: str) -> None:
         raise FormatError(f"{where}: made of dtype {array.dtype}, and told to be {lazy.dtype}")
     flat = np.ascontiguousarray(array).reshape(-1)
     for start in range(0, flat.size, _PIECE):
-        file.write(_converted(flat[start : start + _PIECE], lazy.dtype, where).data)
+        file.write(converted(flat[start : start + _PIECE], lazy.dtype, where).data)
 
 
 def _array(made: Any) -> NDArray[Any]:
@@ -109,26 +110,3 @@ def _array(made: Any) -> NDArray[Any]:
         return np.asarray(made)
     tensor = made.detach().cpu()
     return np.asarray((tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy())
-
-
-def _converted(part: NDArray[Any], dtype: str, where: str) -> NDArray[Any]:
-    """`part` in the dtype that torch calls `dtype`, little-endian; bfloat16 as its 16 bits."""
-    narrow = np.dtype("float32" if dtype == "bfloat16" else dtype)
-    if part.dtype.kind in "fc" and narrow.kind in "biu":
-        raise FormatError(f"{where}: made of dtype {part.dtype}, and told to be {dtype}; round it first")
-    with np.errstate(over="ignore"):
-        found: NDArray[Any] = part.astype(narrow.newbyteorder("<"), copy=False)
-    if dtype == "bfloat16":
-        bits = found.view("<u4")
-        found = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
-        found = np.where(np.isnan(part), np.uint16(0x7FC0), found).astype("<u2")
-    overflowed = _is_infinite(found, dtype) & np.isfinite(part) if narrow.kind == "f" else False
-    if np.any(overflowed):
-        largest = np.abs(part[overflowed]).max()
-        raise FormatError(f"{where}: a value of {largest:.6g} overflows {dtype}; choose a wider dtype")
-    return found
-
-
-def _is_infinite(found: NDArray[Any], dtype: str) -> NDArray[np.bool_]:
-    infinite: NDArray[np.bool_] = (found & 0x7FFF) == 0x7F80 if dtype == "bfloat16" else np.isinf(found)
-    return infinite

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoWarning
 from sao_cli.base.memory import require_memory
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import index_dtype
-from sao_cli.data.matrix import FINITE, Matrix, Values
+from sao_cli.data.matrix import FINITE, Matrix
 from sao_cli.io.formats.matrix_market_writer import BANNER, PROVENANCE
 from sao_cli.io.formats.text.lines import (
     POSITION,

@@ -9,7 +9,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.data.matrix import Matrix, Values
+from sao_cli.data.arrays import Values
+from sao_cli.data.matrix import Matrix
 from sao_cli.io.provenance import provenance_json, provenance_with_dtype
 
 Fours = NDArray[np.uint32]

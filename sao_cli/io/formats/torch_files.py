@@ -13,7 +13,8 @@ import numpy as np
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
-from sao_cli.data.matrix import PRECISIONS, Matrix
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.io.formats.sparse_layouts import dense_tensor, tensor_entries
 from sao_cli.io.formats.torch_records import require_sound
 from sao_cli.io.output import brief, file_error, shown

@@ -18,7 +18,7 @@ from sao_cli.measure.convolution.operator_values import checked_kernel, convolut
 from sao_cli.measure.layer.jacobian import dense_jacobian_values
 from sao_cli.measure.values.facts import Comparison, Measured, Reference, mean_degree
 from sao_cli.measure.values.singular_values import SingularValues, measured_singular_values
-from sao_cli.reports.report import KernelSpectrum
+from sao_cli.reports.spectra import KernelSpectrum
 
 Measure = Callable[[Kernel], SingularValues]
 

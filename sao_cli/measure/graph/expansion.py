@@ -23,7 +23,7 @@ from sao_cli.measure.graph.component_edges import (
 from sao_cli.measure.graph.components import Components, find_components
 from sao_cli.measure.graph.exact_ties import TIE_SIDE, Bound
 from sao_cli.measure.graph.large_component import FAILS, UNDECIDED, Question
-from sao_cli.reports.report import Expansion
+from sao_cli.reports.masks import Expansion
 
 CRITERIA = ("paper", "standard")
 

@@ -21,7 +21,7 @@ from sao_cli.measure.values.facts import Comparison as Comparison  # which calle
 from sao_cli.measure.values.facts import Measured, Reference, mean_degree
 from sao_cli.measure.values.ks import holm
 from sao_cli.measure.values.singular_values import SingularValues, measured_singular_values
-from sao_cli.reports.report import LayerSpectrum, Repeats
+from sao_cli.reports.spectra import LayerSpectrum, Repeats
 
 Values = NDArray[np.float64]
 Draw = Callable[[int], Sequence[Matrix]]  # seed -> the layers of a stack

@@ -15,7 +15,7 @@ from sao_cli.data.mask import Mask
 from sao_cli.measure.reach.packed import WORD, Words, popcount, rank_f2
 from sao_cli.measure.reach.path_matrix import PathMatrix
 from sao_cli.measure.reach.paths import Plan, Step, Tile, plan
-from sao_cli.reports.report import Depth, ReachSummary
+from sao_cli.reports.masks import Depth, ReachSummary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from sao_cli.measure.values.ks import ks_test, ks_test_law
 from sao_cli.measure.values.marchenko_pastur import singular_value_law
 from sao_cli.measure.values.norms import frobenius_norm
 from sao_cli.measure.values.singular_values import SingularValues
-from sao_cli.reports.report import ESTIMATE, KSTest, Within
+from sao_cli.reports.report import ESTIMATE
+from sao_cli.reports.spectra import KSTest, Within
 
 Values = NDArray[np.float64]
 

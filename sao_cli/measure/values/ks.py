@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sao_cli.base.errors import FormatError
-from sao_cli.reports.report import KSTest
+from sao_cli.reports.spectra import KSTest
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -16,7 +16,7 @@ from sao_cli.data.mask import Mask
 from sao_cli.measure.reach.reachability import reachability
 from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.audit.row import UNMEASURED, said
-from sao_cli.reports.report import AuditChain, AuditRow, AuditSummary
+from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary
 
 NUMBERED, PLAIN_STACK = "numbered names", "a plain stack"
 _FACTS = ("reachable", "odd_paths", "full_at", "minimum_possible", "lost_inputs", "unreached_outputs")

@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sao_cli.base.errors import SaoError, unknown_name
-from sao_cli.reports.report import AuditRow, CheckFailure, KSTest
+from sao_cli.reports.audits import AuditRow, CheckFailure
+from sao_cli.reports.spectra import KSTest
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sao_cli.base.errors import FormatError
-from sao_cli.reports.report import AuditComparison, AuditRow
+from sao_cli.reports.audits import AuditComparison, AuditRow
 
 COMPARED = (
     *("dtype", "nnz", "sparsity", "biregular", "row_degree", "column_degree", "components", "connected"),

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.kernel import Kernel
-from sao_cli.data.matrix import PRECISIONS, Matrix
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.measure.convolution.geometry import transposed_outputs
 from sao_cli.measure.convolution.kernel_spectrum import EPSILON, kernel_spectrum
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
@@ -25,7 +26,9 @@ from sao_cli.measure.values.singular_values import SingularValues, measured_sing
 from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.audit.heavy_tail import heavy_tail_facts, require_powerlaw
 from sao_cli.models.audit.tensor import Layer
-from sao_cli.reports.report import ESTIMATE, AuditRow, KSTest
+from sao_cli.reports.audits import AuditRow
+from sao_cli.reports.report import ESTIMATE
+from sao_cli.reports.spectra import KSTest
 
 Facts = dict[str, Any]
 

@@ -15,7 +15,8 @@ from sao_cli.base.errors import FormatError, SaoError, unknown_name
 from sao_cli.base.memory import require_memory
 from sao_cli.data.kernel import AXES, Kernel, swapped_channels
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import FINITE, PRECISIONS, Matrix, precision_of
+from sao_cli.data.matrix import FINITE, Matrix
+from sao_cli.data.precision import PRECISIONS, precision_of
 from sao_cli.measure.convolution.operator_values import checked_kernel
 from sao_cli.measure.values.by_component import without_zeros
 from sao_cli.measure.values.norms import frobenius_norm, matrix_norm, pieces

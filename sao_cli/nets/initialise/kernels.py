@@ -10,9 +10,11 @@ import torch
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
+from sao_cli.data.arrays import Values
 from sao_cli.data.kernel import AXES, Kernel
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import PRECISIONS, Matrix, Values
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.nets.initialise.matrices import check_gain, drawn_seed, dtype_name, whole_degree
 from sao_cli.weights.kernels.build_kernels import build_kernel
 from sao_cli.weights.kernels.soc import soc_error_bound, soc_kernel

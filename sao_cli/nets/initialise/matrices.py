@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from sao_cli.base.errors import FormatError, SaoError
-from sao_cli.data.matrix import PRECISIONS, Matrix
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.weights.build_weights import weight_stack
 
 

@@ -26,38 +26,13 @@ from sao_cli.nets.initialise.matrices import (
     places,
     whole_degree,
 )
-from sao_cli.reports.report import Report
+from sao_cli.reports.networks import SparsifiedLayer
 from sao_cli.weights.build_weights import check_method, weight_stack
 from sao_cli.weights.pruned import gmp_stack
 
 Skip = str | Iterable[str] | Callable[[str, nn.Module], bool]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 KINDS = (nn.Linear, *CONVOLUTIONS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SparsifiedLayer(Report):
-    """What sparsify did with one layer, or why it left it as it was.
-
-    `name` is the module's in the model. `kind` is "Linear", "Conv1d", "Conv2d" or "Conv3d", m and n are its outputs and
-    inputs, of a convolution its channels, and `kernel` the taps of one along each axis; all are None for other
-    modules. `c` and `d` count the weights, or kernels, of a column and a row, and are None where they are not all
-    equal; `sparsity` is that of the mask, and `requested_sparsity` None where a degree was given. A `skipped` layer
-    tells its `reason`, and nothing of a mask.
-    """
-
-    name: str
-    kind: str | None = None
-    m: int | None
-    n: int | None
-    kernel: tuple[int, ...] | None = None
-    method: str | None = None
-    d: int | None = None
-    c: int | None = None
-    sparsity: float | None = None
-    requested_sparsity: float | None = None
-    skipped: bool = False
-    reason: str | None = None
 
 
 @dataclass

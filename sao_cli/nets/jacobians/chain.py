@@ -23,7 +23,7 @@ from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.jacobians.long_products.graded import GradedProduct, LogSingularValues
 from sao_cli.nets.jacobians.operators import SPARSE, Blocks, Operator, layer_blocks, layer_operator
-from sao_cli.reports.report import DepthJacobian
+from sao_cli.reports.networks import DepthJacobian
 
 Values = NDArray[np.float64]
 

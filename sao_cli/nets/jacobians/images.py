@@ -14,10 +14,10 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import INPUTS, generator
 from sao_cli.nets.devices import find_device
 from sao_cli.nets.jacobians.chain import DTYPES
-from sao_cli.nets.jacobians.module import ModuleJacobian, jacobian_spectrum
+from sao_cli.nets.jacobians.module import jacobian_spectrum
 from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.networks.lipconvnet import LipConvNet
-from sao_cli.reports.report import DepthJacobian
+from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
 
 ARCHITECTURES = ("cnn", "lipconvnet")
 

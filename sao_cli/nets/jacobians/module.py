@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,8 @@ from sao_cli.base.memory import require_memory, telling_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import PROBES, generator
 from sao_cli.base.threads import one_thread
-from sao_cli.data.matrix import FINITE, PRECISIONS
+from sao_cli.data.matrix import FINITE
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.values.density import PRODUCTS, SpectralDensity, check_products, operator_density
 from sao_cli.measure.values.singular_values import SingularValues
@@ -31,45 +31,14 @@ from sao_cli.nets.jacobians.functions import (
     undisturbed,
 )
 from sao_cli.nets.jacobians.products import JacobianGram, JacobianProducts, checked_norm
-from sao_cli.reports.report import ESTIMATE, Report
+from sao_cli.reports.networks import ModuleJacobian
+from sao_cli.reports.report import ESTIMATE
 
 Values = NDArray[np.float64]
 
 BUDGET = 2**28  # bytes of gradients at a time, our choice: past some hundred rows at once nothing is gained
 HELD = 4  # gradients as wide as the widest that one backward pass holds together
 NUDGE = 1e-4  # relative; how far the input is moved to see whether the output moves
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModuleJacobian(Report):
-    """The singular values of a module's Jacobian at one input or several; see jacobian_spectrum for definitions.
-
-    Where `exact` is False they are quantiles of an estimated distribution, whose CDF is off by about `error`, found
-    with `products` products with J and J^T an input; `sigma_max` is then a lower bound, off by about
-    `sigma_max_error`, `error_kind` tells that both are an "estimate", and what can't be told is None. `reason` says
-    why. `singular_values` (inputs, min(m, n)), descending, are no part of the report.
-    """
-
-    module: str
-    m: int
-    n: int
-    inputs: int
-    sigma_max: float
-    sigma_max_error: float | None
-    sigma_min: float | None
-    mean: float
-    variance: float
-    rank: float | None
-    participation: float
-    condition: float | None
-    exact: bool
-    error: float | None
-    error_kind: str | None
-    products: int
-    device: str
-    dtype: str
-    reason: str | None
-    singular_values: Values = field(repr=False)
 
 
 def jacobian_spectrum(

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.arrays import Values
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Indices, Mask
-from sao_cli.data.matrix import Values
 from sao_cli.nets.layers.orthogonal_conv import OrthogonalConv2d, own_precision
 from sao_cli.weights.haar import haar_blocks
 from sao_cli.weights.kernels.channels import told

@@ -12,7 +12,8 @@ from torch import nn
 from sao_cli.base.errors import FormatError, InfeasibleError, SaoError, unknown_name
 from sao_cli.base.memory import MODULE_BYTES, require_layers, require_memory
 from sao_cli.base.threads import one_thread
-from sao_cli.data.matrix import PRECISIONS, Matrix
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.degrees import check_widths, resolve_degree
 from sao_cli.measure.layer.activations import check_activation
 from sao_cli.nets.initialise.matrices import check_gain, whole_degree

@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,61 +23,11 @@ from sao_cli.nets.training.data import Batches, Dataset
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
 from sao_cli.nets.training.resume import TrainingState, restore_, state_tensors
 from sao_cli.nets.training.settings import TrainingSettings, learning_rate
-from sao_cli.reports.report import Report
+from sao_cli.reports.networks import EpochRow, InputOutputJacobian
 
 
 class DivergedError(SaoError):
     """Training whose loss is no longer a finite number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputOutputJacobian(Report):
-    """The singular values of d outputs / d inputs of a network at some test images; see jacobian_spectrum.
-
-    Over the min(m, n) values of each of `inputs` Jacobians (m, n), biases and all layers counted, all together.
-    `log10_sigma_min` is None, and `reason` says why, where the least can't be told from zero.
-    """
-
-    inputs: int
-    m: int
-    n: int
-    mean: float
-    variance: float
-    log10_sigma_max: float | None
-    log10_sigma_min: float | None
-    rank: float | None
-    participation: float
-    condition: float | None
-    reason: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochRow(Report):
-    """One epoch of training. Epoch 0 is the network before any.
-
-    `phase` is "train", or "finetune" after pruning, whose epochs count on. `train_loss` (cross-entropy) and
-    `train_accuracy` are means over the epoch's samples, each before its batch was learnt from; those of epoch 0 are of
-    all training images. `test_loss` and `test_accuracy` are after the epoch. Accuracies are fractions. `learning_rate`
-    is the last step's, None in epoch 0. `sparsity` is of all weight matrices and kernels that the method may make
-    sparse. `seconds` of wall clock are for training and testing, without the Jacobian.
-    """
-
-    data: str
-    arch: str
-    method: str
-    depth: int
-    width: int
-    phase: str
-    epoch: int
-    epochs: int
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    learning_rate: float | None
-    sparsity: float
-    seconds: float
-    jacobian: InputOutputJacobian | None
 
 
 class Training:

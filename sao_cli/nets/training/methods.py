@@ -21,7 +21,7 @@ from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.networks.fnn import FNN
 from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.nets.training.settings import PRUNED, TrainingSettings
-from sao_cli.weights.pruned import keep_largest
+from sao_cli.pruning.keep import keep_largest
 
 Kept = dict[str, NDArray[np.bool_]]
 

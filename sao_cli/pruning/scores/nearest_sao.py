@@ -14,8 +14,8 @@ from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import SEARCH, generator
+from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
-from sao_cli.data.matrix import Values
 from sao_cli.masks.degrees import resolve_degree
 from sao_cli.masks.origin import provenance, require_mask_memory
 from sao_cli.masks.sao import sao_mask

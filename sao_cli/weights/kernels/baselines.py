@@ -12,6 +12,7 @@ from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
 from sao_cli.masks.lrp import lrp_mask
+from sao_cli.pruning.keep import keep_largest
 from sao_cli.weights.kernels.channels import (
     Taps,
     channel_mask,
@@ -21,7 +22,6 @@ from sao_cli.weights.kernels.channels import (
     require_kernel_memory,
     told,
 )
-from sao_cli.weights.pruned import keep_largest
 from sao_cli.weights.random import random_values
 
 LAWS = ("normal", "uniform")

@@ -13,7 +13,7 @@ import numpy as np
 from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.base.threads import one_thread
 from sao_cli.data.kernel import Kernel
-from sao_cli.data.matrix import PRECISIONS
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.degrees import DEFAULT_DEGREE, check_sizes, check_target, kept_entries, resolve_degree
 from sao_cli.weights.kernels.baselines import lmp_kernel, lrp_kernel, masked_kernel, random_kernel
 from sao_cli.weights.kernels.channels import channel_mask, checked_size, cut_mask, halves, looks_linear_kernel

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
+from sao_cli.data.arrays import Values
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Indices, Mask
-from sao_cli.data.matrix import Values
 from sao_cli.masks.degrees import check_sizes
 from sao_cli.masks.origin import provenance
 from sao_cli.masks.sao import sao_mask

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from sao_cli.base.errors import SaoError
+from sao_cli.data.arrays import Values
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Values
 from sao_cli.weights.kernels.channels import (
     Taps,
     channel_mask,

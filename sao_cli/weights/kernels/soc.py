@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.rng import VALUES, generator
+from sao_cli.data.arrays import Values
 from sao_cli.data.kernel import Kernel
-from sao_cli.data.matrix import Values
 from sao_cli.weights.kernels.channels import (
     Taps,
     checked_size,

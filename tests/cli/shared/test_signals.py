@@ -14,16 +14,16 @@ from sao_cli.cli import main
 from ..conftest import BIN
 from ..kills import usual_signals
 
-KILLS = Path(__file__).with_name("kills.py")
+KILLS = Path(__file__).parent.with_name("kills.py")
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": usual_signals}
 WRITING = """
 import sys, time
 from sao_cli.cli import main
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.io import files
+from sao_cli.io import output
 
 def work(*_, **__):
-    with files.atomic_output("out.bin") as file:
+    with output.atomic_output("out.bin") as file:
         file.write(b"half")
         file.flush()
         print("writing", flush=True)

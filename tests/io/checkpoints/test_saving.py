@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sao_cli.base.errors import FileError, FormatError, SaoError
-from sao_cli.data.matrix import rounded
+from sao_cli.data.precision import rounded
 from sao_cli.io.checkpoints import Lazy, open_checkpoint, write_checkpoint
 
 DTYPES = st.sampled_from(["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"])

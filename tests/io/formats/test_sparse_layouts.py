@@ -186,7 +186,8 @@ def test_a_fill_value_other_than_zero_is_refused(tmp_path, named):
 def test_a_precision_that_numpy_lacks_is_read_from_the_provenance_in_checkpoints_too(tmp_path):
     from sao_cli.data.kernel import Kernel
     from sao_cli.data.mask import Mask
-    from sao_cli.data.matrix import PRECISIONS, Matrix, rounded
+    from sao_cli.data.matrix import Matrix
+    from sao_cli.data.precision import PRECISIONS, rounded
     from sao_cli.io import write_weights
 
     for dtype in PRECISIONS:

@@ -14,7 +14,7 @@ from sao_cli.measure.convolution.kernel_spectrum import kernel_spectrum
 from sao_cli.measure.layer.spectrum import spectrum
 from sao_cli.measure.values.facts import Comparison
 from sao_cli.measure.values.ks import ks_test
-from sao_cli.reports.report import LayerSpectrum
+from sao_cli.reports.spectra import LayerSpectrum
 from sao_cli.weights.kernels.build_kernels import build_kernel
 
 from .explicit import explicit_operator, explicit_values

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Matrix, rounded
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import rounded
 from sao_cli.measure.layer.activations import activation_derivative
 from sao_cli.measure.layer.spectrum import Comparison, compare_spectra, spectrum
 from sao_cli.measure.values.ks import ks_test

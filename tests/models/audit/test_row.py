@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Matrix, rounded
+from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import rounded
 from sao_cli.measure.convolution.kernel_spectrum import kernel_spectrum
 from sao_cli.measure.graph.expansion import expansion
 from sao_cli.measure.layer.spectrum import spectrum

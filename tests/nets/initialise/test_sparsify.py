@@ -14,7 +14,8 @@ from sao_cli.base.errors import FormatError, InfeasibleError, SaoError, SaoWarni
 from sao_cli.data.mask import Mask
 from sao_cli.measure.reach.reachability import reachability
 from sao_cli.nets.initialise.matrices import drawn_seed, initialize_
-from sao_cli.nets.initialise.sparsify import SparsifiedLayer, effective_weight, put_weight_, sparsify
+from sao_cli.nets.initialise.sparsify import effective_weight, put_weight_, sparsify
+from sao_cli.reports.networks import SparsifiedLayer
 from sao_cli.weights.build_weights import METHODS
 from sao_cli.weights.orthogonal import sao_weight
 from sao_cli.weights.pruned import gmp_stack

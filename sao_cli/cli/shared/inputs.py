@@ -1,0 +1,165 @@
+"""What a command measures: layers that its options describe, a file, or a stream."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sao_cli.base.errors import SaoError
+from sao_cli.cli.shared.options import DEFAULT_WIDTH, DEPTH, DESCRIBING
+from sao_cli.cli.shared.streams import has_input
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.data.mask import Mask
+
+if TYPE_CHECKING:
+    from sao_cli.data.matrix import Matrix
+
+
+def widths_of(m: int | None, n: int | None, layers: int | None, widths: str | None) -> list[int]:
+    """Layer widths, inputs first, from --widths or from --m, --n and --layers."""
+    if widths is not None:
+        return _parse_widths(widths)
+    m, n, layers = (
+        default if size is None else size for size, default in ((m, DEFAULT_WIDTH), (n, DEFAULT_WIDTH), (layers, 1))
+    )
+    if layers < 1:
+        raise SaoError(f"--layers {layers}: a stack has at least one layer")
+    if layers > 1 and m != n:
+        raise SaoError(
+            f"--layers {layers} of {m} x {n} do not chain: layer 2 would read {n} inputs from {m} outputs; "
+            f"make m and n equal, or name every width, as in --widths {n},{m},{m}"
+        )
+    _require_layers_memory(layers)
+    return [n] + [m] * layers
+
+
+def build_masks(seed: int, talk: Talk, output: str | None = None, **described: Any) -> list[Mask]:
+    """The masks that the options describe; what was achieved is said where a target was given.
+
+    Where they are meant for the file `output`, its format is checked before any is built.
+    """
+    from sao_cli.masks.build_masks import METHODS as OF_MASKS
+    from sao_cli.masks.build_masks import mask_stack
+
+    widths = take_widths(described, output)
+    if described["method"] in OF_MASKS:
+        masks = mask_stack(widths, seed=seed, progress=talk, **described)
+    else:
+        from sao_cli.weights.build_weights import weight_stack
+
+        masks = [_pattern(weight.mask) for weight in weight_stack(widths, seed=seed, progress=talk, **described)]
+    say_achieved(masks, described, talk)
+    return masks
+
+
+def build_weights(seed: int, talk: Talk, output: str | None = None, **described: Any) -> "list[Matrix]":
+    """The weights that the options describe, as build_masks does it."""
+    from sao_cli.weights.build_weights import weight_stack
+
+    weights = weight_stack(take_widths(described, output), seed=seed, progress=talk, **described)
+    say_achieved([weight.mask for weight in weights], described, talk)
+    return weights
+
+
+def take_widths(described: dict[str, Any], output: str | None = None) -> list[int]:
+    """Layer widths, inputs first, from the options among `described` that give them, which are taken out of it."""
+    widths = widths_of(*(described.pop(name) for name in ("m", "n", "layers", "widths")))
+    if output is not None:
+        from sao_cli.io import suffix_for
+
+        suffix_for(output, len(widths) - 1)
+    return widths
+
+
+def say_achieved(masks: list[Mask], described: dict[str, Any], talk: Talk) -> None:
+    """Say which density came of the target that was asked for, or of none, where it is not d = 4."""
+    from sao_cli.masks.degrees import DEFAULT_DEGREE
+
+    if described["method"] == "dense":
+        return
+    exact = described["d"] is not None or described["c"] is not None
+    if described["sparsity"] is not None:
+        _say_densities(masks, f"asked for sparsity {described['sparsity']:.6g}", talk)
+    elif not exact and any(mask.nnz != DEFAULT_DEGREE * mask.m for mask in masks):
+        _say_densities(masks, f"no degree was given, and these are nearest to d = {DEFAULT_DEGREE}", talk)
+
+
+def options_given(ctx: click.Context, *names: str) -> list[str]:
+    """Those of the options that the command line names, as --name."""
+    given = click.core.ParameterSource.COMMANDLINE
+    written = {option.name: option.opts[0] for option in ctx.command.params}
+    return [written[name] for name in names if ctx.get_parameter_source(name) == given]
+
+
+def _parse_widths(text: str) -> list[int]:
+    widths: list[int] = []
+    for item in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:x([1-9]\d*))?\s*", item, re.ASCII)
+        if found is None:
+            raise SaoError(f"--widths {text!r}: {item!r} is no width; write whole numbers, as in 784,512,256x49,10")
+        times = int(found[2] or 1)
+        _require_layers_memory(len(widths) + times)
+        widths += [int(found[1])] * times
+    return widths
+
+
+def _require_layers_memory(layers: int) -> None:
+    from sao_cli.base.memory import require_layers
+
+    require_layers(layers, "a stack")
+
+
+def _pattern(mask: Mask) -> Mask:
+    """A weight's mask, whose provenance no longer speaks of values."""
+    return replace(mask, provenance={key: told for key, told in mask.provenance.items() if key != "values"})
+
+
+def _say_densities(masks: list[Mask], why: str, talk: Talk) -> None:
+    for layer, mask in enumerate(masks, 1):
+        d, c = mask.nnz / mask.m, mask.nnz / mask.n
+        talk.say(f"layer {layer}: sparsity {mask.sparsity:.6g}, d = {d:.6g}, c = {c:.6g} ({why})")
+        if layer == 5 and len(masks) > 6:
+            talk.say(f"... and {len(masks) - 5} more layers")
+            return
+
+
+def input_source(file: str | None, *, builds: str, of_built: Sequence[str] = ()) -> str | None:
+    """Where layers are read from: FILE, "-" for standard input, or None where they are built.
+
+    One rule for all commands, to be asked before anything heavy is imported: a FILE is read, and "-" is one. Otherwise
+    options of DESCRIBING describe the layers, and stdin is left alone. Otherwise a pipe or a file on stdin is read;
+    a terminal, /dev/null and a closed stdin are no input, and then `builds` is built, which is said. UsageError
+    for options that describe the layers (DEPTH apart) beside a FILE, and for those of `of_built`, which only layers
+    that are built can have, beside an input.
+    """
+    ctx = click.get_current_context()
+    given = options_given(ctx, *DESCRIBING)
+    source = "-" if file is None and not given and has_input() else file
+    if source is None:
+        if options_given(ctx, "tensor"):
+            raise click.UsageError("--tensor chooses from a file that holds several, and none is read; name one")
+        if not given:
+            say_default(ctx, builds)
+    elif both := options_given(ctx, *(name for name in DESCRIBING if name not in DEPTH), *of_built):
+        what = "standard input" if source == "-" else repr(source)
+        raise click.UsageError(f"{what} and {' '.join(both)} both describe the layers; give one of them")
+    return source
+
+
+def required_source(file: str | None) -> str:
+    """Where layers are read from, by the same rule, of a command that builds none; SaoError where there is no input."""
+    if file is None and not has_input():
+        command = click.get_current_context().command_path
+        raise SaoError(
+            f"no input: name a file, or pipe one in, as in `sao mask --d 4 | {command}`; see {command} --help"
+        )
+    return "-" if file is None else file
+
+
+def say_default(ctx: click.Context, built: str) -> None:
+    """Say, once it is there, what is built where nothing describes it."""
+    ctx.ensure_object(Talk).say_at_the_end(
+        f"no option describes layers, and this is {built}; see {ctx.command_path} --help"
+    )

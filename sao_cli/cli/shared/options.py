@@ -1,0 +1,170 @@
+"""Options that several commands share, one meaning in all of them."""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from sao_cli.cli.shared.paths import InputFile, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.talk import Talk
+
+F = TypeVar("F", bound=Callable[..., Any] | click.Command)
+DEFAULT_WIDTH = 256  # the paper's fully-connected layers
+DEFAULT_LAYER = f"one layer of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
+MAX_THREADS = 4096  # no machine that this runs on has more cores
+DEPTH = ("depths",)  # describes layers, or chooses among those that are read
+METHODS = "sao, ramanujan, biregular, xnet, radix, two-stage, eoi, lrp, lmp, gmp, dense, rg-n, rg-u or rg-s"
+DESCRIBING = (
+    *("m", "n", "widths", "width", "layers", *DEPTH),
+    *("method", "arrangement", "d", "c", "sparsity", "arch", "scheme"),
+)
+
+
+def common_options(command: F) -> F:
+    """--seed, --json/--table, -o/--output, --threads and -q/--quiet."""
+    output = click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=OutputFile(stream=True),
+        help="Write the result to FILE instead of stdout.",
+    )
+    return _common(command, output)
+
+
+def folder_options(command: F) -> F:
+    """common_options of a command whose -o names a folder, which may be there."""
+    output = click.option("-o", "--output", metavar="FOLDER", type=OutputFolder(), help="Keep the run in this folder.")
+    return _common(command, output)
+
+
+def _common(command: F, output: Any) -> F:
+    options = [
+        click.option(
+            "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random number."
+        ),
+        click.option(
+            "--json/--table",
+            "as_json",
+            default=None,
+            help="Force JSON lines, or a table. [default: a table on a terminal]",
+        ),
+        output,
+        click.option(
+            "--threads",
+            type=click.IntRange(1, MAX_THREADS),
+            expose_value=False,
+            callback=_limit_threads,
+            help="Threads of the linear algebra (BLAS), as many as there are cores at most.  [default: all cores]",
+        ),
+        click.option(
+            "-q", "--quiet", is_flag=True, expose_value=False, callback=_hush, help="Say nothing on stderr but errors."
+        ),
+    ]
+    return _apply(command, options)
+
+
+def plot_option(command: F) -> F:
+    """--plot FILE."""
+    option = click.option(
+        "--plot", metavar="FILE", type=Picture(), help="Draw the picture to FILE (.png, .svg or .pdf)."
+    )
+    return option(command)
+
+
+def degree_options(command: Any) -> Any:
+    """--d, --c and --sparsity, of which one may be given."""
+    options = [
+        click.option("--d", type=int, help="Ones in each row: inputs read by one output."),
+        click.option("--c", type=int, help="Ones in each column: outputs fed by one input."),
+        click.option("--sparsity", type=float, help="Target sparsity; the nearest feasible degree is taken."),
+    ]
+    return _exclusive(_apply(command, options), ["d", "c"], ["d", "sparsity"], ["c", "sparsity"])
+
+
+def sizes_options(command: Any) -> Any:
+    """--m, --n and --layers, or --widths."""
+    options = [
+        click.option("--m", type=int, help=f"Outputs of the layer.  [default: {DEFAULT_WIDTH}]"),
+        click.option("--n", type=int, help=f"Inputs of the layer.  [default: {DEFAULT_WIDTH}]"),
+        click.option("--layers", type=int, help="Layers in the stack.  [default: 1]"),
+        click.option("--widths", metavar="W0,W1,...", help="Layer widths, inputs first; 256x49 repeats a width."),
+    ]
+    return _exclusive(_apply(command, options), ["widths", "m"], ["widths", "n"], ["widths", "layers"])
+
+
+def mask_options(command: Any) -> Any:
+    """All that describes a mask or a stack: sizes, degree, method and arrangement."""
+    method = click.option("--method", default="sao", show_default=True, help=f"{METHODS}.")
+    return layer_options(method(command))
+
+
+def layer_options(command: Any) -> Any:
+    """Sizes, degree and arrangement: what describes layers besides their method."""
+    arrangement = click.option(
+        "--arrangement", default="random", show_default=True, help="Groups of SAO layers: random or minimal."
+    )
+    return sizes_options(degree_options(arrangement(command)))
+
+
+def value_options(command: Any) -> Any:
+    """--gain and --dtype: what is done to every weight."""
+    options = [
+        click.option(
+            "--gain", type=float, default=1.0, show_default=True, help="Factor on every weight that is built."
+        ),
+        click.option(
+            "--dtype",
+            metavar="NAME",
+            help="Round weights to float64, float32, float16 or bfloat16.  [default: float64, or the input's]",
+        ),
+    ]
+    return _apply(command, options)
+
+
+def input_argument(command: F) -> F:
+    """FILE and --tensor: where the masks are read from."""
+    options = [
+        click.argument("file", metavar="[FILE]", type=InputFile(), required=False),
+        click.option("--tensor", metavar="NAME", help="The tensor to read from a file that holds several."),
+    ]
+    return _apply(command, options)
+
+
+def _apply(command: F, options: Sequence[Callable[[F], F]]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _exclusive(command: Any, *pairs: Sequence[str]) -> Any:
+    @functools.wraps(command)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for pair in pairs:
+            if all(kwargs.get(name) is not None for name in pair):
+                raise click.UsageError(f"--{pair[0]} and --{pair[1]} exclude each other; give one of them")
+        return command(*args, **kwargs)
+
+    return checked
+
+
+def _hush(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    talk = ctx.ensure_object(Talk)
+    talk.name, talk.quiet = ctx.command_path, value
+
+
+def _limit_threads(_: click.Context, __: click.Parameter, value: int | None) -> None:
+    """Limit the BLAS libraries that are loaded, and by their variables those that are not yet, such as scipy's own.
+
+    More than there are cores would only wait for each other; very many, none of these libraries survives.
+    """
+    if value is None:
+        return
+    value = min(value, os.cpu_count() or value)
+    from threadpoolctl import threadpool_limits
+
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(value)
+    threadpool_limits(value)

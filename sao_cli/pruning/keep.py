@@ -1,0 +1,42 @@
+"""Which of many scored weights stay: exactly so many, the largest, the first among equals."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sao_cli.base.errors import InfeasibleError, SaoWarning
+from sao_cli.data.arrays import Values
+from sao_cli.data.matrix import Matrix
+
+Places = NDArray[np.intp]
+
+
+def keep_largest(magnitudes: Values, count: int) -> Places:
+    """(count,) the places of the `count` largest of `magnitudes` (size,), ascending; of equal ones the first are kept.
+
+    Raises InfeasibleError unless 1 <= count <= size. O(size), by partition.
+
+    >>> keep_largest(np.array([1.0, 3.0, 2.0, 2.0, 2.0]), 3)
+    array([1, 2, 3])
+    """
+    check_count(count, magnitudes.size, "vector")
+    least = np.partition(magnitudes, magnitudes.size - count)[magnitudes.size - count]
+    kept = magnitudes > least
+    ties = np.flatnonzero(magnitudes == least)
+    kept[ties[: count - int(np.count_nonzero(kept))]] = True
+    return np.flatnonzero(kept)
+
+
+def check_count(count: int, size: int, what: str) -> None:
+    if not 1 <= count <= size:
+        raise InfeasibleError(f"no {what} keeps {count} weights; it has 1 to {size} to keep")
+
+
+def warn_of_collapse(stack: list[Matrix]) -> None:
+    empty = [str(layer) for layer, weight in enumerate(stack, 1) if weight.mask.nnz == 0]
+    if empty:
+        layers = f"layer {empty[0]}" if len(empty) == 1 else f"layers {', '.join(empty)}"
+        warnings.warn(f"pruning left nothing of {layers}; no signal passes (layer collapse)", SaoWarning, stacklevel=3)
