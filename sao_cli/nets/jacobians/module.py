@@ -159,7 +159,7 @@ def _found(
 def _dense_values(products: JacobianProducts, progress: Progress) -> Values:
     """The singular values of J, made in its shorter direction, in pieces whose gradients take BUDGET bytes."""
     m, n = products.shape
-    size, width = min(m, n), HELD * products.point.element_size() * products.widest
+    size, width = min(m, n), HELD * max(products.point.element_size() * products.widest, products.row_bytes())
     piece = max(1, min(size, BUDGET // width))
     require_memory(24.0 * m * n + piece * width, f"a Jacobian of {m} x {n}", "choose a smaller max_dense")
     rows = np.empty((size, max(m, n)))

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import is_out_of_memory
@@ -59,6 +61,20 @@ class JacobianProducts:
                 todo.extend(following for following, _ in node.next_functions)
         return widest
 
+    def row_bytes(self) -> int:
+        """Bytes of the largest tensor that one more row makes in `backward`, or `forward` where n < m.
+
+        By one row against three: an operation that joins each row with a weight may copy the weight for each.
+        """
+        m, n = self.shape
+        found = []
+        for count in (1, 3):
+            with _Largest() as largest:
+                (self.backward if m <= n else self.forward)(self.point.new_zeros(count, min(m, n)))
+            found.append(largest.bytes)
+        per_row: int = (found[1] - found[0]) // 2
+        return per_row
+
     def backward(self, rows: Tensor) -> Tensor:
         """(count, n) products J^T u with the (count, m) `rows`."""
         return _derivatives(self._out, self._leaf, rows)
@@ -73,6 +89,18 @@ class JacobianProducts:
         start = torch.zeros_like(self._out, requires_grad=True)
         (image,) = torch.autograd.grad(self._out, self._leaf, start, create_graph=True, materialize_grads=True)
         return start, image
+
+
+class _Largest(TorchDispatchMode):  # type: ignore[misc]
+    """The size of the largest tensor that any operation inside makes, in `bytes`."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = operation(*args, **(kwargs or {}))
+        tensors = [one for one in tree_leaves(made) if isinstance(one, Tensor)]
+        self.bytes = max([self.bytes, *(one.untyped_storage().nbytes() for one in tensors)])
+        return made
 
 
 class JacobianGram:

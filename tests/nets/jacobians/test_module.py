@@ -232,6 +232,15 @@ def test_the_widest_gradient_is_found():
     assert JacobianProducts(nn.Flatten(), drawn(1, 3, 4)).widest == 12
 
 
+def test_a_weight_that_is_copied_for_each_row_is_counted():
+    """As a batched product of each image with the kernels of all frequencies: pieces of many rows took 20 GB of it."""
+    weight, x = torch.ones(64, 5, 5, dtype=torch.float64), torch.ones(64, 5, dtype=torch.float64)
+    copied = JacobianProducts(lambda x: torch.einsum("fij,fj->fi", weight, x), x)
+    assert copied.row_bytes() >= 8 * weight.numel() > 8 * copied.widest
+    plain = JacobianProducts(torch.tanh, x)
+    assert plain.row_bytes() == 8 * plain.widest
+
+
 def test_what_has_no_room_is_refused(monkeypatch):
     monkeypatch.setattr("sao_cli.base.memory.available_memory", lambda: 30_000)
     module = nn.Flatten(0)
