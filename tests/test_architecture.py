@@ -1,6 +1,7 @@
 """The rooms and their doors: who may import whom, and what must not be loaded before it is needed."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,41 @@ def test_a_file_s_name_is_its_own_in_the_whole_tree():
     names = [path.name for path in MODULES if room(path) != "cli" and path.name != "__init__.py"]
     twice = {name for name in names if names.count(name) > 1}
     assert twice <= {"numpy_files.py", "torch_files.py"}  # two readers of each still stand beside each other
+
+
+def imported(path, *, top_only):
+    """The modules of the package that `path` names in imports that run: those for type checkers do not."""
+    stack = [ast.parse(path.read_text())]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (name for alias in node.names if (name := f"{node.module}.{alias.name}") in BY_NAME)
+            yield from {node.module} & set(BY_NAME)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in BY_NAME)
+        inner = top_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if not inner and not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            stack.extend(ast.iter_child_nodes(node))
+
+
+BY_NAME = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in MODULES}
+
+
+@pytest.mark.parametrize("top_only", [True, False], ids=["top", "all"])
+def test_no_modules_import_each_other_in_a_cycle(top_only):
+    graph = {name: set(imported(path, top_only=top_only)) for name, path in BY_NAME.items()}
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which tells the cycle
+
+
+def test_a_public_class_s_name_is_its_own_in_the_whole_tree():
+    names = [
+        node.name
+        for path in MODULES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    known = {"Measured", "Snapshot", "Operator", "Blocks", "Stage", "Layer", "Pattern", "Groups", "Plan"}
+    assert {name for name in names if names.count(name) > 1} <= known  # each still stands for two things
 
 
 def test_public_names_load_and_are_documented():

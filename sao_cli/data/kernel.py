@@ -13,12 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 from sao_cli.base.errors import FormatError, SaoError, unknown_name
 from sao_cli.base.memory import require_memory
 from sao_cli.data.arrays import Values
+from sao_cli.data.coercion import array_of, is_graph
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import FINITE, Matrix, dense_array
+from sao_cli.data.matrix import FINITE, Matrix, MatrixLike, dense_array
 from sao_cli.data.precision import PRECISIONS, precision_of, rounded_within
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
+
+KernelLike: TypeAlias = "Kernel | ArrayLike | torch.Tensor | torch.nn.Module | Path"
 
 AXES = (3, 4, 5)  # of kernels for signals, images and volumes
 
@@ -107,14 +112,21 @@ class Kernel:
         return torch.from_numpy(self.to_dense()).to(getattr(torch, self.dtype))
 
     @classmethod
-    def of(cls, kernel: Kernel | ArrayLike | torch.Tensor, where: str = "the kernel") -> Kernel:
-        """The Kernel that `kernel` is, or holds: a numpy array or a torch tensor (c_out, c_in, k_1, ...).
+    def of(
+        cls,
+        kernel: KernelLike,
+        where: str = "the kernel",
+    ) -> Kernel:
+        """The Kernel that `kernel` is, or holds: a numpy array or a torch tensor (c_out, c_in, k_1, ...), a torch
+        module (its weight), or the path of a file with one kernel.
 
         Raises FormatError for what is no kernel of finite reals.
         """
-        if isinstance(kernel, Kernel):
-            return kernel
-        dense, dtype = dense_array(kernel)
+        array = array_of(kernel, where)
+        if isinstance(array, Kernel):
+            return array
+        _check_shape(getattr(array, "shape", ()), where)
+        dense, dtype = dense_array(array, where)
         return cls.from_dense(dense, where=where, dtype=dtype)
 
     @classmethod
@@ -142,6 +154,28 @@ class Kernel:
 
 
 Weight: TypeAlias = Matrix | Kernel
+WeightLike: TypeAlias = "MatrixLike | Kernel"
+
+
+def weight_of(weight: WeightLike, where: str = "the weight") -> tuple[Weight | NDArray[Any], str | None]:
+    """The Matrix or Kernel that `weight` is or a file holds, or its array; and the dtype it was born in, where known.
+
+    `weight` is also a Mask, a numpy array, a scipy sparse array, a torch tensor or a torch module (its weight), or a
+    path. An array stays one, so that zeros in it and its own dtype are not lost. Raises FormatError as Matrix.of does.
+    """
+    array = array_of(weight, where)
+    if isinstance(array, Kernel):
+        return array, array.dtype
+    if isinstance(array, Matrix | Mask) or hasattr(array, "tocsr") or is_graph(array):
+        matrix = Matrix.of(array, where)
+        return matrix, matrix.dtype
+    return dense_array(array, where)
+
+
+def dense_weight_of(weight: WeightLike, where: str = "the weight") -> tuple[NDArray[Any], str | None]:
+    """The array (m, n) or (c_out, c_in, k, ...) of what weight_of takes; and the dtype it was born in, where known."""
+    found, dtype = weight_of(weight, where)
+    return (found.to_dense() if isinstance(found, Matrix | Kernel) else found), dtype
 
 
 def all_channels(weight: NDArray[Any], groups: int) -> NDArray[Any]:

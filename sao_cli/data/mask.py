@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import require_memory
+from sao_cli.data.coercion import array_of, is_graph
+from sao_cli.data.sparse_layouts import checked_csr, checked_dense
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import networkx as nx
     import scipy.sparse
     import torch
 
+    from sao_cli.data.kernel import Kernel
+    from sao_cli.data.matrix import Matrix
+
 Indices = NDArray[np.signedinteger[Any]]
+MaskLike: TypeAlias = (  # what Mask.of takes
+    "Mask | Matrix | Kernel | ArrayLike | scipy.sparse.sparray | torch.Tensor | torch.nn.Module | nx.Graph | Path"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +140,27 @@ class Mask:
         return np.repeat(np.arange(self.m, dtype=self.indices.dtype), self.row_degrees)
 
     @classmethod
+    def of(cls, mask: MaskLike, where: str = "the mask") -> Mask:
+        """The Mask that `mask` is, or where it is not zero: a Matrix, a Kernel (which channels it joins), an array,
+        a scipy sparse array, a torch tensor or module (its weight), a bipartite networkx graph, or a file's path.
+
+        Raises FormatError for anything else, for what is no matrix of finite numbers, and for a file of several.
+
+        >>> Mask.of([[1, 0, 1], [0, 1, 0]])
+        Mask(2 x 3, nnz=3, method='given')
+        """
+        array = array_of(mask, where)
+        if isinstance(array, Mask):
+            return array
+        if isinstance(getattr(array, "mask", None), Mask):  # of a Matrix or Kernel, which know of masks
+            return array.mask  # type: ignore[no-any-return]
+        if hasattr(array, "tocsr"):
+            return cls.from_scipy(array)
+        if hasattr(array, "detach"):
+            return cls.from_torch(array)
+        return cls.from_networkx(array) if is_graph(array) else cls.from_dense(array)
+
+    @classmethod
     def from_entries(
         cls, rows: ArrayLike, columns: ArrayLike, shape: tuple[int, int], provenance: Mapping[str, Any] | None = None
     ) -> Mask:
@@ -166,7 +197,7 @@ class Mask:
     @classmethod
     def from_scipy(cls, matrix: scipy.sparse.sparray, provenance: Mapping[str, Any] | None = None) -> Mask:
         """The non-zero pattern of a scipy sparse array or matrix of any format; duplicates are summed first."""
-        matrix = matrix.tocsr(copy=True)
+        matrix = checked_csr(matrix, "the sparse array").copy()
         matrix.sum_duplicates()
         if matrix.dtype.kind in "fc" and not np.isfinite(matrix.data).all():
             raise FormatError("the sparse array holds values that are not finite; a mask needs finite numbers")
@@ -200,7 +231,7 @@ class Mask:
         """The non-zero pattern of an (m, n) torch tensor, dense or sparse, on any device."""
         tensor = tensor.detach().cpu()
         if tensor.layout is not _torch().strided:
-            tensor = tensor.to_dense()
+            tensor = checked_dense(tensor, "the sparse tensor")
         return cls.from_dense((tensor != 0).numpy(), provenance)
 
     def to_scipy(self, dtype: Any = np.float64) -> scipy.sparse.csr_array:

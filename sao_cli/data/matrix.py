@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,12 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning, unknown_name
 from sao_cli.base.memory import require_memory
 from sao_cli.data.arrays import Values
+from sao_cli.data.coercion import array_of, is_graph
 from sao_cli.data.mask import Mask, index_dtype
 from sao_cli.data.precision import PRECISIONS, SMALLEST, precision_of, rounded_within
+from sao_cli.data.sparse_layouts import checked_csr, checked_dense
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import scipy.sparse
     import torch
+
+MatrixLike: TypeAlias = "Matrix | Mask | ArrayLike | scipy.sparse.sparray | torch.Tensor | torch.nn.Module | Path"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,19 +120,29 @@ class Matrix:
         return tensor if self.values is None else tensor.to(getattr(torch, self.dtype))
 
     @classmethod
-    def of(cls, weight: Matrix | ArrayLike | scipy.sparse.sparray | torch.Tensor, where: str = "the weight") -> Matrix:
-        """The Matrix that `weight` is, or holds: a numpy array, a scipy sparse array or a torch tensor, (m, n).
+    def of(cls, weight: MatrixLike, where: str = "the weight") -> Matrix:
+        """The Matrix that `weight` is, or holds: a Mask, a numpy array, a scipy sparse array, a torch tensor, all
+        (m, n), a torch module (its weight), or the path of a file with one matrix.
 
         Its dtype is kept (whole numbers become float64). Raises FormatError for what is no matrix of finite reals.
         """
-        if isinstance(weight, Matrix):
-            return weight
-        if hasattr(weight, "tocsr"):
-            csr = weight.tocsr()
+        array = array_of(weight, where)
+        if isinstance(array, Matrix):
+            return array
+        if isinstance(array, Mask):
+            return cls(array)
+        if is_graph(array):
+            raise FormatError(f"{where}: a graph has no weights; give Mask.from_networkx(graph) where a mask is meant")
+        if len(array.shape) != 2:
+            raise FormatError(f"{where}: its shape is {tuple(array.shape)}; a mask or weight matrix has two axes")
+        if hasattr(array, "tocsr"):
+            csr = checked_csr(array, where)
             rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
-            values = None if csr.dtype.kind == "b" else csr.data.astype(np.float64)
-            return cls.from_entries(rows, csr.indices, values, csr.shape, where=where, dtype=precision_of(csr.dtype))
-        dense, dtype = dense_array(weight)
+            values = None if csr.dtype.kind == "b" else csr.data[: len(rows)].astype(np.float64)
+            return cls.from_entries(
+                rows, csr.indices[: len(rows)], values, csr.shape, where=where, dtype=precision_of(csr.dtype)
+            )
+        dense, dtype = dense_array(array, where)
         return cls.from_dense(dense, where=where, dtype=dtype)
 
     @classmethod
@@ -187,7 +203,7 @@ class Matrix:
         return cls(Mask(indptr, columns, shape, provenance or {}), values, dtype)
 
 
-def dense_array(weight: ArrayLike | torch.Tensor) -> tuple[NDArray[Any], str | None]:
+def dense_array(weight: ArrayLike | torch.Tensor, where: str = "the tensor") -> tuple[NDArray[Any], str | None]:
     """A dense numpy array of an array or a torch tensor, and the tensor's dtype if it is one of PRECISIONS.
 
     bfloat16, which numpy lacks, is held as float32.
@@ -195,7 +211,7 @@ def dense_array(weight: ArrayLike | torch.Tensor) -> tuple[NDArray[Any], str | N
     if not hasattr(weight, "detach"):
         return np.asarray(weight), None
     tensor = weight.detach().cpu()
-    tensor = tensor.to_dense() if str(tensor.layout) != "torch.strided" else tensor
+    tensor = checked_dense(tensor, where) if str(tensor.layout) != "torch.strided" else tensor
     name = str(tensor.dtype).removeprefix("torch.")
     return (tensor.float() if name == "bfloat16" else tensor).numpy(), name if name in PRECISIONS else None
 

@@ -13,7 +13,7 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.arrays import Values
-from sao_cli.data.mask import Indices, Mask
+from sao_cli.data.mask import Indices, Mask, MaskLike
 from sao_cli.measure.graph.components import Components, find_components
 from sao_cli.measure.graph.matching import matched_rows
 from sao_cli.reports.weights import Isometry
@@ -31,7 +31,7 @@ FLOOR, SLOW, DRIFT, STEPS = range(4)
 
 
 def isometry(
-    mask: Mask,
+    mask: MaskLike,
     *,
     start: Values | None = None,
     max_steps: int | None = None,
@@ -39,7 +39,9 @@ def isometry(
     layer: int = 1,
     progress: Progress = silent,
 ) -> Isometry:
-    """Values on `mask` that lower ||W^T W - I||_F (on the smaller side) in a few alternating projections.
+    """Values on `mask`, a Mask or what Mask.of takes, that lower ||W^T W - I||_F in a few alternating projections.
+
+    W is taken on its smaller side.
 
     The objective is that of Lee, Ajanthan, Gould and Torr (ICLR 2020), who minimise it by gradient descent. Here
     W <- M * polar(W), component by component: the nearest matrix whose singular values are all 1 (U V^T of the SVD),
@@ -78,6 +80,7 @@ def isometry(
     max_steps = MAX_STEPS if max_steps is None else max_steps
     if max_steps < 0:
         raise SaoError(f"max_steps = {max_steps} is negative; it is 0 at least")
+    mask = Mask.of(mask)
     parts = find_components(mask)
     _require_parts(parts)
     values = random_values(mask, "normal", seed=seed, layer=layer) if start is None else _checked(start, mask)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.arrays import Values
+from sao_cli.data.kernel import WeightLike, dense_weight_of
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
 from sao_cli.reports.weights import Distance, Isometry, Repair
@@ -18,7 +19,7 @@ from sao_cli.weights.isometry import isometry, require_isometry_size, structural
 
 
 def repair(
-    weight: NDArray[Any],
+    weight: WeightLike,
     *,
     dtype: str | None = None,
     gain: float | None = None,
@@ -27,6 +28,7 @@ def repair(
 ) -> Repair:
     """The Repair of `weight` (m, n), or of a kernel that is a matrix: approximate isometry on the mask that is there.
 
+    `weight` is an array, or anything else that data.kernel.weight_of takes.
     The alternating projections of weights.isometry.isometry start from the values themselves: of a dense matrix, and of
     complete bipartite components, as an SAO mask's, the result is the polar factor, the nearest isometry that there
     is; on other masks one that is near in the sense of those projections. No zero becomes anything else.
@@ -45,9 +47,10 @@ def repair(
     """
     if gain is not None and not 0 < gain < math.inf:
         raise SaoError(f"gain {gain:g}; it is a positive number, or keep")
-    if (reason := whole_matrix(weight)) is not None:
+    dense, born = dense_weight_of(weight)
+    if (reason := whole_matrix(dense)) is not None:
         raise FormatError(reason)
-    matrix = Matrix.from_dense(_of_centre(weight), dtype=dtype)
+    matrix = Matrix.from_dense(_of_centre(dense), dtype=dtype or born)
     assert matrix.values is not None  # whole_matrix lets no booleans through
     mask, values = matrix.mask, matrix.values
     rank = structural_rank(mask)
@@ -73,7 +76,7 @@ def repair(
         steps=0 if worse else fit.steps,
         stopped="floor" if at_floor else "worse" if worse and fit.steps else fit.stopped,
         change=_norm(made - values) / _norm(values),
-        weight=_put_back(made, mask, weight.shape),
+        weight=_put_back(made, mask, dense.shape),
     )
 
 

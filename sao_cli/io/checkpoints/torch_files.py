@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import require_memory
+from sao_cli.data.sparse_layouts import dense_tensor
 from sao_cli.io.checkpoints.numpy_files import stem
-from sao_cli.io.formats.sparse_layouts import dense_tensor
 from sao_cli.io.formats.tensor_file import Beside, Path, Snapshot, Stored, TensorFile
 from sao_cli.io.formats.torch_files import NESTED, load_tensors, tensors_in
 from sao_cli.io.output import brief, shown

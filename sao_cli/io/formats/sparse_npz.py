@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.memory import require_memory
 from sao_cli.data.matrix import Matrix
-from sao_cli.io.formats.sparse_layouts import block_places, compressed_places, require_places
+from sao_cli.data.sparse_layouts import block_places, compressed_places, require_places
 from sao_cli.io.provenance import told_dtype
 from sao_cli.io.tensors import weight_of
 

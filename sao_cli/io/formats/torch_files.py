@@ -15,7 +15,7 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
-from sao_cli.io.formats.sparse_layouts import dense_tensor, tensor_entries
+from sao_cli.data.sparse_layouts import dense_tensor, tensor_entries
 from sao_cli.io.formats.torch_records import require_sound
 from sao_cli.io.output import brief, file_error, shown
 from sao_cli.io.proportions import MOST_THINGS, require_proportion

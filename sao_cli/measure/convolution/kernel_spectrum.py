@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from sao_cli.base.errors import FormatError
 from sao_cli.base.progress import Progress, silent
-from sao_cli.data.kernel import Kernel
+from sao_cli.data.kernel import Kernel, KernelLike
 from sao_cli.measure.convolution.geometry import Axis, Geometry
 from sao_cli.measure.convolution.operator_values import checked_kernel, convolution_values
 from sao_cli.measure.layer.jacobian import dense_jacobian_values
@@ -27,7 +26,7 @@ EPSILON = 2.0**-52  # of the arithmetic, whatever the kernel was born in
 
 
 def kernel_spectrum(
-    kernel: Kernel | ArrayLike,
+    kernel: KernelLike,
     image: int | Sequence[int],
     *,
     padding: str | int = "circular",

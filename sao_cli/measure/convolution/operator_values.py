@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import PROBES, generator
 from sao_cli.base.threads import one_thread
-from sao_cli.data.kernel import Kernel
+from sao_cli.data.kernel import Kernel, KernelLike
 from sao_cli.data.matrix import FINITE
 from sao_cli.measure.convolution.blocks import Blocks, blocks_of
 from sao_cli.measure.convolution.geometry import Axis, Geometry
@@ -37,7 +37,7 @@ Values = NDArray[np.float64]
 
 
 def convolution_values(
-    kernel: Kernel | ArrayLike,
+    kernel: KernelLike,
     image: int | Sequence[int],
     *,
     padding: str | int = "circular",
@@ -112,7 +112,7 @@ def _meetings(axis: Axis) -> Values:
     return np.array([(places == places[:, [tap]]).sum(axis=0) for tap, places in enumerate(inside)], dtype=np.float64)
 
 
-def checked_kernel(kernel: Kernel | ArrayLike, groups: int) -> Kernel:
+def checked_kernel(kernel: KernelLike, groups: int) -> Kernel:
     """The Kernel that `kernel` is or holds; FormatError unless it is finite and `groups` divides its outputs."""
     kernel = Kernel.of(kernel)
     if int(groups) != groups or groups < 1 or kernel.shape[0] % groups:

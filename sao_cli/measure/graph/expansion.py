@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
-from sao_cli.data.mask import Groups, Indices, Mask
+from sao_cli.data.mask import Groups, Indices, Mask, MaskLike
 from sao_cli.measure.graph.component_edges import (
     Edge,
     edge_of_components,
@@ -29,7 +29,7 @@ CRITERIA = ("paper", "standard")
 
 
 def expansion(
-    mask: Mask,
+    mask: MaskLike,
     *,
     criterion: str = "paper",
     failure_probability: float = 1e-9,
@@ -37,6 +37,8 @@ def expansion(
     progress: Progress = silent,
 ) -> Expansion:
     """The eigenvalue conditions of `mask`, an (m, n) pattern with row degrees d and column degrees c.
+
+    `mask` is a Mask or anything that Mask.of takes.
 
     lambda_1 >= lambda_2 >= ... are the singular values of M with multiplicity, over all components;
     `lambda_2_distinct` is the second largest distinct one: for a biregular mask the largest in any component
@@ -68,7 +70,7 @@ def expansion(
     (2.0, 1.0, 2.0, True)
     """
     _check(criterion, failure_probability)
-    graph = _Graph(mask)
+    graph = _Graph(Mask.of(mask))
     degrees = graph.degrees if graph.biregular else None
     wanted = graph.exact_bound if graph.biregular or graph.connected else None
     edge = graph.edge(Question(wanted, degrees, failure_probability, seed, progress))
@@ -77,11 +79,11 @@ def expansion(
     paper = _verdict(edge) if graph.biregular else False
     bound = graph.bound
     return Expansion(
-        m=mask.m,
-        n=mask.n,
-        nnz=mask.nnz,
-        density=mask.density,
-        sparsity=mask.sparsity,
+        m=graph.mask.m,
+        n=graph.mask.n,
+        nnz=graph.mask.nnz,
+        density=graph.mask.density,
+        sparsity=graph.mask.sparsity,
         biregular=graph.biregular,
         c=graph.c,
         d=graph.d,
@@ -111,15 +113,16 @@ def expansion(
 
 
 def is_ramanujan(
-    mask: Mask, *, failure_probability: float = 1e-9, seed: int = 0, progress: Progress = silent
+    mask: MaskLike, *, failure_probability: float = 1e-9, seed: int = 0, progress: Progress = silent
 ) -> bool | None:
     """Whether `mask` is connected with lambda_2 <= bound (`Expansion.ramanujan`), None where it can't be told.
 
+    `mask` is a Mask or anything that Mask.of takes.
     The same verdict as `expansion`'s, sooner: the process stops at the first Ritz value above the bound, or at the
     first certificate below it, whatever accuracy lambda_2 has by then.
     """
     _check("standard", failure_probability)
-    graph = _Graph(mask)
+    graph = _Graph(Mask.of(mask))
     if not graph.connected:
         return False
     degrees = graph.degrees if graph.biregular else None
@@ -128,8 +131,8 @@ def is_ramanujan(
     )
 
 
-def mask_singular_values(mask: Mask) -> NDArray[np.float64]:
-    """(min(m, n),) all singular values of `mask`, descending, with multiplicity.
+def mask_singular_values(mask: MaskLike) -> NDArray[np.float64]:
+    """(min(m, n),) all singular values of `mask`, or what Mask.of takes, descending, with multiplicity.
 
     Component by component: closed forms for complete bipartite graphs, cycles and paths, dense SVDs (one LAPACK
     call for all components of one shape) for the others. Raises SaoError where a component's shorter side is over
@@ -140,6 +143,7 @@ def mask_singular_values(mask: Mask) -> NDArray[np.float64]:
     >>> mask_singular_values(Mask.from_dense([[1, 1, 0], [1, 1, 0]]))
     array([2., 0.])
     """
+    mask = Mask.of(mask)
     if mask.groups is not None:
         heights, widths = group_sizes(mask.groups)
         parts = [np.sqrt((heights * widths).astype(np.float64))]

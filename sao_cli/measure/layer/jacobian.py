@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import REFERENCE, generator
-from sao_cli.data.matrix import Matrix
+from sao_cli.data.matrix import Matrix, MatrixLike
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.layer.activations import activation_derivative, check_activation
 
 Vector = NDArray[np.float64]
 
 
-def layer_jacobian(weight: Matrix, activation: str, x: Vector) -> Matrix:
+def layer_jacobian(weight: MatrixLike, activation: str, x: Vector) -> Matrix:
     """J = D W of one layer, D = diag(phi'(W x)) (SAO, Eq. 3 with L = 1).
 
-    `weight` is (m, n) and `x` (n,) float64. The mask stays the weight's, so J holds explicit zeros where phi' is 0.
+    `weight` is (m, n), a Matrix or anything that Matrix.of takes, and `x` (n,) float64.
+    The mask stays the weight's, so J holds explicit zeros where phi' is 0.
     O(nnz), without a dense matrix. Raises SaoError for an unknown activation, and FormatError for an `x` of
     another size or one that is not finite.
 
@@ -30,6 +31,7 @@ def layer_jacobian(weight: Matrix, activation: str, x: Vector) -> Matrix:
            [ 0., -0.]])
     """
     check_activation(activation)
+    weight = Matrix.of(weight)
     check_input(x, weight.mask.n)
     if activation == "linear":
         return weight

@@ -11,7 +11,7 @@ import numpy as np
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
-from sao_cli.data.mask import Mask
+from sao_cli.data.mask import Mask, MaskLike
 from sao_cli.measure.reach.packed import WORD, Words, popcount, rank_f2
 from sao_cli.measure.reach.path_matrix import PathMatrix
 from sao_cli.measure.reach.paths import Plan, Step, Tile, plan
@@ -32,7 +32,7 @@ class Reachability:
 
 
 def reachability(
-    masks: Sequence[Mask], *, rank: bool = False, keep: str | None = None, progress: Progress = silent
+    masks: Sequence[MaskLike], *, rank: bool = False, keep: str | None = None, progress: Progress = silent
 ) -> Reachability:
     """Which inputs reach which outputs through the first 1, 2 ... L layers of a stack, exactly.
 
@@ -40,7 +40,7 @@ def reachability(
     over the Boolean algebra (is there a path: `reachable`), and over F2 (is the number of paths odd:
     `odd_paths`). The two differ, since even numbers of paths cancel over F2 (the SAO paper, IEEE Access 11,
     2023, binarises a product over F2, which for its Fig. 8 can only mean the Boolean one). Both are given as
-    fractions of all pairs of an input and an output.
+    fractions of all pairs of an input and an output. The masks are Mask objects, or what Mask.of takes.
 
     `rank` adds the rank over F2 of the second matrix. `keep` ("last" or "all") returns the matrices too, packed.
     `progress` is called after every tile of inputs.
@@ -57,22 +57,23 @@ def reachability(
     >>> [(depth.reachable, depth.odd_paths) for depth in reachability(masks).depths]
     [(1.0, 1.0), (1.0, 0.0)]
     """
-    _check_stack(masks)
-    kept = _kept_depths(keep, len(masks))
-    route = plan(masks)
-    store = _Store(route, boolean=kept, odd=range(len(masks)) if rank else kept, spare=rank)
-    tally = _Tally.of(len(masks))
+    stack = [Mask.of(mask, f"layer {layer}") for layer, mask in enumerate(masks, 1)]
+    _check_stack(stack)
+    kept = _kept_depths(keep, len(stack))
+    route = plan(stack)
+    store = _Store(route, boolean=kept, odd=range(len(stack)) if rank else kept, spare=rank)
+    tally = _Tally.of(len(stack))
     tiles = list(route.tiles())
     for number, tile in enumerate(tiles, start=1):
         first = route.start(tile)
         _follow_boolean(route.steps, first, tile, tally, store)
         _follow_odd(route.steps, first, tile, tally, store)
         progress("reach", number, len(tiles))
-    ranks = [rank_f2(store.odd[depth]) if rank else None for depth in range(len(masks))]
-    depths = tuple(_depth(depth, route, tally, ranks[depth]) for depth in range(len(masks)))
+    ranks = [rank_f2(store.odd[depth]) if rank else None for depth in range(len(stack))]
+    depths = tuple(_depth(depth, route, tally, ranks[depth]) for depth in range(len(stack)))
     return Reachability(
         depths=depths,
-        summary=_summary(masks, depths),
+        summary=_summary(stack, depths),
         boolean=tuple(store.matrix(store.boolean, depth) for depth in kept),
         odd=tuple(store.matrix(store.odd, depth) for depth in kept),
     )

@@ -16,7 +16,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import PROBES, generator
 from sao_cli.base.threads import one_thread
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Matrix
+from sao_cli.data.matrix import Matrix, MatrixLike
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.graph.matching import matched_rows
 from sao_cli.measure.krylov.lanczos import Gram, Lanczos, SizedOperator, largest_ritz, random_direction
@@ -104,7 +104,7 @@ class SpectralDensity:
 
 
 def spectral_density(
-    weight: Matrix,
+    weight: MatrixLike,
     *,
     seed: int = 0,
     layer: int = 1,
@@ -114,6 +114,7 @@ def spectral_density(
 ) -> SpectralDensity:
     """The distribution of the min(m, n) singular values of `weight`, (m, n), by stochastic Lanczos quadrature.
 
+    `weight` is a Matrix or anything that Matrix.of takes.
     Components whose shorter side is at most `exact_side` are computed exactly, and dead nodes are zeros. For the
     others together, N values, A = W W^T or W^T W (each component's smaller one) and a random unit vector v,
     v^T 1(A <= t) v has the mean (number of eigenvalues <= t)/N, and k steps of the Lanczos process started at v give
@@ -139,6 +140,7 @@ def spectral_density(
     ([0.5, 0.75, 0.75, 1.0], [3.0, 1.0, 0.0, 0.0])
     """
     check_products(products)
+    weight = Matrix.of(weight)
     parts = WeightComponents.of(weight)
     large = parts.too_large(exact_side)
     small = np.setdiff1d(np.arange(parts.components.count), large)

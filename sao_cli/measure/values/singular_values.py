@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.mask import Mask
-from sao_cli.data.matrix import Matrix
+from sao_cli.data.matrix import Matrix, MatrixLike
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.values.by_component import EXACT_ENTRIES, WeightComponents, exceeds, labelled
 from sao_cli.measure.values.density import SpectralDensity, spectral_density
@@ -53,8 +53,10 @@ class SingularValues:
         return cls(values=values, exact=False, error=density.error, reason=reason, norm=norm)
 
 
-def singular_values(weight: Matrix) -> Values:
+def singular_values(weight: MatrixLike) -> Values:
     """(min(m, n),) float64: all singular values of `weight`, (m, n), descending, with multiplicity and zeros.
+
+    `weight` is a Matrix or anything that Matrix.of takes.
 
     Component by component of the bipartite graph of its non-zeros: a permutation makes the weight block diagonal, and
     the singular values are those of the blocks. Blocks of one shape share a LAPACK call; rows and columns have norms,
@@ -69,7 +71,7 @@ def singular_values(weight: Matrix) -> Values:
     >>> singular_values(Matrix.from_dense(np.array([[3.0, 0.0, 4.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]])))
     array([5., 2., 0.])
     """
-    return _all_values(WeightComponents.of(weight))
+    return _all_values(WeightComponents.of(Matrix.of(weight)))
 
 
 def is_affordable(mask: Mask) -> bool:

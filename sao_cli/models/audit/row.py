@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
-from sao_cli.data.kernel import Kernel
+from sao_cli.data.kernel import WeightLike, weight_of
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.measure.convolution.geometry import transposed_outputs
@@ -68,7 +67,7 @@ class _Setting:
 
 
 def audit_weight(
-    weight: Matrix | Kernel | ArrayLike,
+    weight: WeightLike,
     *,
     name: str,
     dtype: str | None = None,
@@ -84,7 +83,8 @@ def audit_weight(
     seed: int = 0,
     progress: Progress = silent,
 ) -> AuditRow:
-    """One row of facts on `weight`: a Matrix (m, n), a Kernel, or an array with 2 axes (a matrix) or 3 to 5 (a kernel).
+    """One row of facts on `weight`: a Matrix (m, n), a Kernel, or an array with 2 axes (a matrix) or 3 to 5 (a kernel);
+    or anything else that data.kernel.weight_of takes.
 
     `dtype` names the precision in which an array was born where it is not its own (bfloat16 held as float32). Of the
     numbers, `nnz` are not zero, and `sparsity` = 1 - nnz / size. With a `threshold`, magnitudes up to it count as zeros
@@ -143,10 +143,10 @@ def audit_weight(
         seed=seed,
         progress=progress,
     )
-    shape = weight.shape if isinstance(weight, Matrix | Kernel) else np.shape(weight)
-    if (reason := too_large(shape, max_size)) is not None:
+    held, born = weight_of(weight, name)
+    if (reason := too_large(held.shape, max_size)) is not None:
         raise SaoError(reason)
-    layer = Layer.of(weight, dtype=dtype, threshold=threshold, groups=groups or 1, transposed=transposed)
+    layer = Layer.of(held, dtype=dtype or born, threshold=threshold, groups=groups or 1, transposed=transposed)
     reasons: list[str] = []
     facts = {**_counts(layer), **(_graph(layer, setting, reasons) if groups else _rows(layer, reasons))}
     try:
@@ -159,7 +159,7 @@ def audit_weight(
     return AuditRow(
         name=name,
         kind=layer.kind,
-        shape=tuple(shape),
+        shape=tuple(held.shape),
         dtype=layer.dtype,
         **facts,
         transposed=transposed,

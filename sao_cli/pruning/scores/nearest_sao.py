@@ -8,13 +8,13 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import SEARCH, generator
 from sao_cli.data.arrays import Values
+from sao_cli.data.kernel import WeightLike, dense_weight_of
 from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
 from sao_cli.masks.degrees import resolve_degree
 from sao_cli.masks.origin import provenance, require_mask_memory
@@ -35,11 +35,12 @@ MAX_PARTITIONS = 2**14  # of one side that are all tried, which takes about a se
 
 
 def projected_mask(
-    weight: NDArray[Any], d: int, *, seed: int = 0, layer: int = 1, starts: int = STARTS, progress: Progress = silent
+    weight: WeightLike, d: int, *, seed: int = 0, layer: int = 1, starts: int = STARTS, progress: Progress = silent
 ) -> Mask:
     """The SAO mask of row degree d that keeps most of ||W||_F^2: of all for small layers, else of those found.
 
-    `weight` is a matrix (m, n) or a kernel (c_out, c_in, k, ...), whose 2-D kernels are kept or dropped as wholes. To
+    `weight` is a matrix (m, n) or a kernel (c_out, c_in, k, ...), whose 2-D kernels are kept or dropped as wholes: an
+    array, or what data.kernel.weight_of takes. To
     choose K disjoint groups of c rows and d columns so that the sum of w^2 inside them is the largest is to find the
     SAO-sparse matrix nearest to W in the Frobenius norm. It is a biclustering, NP-hard in general, so this is a
     heuristic: with the columns' groups fixed, the best rows for them are a transportation problem, which is solved
@@ -76,7 +77,7 @@ def projected_mask(
     """
     if starts < 1:
         raise SaoError(f"starts = {starts}: the search needs one start at least")
-    magnitudes = unit_magnitudes(weight)
+    magnitudes = unit_magnitudes(dense_weight_of(weight)[0])
     m, n = magnitudes.shape
     d = resolve_degree(m, n, "sao", d=d)
     require_mask_memory(m, n, m * d)

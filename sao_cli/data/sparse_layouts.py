@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import require_memory
 
 if TYPE_CHECKING:
+    import scipy.sparse
     import torch
 
 Places = NDArray[np.signedinteger[Any]]
@@ -21,13 +23,18 @@ def compressed_places(pointers: NDArray[Any], minors: NDArray[Any], shape: tuple
     `shape` is (majors, minors). Raises ValueError for pointers that do not ascend from 0 to nnz, and for a minor
     outside the shape. O(nnz + majors).
     """
+    require_compressed(pointers, minors, shape)
+    return np.repeat(np.arange(shape[0]), np.diff(pointers).astype(np.int64)), minors.astype(np.int64, copy=False)
+
+
+def require_compressed(pointers: NDArray[Any], minors: NDArray[Any], shape: tuple[int, int]) -> None:
+    """Raise ValueError where compressed_places does. O(nnz + majors)."""
     require_places(minors, shape[1])
     whole = pointers.dtype.kind in "iu" and pointers.shape == (shape[0] + 1,)
     if not whole or pointers[0] != 0 or pointers[-1] != len(minors) or (pointers[1:] < pointers[:-1]).any():
         raise ValueError(
             f"its indptr does not ascend from 0 to the number of entries, {len(minors)}, in {shape[0]} steps"
         )
-    return np.repeat(np.arange(shape[0]), np.diff(pointers).astype(np.int64)), minors.astype(np.int64, copy=False)
 
 
 def block_places(majors: Places, minors: Places, block: tuple[int, int]) -> tuple[Places, Places]:
@@ -93,3 +100,43 @@ def dense_tensor(tensor: torch.Tensor) -> torch.Tensor:
 
     places, values = tensor_entries(tensor)
     return torch.sparse_coo_tensor(torch.from_numpy(places), values, tensor.shape, check_invariants=True).to_dense()
+
+
+def checked_csr(matrix: scipy.sparse.sparray, where: str) -> scipy.sparse.csr_array:
+    """`matrix` in the CSR format, of whatever format it is, with every index checked before scipy's code follows it.
+
+    Raises FormatError, naming `where`, for indices that the shape does not have: scipy checks nothing of arrays that
+    are put into an object, and reads and writes outside them. O(nnz + m + n).
+    """
+    if len(matrix.shape) != 2:
+        raise FormatError(f"{where}: its shape is {tuple(matrix.shape)}; a mask or weight matrix has two axes")
+    try:
+        _require_scipy(matrix)
+        csr = matrix.tocsr()
+        _require_scipy(csr)
+    except (ValueError, IndexError) as error:
+        raise FormatError(f"{where}: {error}") from None
+    return csr
+
+
+def checked_dense(tensor: torch.Tensor, where: str) -> torch.Tensor:
+    """A sparse torch tensor as a dense one; FormatError, naming `where`, for what dense_tensor refuses."""
+    try:
+        return dense_tensor(tensor)
+    except (ValueError, NotImplementedError) as error:
+        raise FormatError(f"{where}: {error}") from None
+
+
+def _require_scipy(matrix: Any) -> None:
+    if matrix.format == "coo":
+        require_places(matrix.row, matrix.shape[0])
+        require_places(matrix.col, matrix.shape[1])
+        if not len(matrix.row) == len(matrix.col) == len(matrix.data):
+            raise ValueError(f"{len(matrix.row)} rows, {len(matrix.col)} columns and {len(matrix.data)} values")
+    elif matrix.format in ("csr", "csc", "bsr"):
+        a, b = matrix.blocksize if matrix.format == "bsr" else (1, 1)
+        grid = matrix.shape[0] // a, matrix.shape[1] // b
+        count = int(matrix.indptr[-1]) if len(matrix.indptr) else 0  # scipy lets arrays be longer than what is in use
+        require_compressed(matrix.indptr, matrix.indices[:count], grid[::-1] if matrix.format == "csc" else grid)
+        if len(matrix.data) < count:
+            raise ValueError(f"{count} indices for {len(matrix.data)} values")
