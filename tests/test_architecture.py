@@ -11,10 +11,11 @@ import pytest
 import sao_cli
 
 ROOT = Path(sao_cli.__file__).parent
-BASICS = {"base", "data", "reports"}
+BASICS = {"base", "catalog", "data", "reports"}
 ARRAYS = BASICS | {"masks", "pruning", "weights", "measure", "io"}
 MAY_IMPORT = {  # room: the rooms that it may know, besides itself
     "base": set(),
+    "catalog": {"base"},
     "data": {"base"},
     "reports": {"base", "data"},
     "measure": BASICS,

@@ -186,13 +186,15 @@ def _stacks(
         yield read_matrices(source, tensor=tensor)
         return
     from sao_cli.base.memory import require_layers
-    from sao_cli.weights.build_weights import check_method, weight_stack
+    from sao_cli.catalog import METHODS as OF_WEIGHTS
+    from sao_cli.catalog import check
+    from sao_cli.weights.build_weights import weight_stack
 
     if min(depths, default=1) < 1:
         raise SaoError(f"--depth {min(depths)}: a network has at least one layer")
     width, methods = described.pop("width"), described.pop("method") or ("sao",)
     for method in methods:
-        check_method(method)
+        check("method", method, OF_WEIGHTS)
     require_layers(max(depths, default=DEFAULT_DEPTH), "a stack")
     widths = [DEFAULT_WIDTH if width is None else width] * (max(depths, default=DEFAULT_DEPTH) + 1)
     for method in methods:

@@ -1,9 +1,11 @@
 """`sao mask`: build a mask, or a stack of them."""
 
+import inspect
 from typing import Any
 
 import click
 
+from sao_cli.catalog import METHODS, lines
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.deliver import deliver
 from sao_cli.cli.shared.inputs import build_masks, options_given, say_default
@@ -23,16 +25,7 @@ def mask(talk: Talk, /, seed: int, as_json: bool | None, output: str | None, **d
 
     \b
     Methods:
-      sao        K disjoint complete bipartite graphs: exactly orthogonalisable (the default)
-      ramanujan  random lifts of K_{c,d}, drawn until one is certified: connected
-      biregular  a uniformly random simple (c, d)-biregular graph
-      xnet       every output reads d random inputs
-      radix      RadiX-Net's mixed-radix topology
-      two-stage  a product of two SAO stages: connected, exactly orthogonalisable
-      eoi        where a product of random Givens rotations is not zero
-      lrp        uniformly random positions
-      lmp, gmp   the largest weights of dense orthogonal layers, a layer or over the stack
-      dense      all ones
+      {methods}
 
     Example: sao mask --m 512 --n 256 --c 8 --method ramanujan | sao verify --criterion standard
     """
@@ -42,3 +35,6 @@ def mask(talk: Talk, /, seed: int, as_json: bool | None, output: str | None, **d
         say_default(context, DEFAULT_LAYER)
     masks = build_masks(seed, talk, output, **described)
     deliver("mask", [Matrix(one) for one in masks], seed, as_json=as_json, output=output, talk=talk)
+
+
+mask.help = inspect.cleandoc(mask.help or "").replace("  {methods}", lines(METHODS))

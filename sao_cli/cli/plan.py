@@ -66,10 +66,11 @@ def plan(
 
     Example: sao plan --widths 784,512,256x49,10 --sparsity 0.98 --json | jq .parameters
     """
-    from sao_cli.weights.build_weights import check_method
+    from sao_cli.catalog import METHODS as OF_WEIGHTS
+    from sao_cli.catalog import check
 
     _check_given(cnn, lipconvnet)
-    check_method(method)
+    check("method", method, OF_WEIGHTS)
     rows: Iterable[Plan]
     target: dict[str, Any] = {"method": method, "d": d, "c": c, "sparsity": sparsity}
     if cnn or lipconvnet:

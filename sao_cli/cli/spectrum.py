@@ -214,11 +214,13 @@ def _draws(
     if read is not None:
         stack = [matrix.as_dtype(options["dtype"]) for matrix in read]
         return {"": lambda _: stack}, stack[0].mask.n
-    from sao_cli.weights.build_weights import check_method, weight_stack
+    from sao_cli.catalog import METHODS as OF_WEIGHTS
+    from sao_cli.catalog import check
+    from sao_cli.weights.build_weights import weight_stack
 
     widths = take_widths(options)
     for method in methods:
-        check_method(method)
+        check("method", method, OF_WEIGHTS)
 
     def draw(method: str, seed: int) -> "Sequence[Matrix]":
         return weight_stack(widths, method=method, seed=seed, progress=talk, **options)

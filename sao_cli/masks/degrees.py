@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sao_cli.base.errors import InfeasibleError, SaoError
+from sao_cli.catalog import METHODS
 
 DEFAULT_DEGREE = 4  # the paper's d in all its fully-connected experiments (Tables 6 and 7)
-PRUNED = ("lrp", "lmp", "gmp", "eoi")  # methods that keep a number of weights, whichever rows they are in
+PRUNED = tuple(
+    row.name for row in METHODS.values() if row.keeps
+)  # methods that keep a number of weights, whichever rows they are in
 
 
 class Counts(NamedTuple):

@@ -6,11 +6,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli import catalog
+from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
 from sao_cli.data.arrays import Values
@@ -18,24 +19,13 @@ from sao_cli.data.mask import Mask, MaskLike
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.build_masks import mask_stack
-from sao_cli.masks.degrees import check_widths, kept_entries, kept_of_stack, layer_counts
+from sao_cli.masks.degrees import check_target, check_widths, kept_entries, kept_of_stack, layer_counts
 from sao_cli.masks.two_stage import find_stages
 from sao_cli.weights.random import LAWS
 
 VALUES = ("orthogonal", *LAWS, "isometry")
-ON_MASKS = {  # method: its mask's, and the values on it unless others are chosen
-    "sao": ("sao", "orthogonal"),
-    "rg-n": ("sao", "normal"),
-    "rg-u": ("sao", "uniform"),
-    "rg-s": ("sao", "masked orthogonal"),
-    "ramanujan": ("ramanujan", "normal"),
-    "biregular": ("biregular", "normal"),
-    "xnet": ("xnet", "normal"),
-    "radix": ("radix", "normal"),
-    "two-stage": ("two-stage", "orthogonal"),
-}
-METHODS = (*ON_MASKS, "eoi", "dense", "lmp", "gmp", "lrp")
-CHOOSE_VALUES = ("sao", "ramanujan", "biregular", "xnet", "radix", "two-stage", "dense")
+METHODS = tuple(catalog.METHODS)
+CHOOSE_VALUES = tuple(row.name for row in catalog.METHODS.values() if row.any_values)
 
 
 def weight_stack(
@@ -78,25 +68,25 @@ def weight_stack(
     >>> layer
     Matrix(256 x 256, nnz=1024, float64)
     """
-    check_method(method)
+    catalog.check("method", method, METHODS)
+    row = catalog.METHODS[method]
     _check_options(method, values, gain, dtype)
     check_widths(widths)
     if looks_linear:
         widths, d, c = _halves(widths, d, c, sparsity)
     target: dict[str, Any] = {"d": d, "c": c, "sparsity": sparsity}
     with one_thread(max(map(min, itertools.pairwise(widths)))):
-        if method in ON_MASKS:
-            pattern, law = ON_MASKS[method]
-            masks = mask_stack(widths, method=pattern, arrangement=arrangement, seed=seed, progress=progress, **target)
+        if row.on:
+            masks = mask_stack(widths, method=row.on, arrangement=arrangement, seed=seed, progress=progress, **target)
             stack = [
-                _valued(_told(mask, {"method": method}), values or law, seed, layer, progress)
+                _valued(_told(mask, {"method": method}), values or row.values, seed, layer, progress)
                 for layer, mask in enumerate(masks, 1)
             ]
         elif arrangement != "random":
             raise SaoError(f"arrangement {arrangement!r} is of SAO masks; method {method!r} has none")
         else:
-            stack = _unmasked_stack(widths, method, values or "orthogonal", target, seed, progress)
-    told = {"requested_sparsity": sparsity} if sparsity is not None and method != "dense" else {}
+            stack = _unmasked_stack(widths, row, values or "orthogonal", target, seed, progress)
+    told = {"requested_sparsity": sparsity} if sparsity is not None and (row.on or row.keeps) else {}
     return [_finished(layer, gain, looks_linear, dtype, told) for layer in stack]
 
 
@@ -127,21 +117,15 @@ def put_values(
     return [_finished(layer, gain, looks_linear, dtype, {}) for layer in stack]
 
 
-def check_method(method: str) -> None:
-    """Raise SaoError, with the nearest name, where no construction is called `method`."""
-    if method not in METHODS:
-        raise SaoError(unknown_name("unknown method", method, METHODS))
-
-
 def _check_options(method: str, values: str | None, gain: float, dtype: str | None) -> None:
-    if values is not None and values not in VALUES:
-        raise SaoError(unknown_name("unknown values", values, VALUES))
+    if values is not None:
+        catalog.check("values", values, VALUES)
     if values is not None and method not in CHOOSE_VALUES:
         raise SaoError(f"method {method!r} has values of its own, not {values!r}; {', '.join(CHOOSE_VALUES)} take any")
     if not (math.isfinite(gain) and gain > 0):
         raise SaoError(f"gain {gain} is no positive finite number; 1 leaves the weights as they are")
-    if dtype is not None and dtype not in PRECISIONS:
-        raise SaoError(unknown_name("unknown dtype", dtype, PRECISIONS))
+    if dtype is not None:
+        catalog.check("dtype", dtype, PRECISIONS)
 
 
 def _halves(
@@ -194,36 +178,32 @@ def _orthogonal(mask: Mask, seed: int, layer: int) -> Values:
 
 
 def _unmasked_stack(
-    widths: Sequence[int], method: str, values: str, target: dict[str, Any], seed: int, progress: Progress
+    widths: Sequence[int], row: catalog.Method, values: str, target: dict[str, Any], seed: int, progress: Progress
 ) -> list[Matrix]:
     """The layers of the methods whose masks come of their values."""
     shapes = [(m, n) for n, m in itertools.pairwise(widths)]
-    if method == "gmp":
-        from sao_cli.weights.pruned import gmp_stack
+    if row.whole_stack:
+        stack: list[Matrix] = catalog.load(row.weight)(shapes, kept_of_stack(shapes, **target), seed=seed)
+        return stack
+    return [_unmasked(row, *shape, values, target, seed, layer, progress) for layer, shape in enumerate(shapes, 1)]
 
-        return gmp_stack(shapes, kept_of_stack(shapes, **target), seed=seed)
-    layers = []
-    for layer, (m, n) in enumerate(shapes, 1):
-        if method == "eoi":
-            from sao_cli.weights.givens import eoi_weight
 
-            layers.append(eoi_weight(m, n, _sparsity(m, n, **target), seed=seed, layer=layer, progress=progress))
-            continue
-        kept = layer_counts(m, n, method, **target).nnz
-        if method == "dense":
-            from sao_cli.weights.orthogonal import dense_weight
-
-            if values == "isometry":
-                mask = dense_weight(m, n, values="normal", seed=seed, layer=layer).mask
-                layers.append(_valued(mask, values, seed, layer, progress))
-            else:
-                layers.append(dense_weight(m, n, values=values, seed=seed, layer=layer))
-        else:
-            from sao_cli.weights.pruned import lmp_weight, lrp_weight
-
-            prune = lmp_weight if method == "lmp" else lrp_weight
-            layers.append(prune(m, n, kept, seed=seed, layer=layer))
-    return layers
+def _unmasked(
+    row: catalog.Method, m: int, n: int, values: str, target: dict[str, Any], seed: int, layer: int, progress: Progress
+) -> Matrix:
+    build = catalog.load(row.weight)
+    weight: Matrix
+    if "sparsity" in row.takes:
+        weight = build(m, n, _sparsity(m, n, **target), seed=seed, layer=layer, progress=progress)
+    elif "values" not in row.takes:
+        weight = build(m, n, layer_counts(m, n, row.name, **target).nnz, seed=seed, layer=layer)
+    else:
+        check_target(m, n, **target)  # it has no degree, but what nothing can have is refused
+        if values != "isometry":
+            return cast(Matrix, build(m, n, values=values, seed=seed, layer=layer))
+        mask = build(m, n, values="normal", seed=seed, layer=layer).mask
+        weight = _valued(mask, values, seed, layer, progress)
+    return weight
 
 
 def _sparsity(m: int, n: int, d: int | None, c: int | None, sparsity: float | None) -> float:

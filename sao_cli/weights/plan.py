@@ -8,12 +8,11 @@ from typing import Any
 
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
+from sao_cli.catalog import METHODS, check
 from sao_cli.masks.degrees import Counts, check_widths, feasible_degrees, layer_counts
 from sao_cli.masks.radix import numeral_base
 from sao_cli.reports.masks import Plan
-from sao_cli.weights.build_weights import ON_MASKS, check_method, weight_stack
-
-DRAWN = ("gmp", "eoi")  # how much a layer keeps depends on the weights that are drawn
+from sao_cli.weights.build_weights import weight_stack
 
 
 def plan(
@@ -37,17 +36,17 @@ def plan(
     >>> [(row.c, row.d, row.parameters) for row in plan([784, 300, 100, 10], method="lmp", sparsity=0.98)]
     [(None, None, 4704), (None, None, 600), (None, None, 20)]
     """
-    check_method(method)
+    check("method", method, METHODS)
     check_widths(widths)
     shapes = [(m, n) for n, m in itertools.pairwise(widths)]
     target: dict[str, Any] = {"d": d, "c": c, "sparsity": sparsity}
-    pattern = ON_MASKS[method][0] if method in ON_MASKS else method
+    pattern = METHODS[method].on or method
     degrees = {(m, n): feasible_degrees(m, n, pattern) for m, n in dict.fromkeys(shapes)}
     listed = sum(map(len, degrees.values()))
     require_memory(100 * listed, f"the list of {listed} feasible degrees")
     if all(value is None for value in target.values()):
         rows: Sequence[Counts | None] = [None] * len(shapes)
-    elif method in DRAWN:
+    elif METHODS[method].drawn:
         stack = weight_stack(widths, method=method, seed=seed, progress=progress, **target)
         rows = [Counts(None, None, weight.mask.nnz) for weight in stack]
     else:
@@ -60,7 +59,7 @@ def plan(
 def _counts(shapes: Sequence[tuple[int, int]], method: str, target: dict[str, Any]) -> list[Counts]:
     known = {(m, n): layer_counts(m, n, method, **target) for m, n in dict.fromkeys(shapes)}
     counts = [known[shape] for shape in shapes]
-    if method == "radix":
+    if METHODS[method].mask and METHODS[method].whole_stack:
         numeral_base(shapes, [kept.d for kept in counts if kept.d is not None])
     return counts
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sao_cli import catalog
 from sao_cli.cli.shared.paths import InputFile, OutputFile, OutputFolder, Picture
 from sao_cli.cli.shared.talk import Talk
 
@@ -15,7 +16,7 @@ DEFAULT_WIDTH = 256  # the paper's fully-connected layers
 DEFAULT_LAYER = f"one layer of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 MAX_THREADS = 4096  # no machine that this runs on has more cores
 DEPTH = ("depths",)  # describes layers, or chooses among those that are read
-METHODS = "sao, ramanujan, biregular, xnet, radix, two-stage, eoi, lrp, lmp, gmp, dense, rg-n, rg-u or rg-s"
+METHODS = " or ".join(", ".join(catalog.METHODS).rsplit(", ", 1))
 DESCRIBING = (
     *("m", "n", "widths", "width", "layers", *DEPTH),
     *("method", "arrangement", "d", "c", "sparsity", "arch", "scheme"),

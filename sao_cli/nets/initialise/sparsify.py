@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from sao_cli import catalog
 from sao_cli.base.errors import FormatError, InfeasibleError, SaoError, SaoWarning, unknown_name
 from sao_cli.base.memory import require_memory
 from sao_cli.data.kernel import Kernel
@@ -27,7 +28,7 @@ from sao_cli.nets.initialise.matrices import (
     whole_degree,
 )
 from sao_cli.reports.networks import SparsifiedLayer
-from sao_cli.weights.build_weights import check_method, weight_stack
+from sao_cli.weights.build_weights import METHODS, weight_stack
 from sao_cli.weights.pruned import gmp_stack
 
 Skip = str | Iterable[str] | Callable[[str, nn.Module], bool]
@@ -175,7 +176,7 @@ def _checked_request(
     method: str, sparsity: float | None, degree: int | None, gain: float, values: str | None
 ) -> int | None:
     """`degree`; what is wrong for every layer is an error, and no reason to skip them all."""
-    check_method(method)
+    catalog.check("method", method, METHODS)
     degree = whole_degree(degree)
     if degree is not None and degree < 1:
         raise InfeasibleError(f"degree {degree}: a row has at least one weight")
@@ -287,11 +288,12 @@ def _build(
 
 def _runs(layers: list[_Layer], method: str) -> list[list[_Layer]]:
     """The layers in the groups that are built together: each alone, unless the method looks at several."""
-    if method == "gmp":
+    row = catalog.METHODS[method]
+    if row.weight and row.whole_stack:  # its layers compete
         return [layers] if layers else []
     runs: list[list[_Layer]] = []
     for layer in layers:
-        if method == "radix" and runs and _chain(runs[-1][-1], layer):
+        if row.whole_stack and runs and _chain(runs[-1][-1], layer):
             runs[-1].append(layer)
         else:
             runs.append([layer])

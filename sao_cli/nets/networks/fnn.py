@@ -12,6 +12,7 @@ from torch import nn
 from sao_cli.base.errors import FormatError, InfeasibleError, SaoError, unknown_name
 from sao_cli.base.memory import MODULE_BYTES, require_layers, require_memory
 from sao_cli.base.threads import one_thread
+from sao_cli.catalog import check
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.degrees import check_widths, resolve_degree
@@ -19,7 +20,7 @@ from sao_cli.measure.layer.activations import check_activation
 from sao_cli.nets.initialise.matrices import check_gain, whole_degree
 from sao_cli.nets.initialise.sparsify import effective_weight, put_weight_
 from sao_cli.nets.layers.activation import activation_module
-from sao_cli.weights.build_weights import check_method, weight_stack
+from sao_cli.weights.build_weights import METHODS, weight_stack
 from sao_cli.weights.orthogonal import dense_weight
 
 PAPER_WIDTHS = (1024, 512, 256, 10)  # SAO, Table 1
@@ -141,7 +142,7 @@ def _masked_layers(widths: list[int], asked: dict[str, Any], bias: bool, place: 
 def _block_layers(widths: list[int], asked: dict[str, Any], bias: bool, place: dict[str, Any]) -> list[nn.Module]:
     from sao_cli.nets.layers.linear import SAOLinear
 
-    check_method(asked["method"])
+    check("method", asked["method"], METHODS)
     if asked["method"] != "sao" or asked["values"] not in (None, "orthogonal"):
         raise SaoError(
             f"layers=\"blocks\" are of method 'sao' with orthogonal values, not {asked['method']!r} with "

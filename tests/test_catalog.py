@@ -1,0 +1,83 @@
+"""The catalog: every name once, its home there, and an unknown one refused with the nearest, at every door."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+import sao_cli
+from sao_cli import catalog, nets
+from sao_cli.base.errors import SaoError
+from sao_cli.cli import main
+from sao_cli.masks.build_masks import METHODS as OF_MASKS
+from sao_cli.masks.build_masks import mask_stack
+from sao_cli.weights.build_weights import METHODS, VALUES, weight_stack
+from sao_cli.weights.plan import plan
+
+ROOT = Path(sao_cli.__file__).parent
+HOMES = sorted({home for row in catalog.METHODS.values() for home in (row.mask, row.weight) if home})
+UNMOVED = {"nets/training/settings.py", "weights/kernels/build_kernels.py", "weights/kernels/baselines.py"}
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_a_home_loads(home):
+    assert callable(catalog.load(home))
+
+
+def test_names_stand_in_the_catalog_once():
+    names = [row.name for row in catalog._ROWS]
+    assert len(set(names)) == len(names)
+    assert set(OF_MASKS) < set(METHODS) == set(names)
+
+
+@pytest.mark.parametrize("row", catalog.METHODS.values(), ids=list(catalog.METHODS))
+def test_a_row_says_what_builds_it(row):
+    assert bool(row.on) != bool(row.weight)
+    assert not row.on or (catalog.METHODS[row.on].mask and row.values in (*VALUES, "masked orthogonal"))
+    assert row.line
+    assert "\n" not in row.line
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda name: mask_stack([4, 4], method=name),
+        lambda name: weight_stack([4, 4], method=name),
+        lambda name: plan([4, 4], method=name),
+        lambda name: nets.initialize_(torch.empty(4, 4), name),
+    ],
+)
+def test_an_unknown_method_is_refused_with_the_nearest(door):
+    with pytest.raises(SaoError, match=r"^unknown method 'ramanujn'; did you mean 'ramanujan'\?"):
+        door("ramanujn")
+
+
+@pytest.mark.parametrize("command", ["mask", "weights", "spectrum", "plan"])
+def test_an_unknown_method_of_a_command_is_refused_with_the_nearest(command, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([command, "--method", "ramanujn", "--widths", "8,8"])
+    assert done.value.code == 2
+    assert "unknown method 'ramanujn'; did you mean 'ramanujan'?" in capsys.readouterr().err
+
+
+def test_help_tells_every_method_in_a_line(capsys):
+    with pytest.raises(SystemExit):
+        main(["mask", "--help"])
+    told = capsys.readouterr().out.splitlines()
+    for row in catalog.METHODS.values():
+        assert any(line.split() == [row.name, *row.line.split()] for line in told), row.name
+
+
+def quoted(path):
+    """The strings of a module that are whole names of methods."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("name", ["two-stage", "rg-s", "radix"])
+def test_a_name_stands_in_the_catalog_and_in_its_construction_alone(name):
+    homes = {home.partition(":")[0].replace(".", "/") + ".py" for home in HOMES}
+    allowed = {"catalog.py", "masks/degrees.py", "nets/initialise/matrices.py", *homes, *UNMOVED}
+    found = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if name in quoted(path)}
+    assert found <= allowed
