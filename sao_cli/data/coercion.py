@@ -49,14 +49,23 @@ def _only_weight(path: str, where: str) -> Any:
 
 
 def _module_weight(module: Any, where: str) -> Any:
-    """A module's weight as its forward pass takes it: our layers' Matrix, and pruned weights with the zeros put in."""
-    if hasattr(module, "to_matrix"):
-        return module.to_matrix()
+    """A module's weight as its forward pass takes it: a Matrix or Kernel where the layer makes one, and
+    pruned weights with the zeros put in. Other layers than torch's own may keep `weight` packed: those are refused.
+    """
+    for name in ("to_matrix", "to_kernel"):
+        if hasattr(module, name):
+            return getattr(module, name)()
+    if not any(kind.__module__.startswith("torch.nn.modules.") for kind in type(module).__mro__ if _is_layer(kind)):
+        raise FormatError(f"{where}: a {type(module).__name__} may keep its weight in another form; give its array")
     if hasattr(module, "weight_orig") and hasattr(module, "weight_mask"):
         return (module.weight_orig * module.weight_mask).detach()
     if (weight := getattr(module, "weight", None)) is None or not hasattr(weight, "detach"):
         raise FormatError(f"{where}: a {type(module).__name__} has no weight; give the layer's, or a tensor")
     return weight.detach()
+
+
+def _is_layer(kind: type) -> bool:
+    return kind.__name__ != "Module"
 
 
 def _nested(given: Sequence[Any], where: str) -> Any:

@@ -100,6 +100,14 @@ def test_a_pruned_module_is_what_its_forward_pass_takes():
     assert Mask.of(module) == MASK
 
 
+def test_a_layer_that_keeps_its_weight_packed_is_taken_as_its_map_or_refused():
+    packed = sao_cli.nets.SAOConv2d(8, 8, 3, degree=2)
+    assert Kernel.of(packed) == packed.to_kernel()
+    for layer in (sao_cli.nets.SOCConv2d(8, 8, 3), sao_cli.nets.ECOConv2d(8, 8, 3)):
+        with pytest.raises(FormatError, match="may keep its weight in another form"):
+            Kernel.of(layer)
+
+
 def broken_scipy(layout, index):
     if layout == "coo":
         matrix = scipy.sparse.coo_array((np.ones(1), ([0], [0])), shape=(2, 2))
