@@ -13,7 +13,6 @@ import click
 
 from sao_cli import __version__
 from sao_cli.cli import audit_table
-from sao_cli.cli.audit_layers import Audit
 from sao_cli.cli.shared.changes import pattern_options
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.options import common_options, plot_option
@@ -23,6 +22,7 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Padding, Sizes
 
 if TYPE_CHECKING:
+    from sao_cli.models.audit.stream import Audit
     from sao_cli.reports.audits import AuditComparison
 
 FAILS = 1
@@ -102,9 +102,10 @@ def audit(
     Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
     """
     from sao_cli.models.audit.checks import Check
+    from sao_cli.models.audit.stream import Audit
 
     found = Audit(model, [Check.of(text) for text in checks])
-    asked |= {"talk": talk, "seed": seed}
+    asked |= {"progress": talk, "seed": seed}
     if asked["heavy_tail"]:
         from sao_cli.models.audit.heavy_tail import require_powerlaw
 

@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sao_cli.cli.prune_weights import PruneTask, no_numbers
-from sao_cli.cli.rewriting import read_or_reason, weights_asked_for, write_changed
-from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output
+from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.options import common_options
 from sao_cli.cli.shared.paths import Model
+from sao_cli.cli.shared.render import Row
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.io.output import shown
 
@@ -79,11 +78,13 @@ def prune(
     from sao_cli.io.checkpoints import open_checkpoint
     from sao_cli.io.checkpoints.layouts import Said
     from sao_cli.io.checkpoints.structure import structure_of
+    from sao_cli.models.prune import PruneTask, no_numbers
+    from sao_cli.models.rewrite import read_or_reason, weights_asked_for, write_changed
 
     output = require_output(output)
     with open_checkpoint(model) as checkpoint:
         structure = structure_of(checkpoint, said=Said(groups, transpose), include=include)
-        task = PruneTask(method, sparsity, d, seed, facts, talk, structure)
+        task = PruneTask(method, sparsity, d, seed, facts, structure, talk)
         choice = weights_asked_for(structure, include, exclude)
         ends = _ends(structure) if skip_ends else {}
         choice = choice.without(lambda entry: _kept_dense(structure, entry, ends))
@@ -91,8 +92,10 @@ def prune(
         choice.require_any("prune")
         task.prepare(checkpoint, choice.entries)
         write_changed(checkpoint, structure, choice.entries, task.change, output, task.told(choice.entries), talk)
+        say_tied(task.rows.values(), talk)
         _say_ends(structure, ends, talk)
         summary = task.summary(choice, checkpoint, list(ends))
+        _say_achieved(summary, talk)
         emit_changes("prune", seed, structure, choice, task.rows, summary, FACTS, as_json, output)
 
 
@@ -117,3 +120,14 @@ def _say_ends(structure: "Structure", ends: dict[str, str], talk: Talk) -> None:
         kept = " and ".join(shown(name) for name in sorted(ends, key=lambda name: ends[name]))
         told = f"the names tell no order of layers ({reason}), so that the first and the last of them are kept dense"
         talk.warn(f"{told}: {kept}; --all prunes them, and --all with --exclude keeps others")
+
+
+def _say_achieved(summary: Row, talk: Talk) -> None:
+    """Say what came of the sparsity that was asked for, where it is another, by a weight at least."""
+    asked, pruned = summary["asked_sparsity"], summary["pruned"]
+    both = [(summary["sparsity"], summary["weights"]), (summary["overall_sparsity"], summary["all_weights"])]
+    if asked is None or all(abs(sparsity - asked) * size < 1 for sparsity, size in both):
+        return
+    which = "the weight that was pruned" if pruned == 1 else f"the {pruned} weights that were pruned"
+    told = f"{summary['sparsity']:.6g} in {which}, {summary['overall_sparsity']:.6g} in all weights together"
+    talk.say(f"asked for sparsity {asked:.6g}, achieved {told}")

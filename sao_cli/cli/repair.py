@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli import __version__
-from sao_cli.cli.rewriting import read_or_reason, told_of, weights_asked_for, write_changed
-from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output
+from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.options import common_options
 from sao_cli.cli.shared.paths import Model
@@ -73,6 +72,7 @@ def repair(
     from sao_cli.io.checkpoints import open_checkpoint
     from sao_cli.io.checkpoints.layouts import Said
     from sao_cli.io.checkpoints.structure import structure_of
+    from sao_cli.models.rewrite import read_or_reason, told_of, weights_asked_for, write_changed
     from sao_cli.weights.repair import repair as repaired
     from sao_cli.weights.repair import whole_matrix
 
@@ -97,6 +97,7 @@ def repair(
         write_changed(
             checkpoint, structure, choice.entries, change, output, dict.fromkeys(_names(choice.entries), told), talk
         )
+        say_tied(rows.values(), talk)
         gains = [row["gain"] for row in rows.values()]
         if gain is None:
             _say_small(gains, talk)

@@ -12,7 +12,7 @@ from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
-    from sao_cli.cli.run_folder import RunFolder
+    from sao_cli.nets.training.folder import RunFolder
     from sao_cli.nets.training.settings import TrainingSettings
 
 COLUMNS = (
@@ -139,8 +139,8 @@ def train(
 
     Example: sao train --data digits --depth 50 --method sao --d 4 --activation tanh --epochs 20 -o run/
     """
-    from sao_cli.cli.run_folder import RunFolder
     from sao_cli.nets.training.data import load_data
+    from sao_cli.nets.training.folder import RunFolder
     from sao_cli.nets.training.loop import Training
     from sao_cli.nets.training.settings import TrainingSettings
 
@@ -168,7 +168,8 @@ def train(
         folder.restore(training)
     else:
         folder.begin(settings, data_folder)
-    with folder.telling(training, talk):
+    talk.parting = lambda: folder.to_go_on(settings.total_epochs)
+    with folder.telling_what_is_kept():
         emit("train", settings.seed, folder.epochs(training), **told)
     talk.say(f"the trained network is in {folder.path}/final.safetensors")
 
@@ -177,7 +178,7 @@ def _settings_of_run(
     ctx: click.Context, folder: "RunFolder | None", asked: dict[str, Any]
 ) -> "tuple[TrainingSettings, str | None]":
     """The settings, and the folder of the data, of the run to resume; what the command line names must be the same."""
-    from sao_cli.cli.run_folder import require_same
+    from sao_cli.nets.training.folder import require_same
 
     if folder is None:
         raise click.UsageError("--resume goes on with the run in a folder; name it by -o")

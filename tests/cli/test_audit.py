@@ -12,9 +12,9 @@ import pytest
 
 import sao_cli
 from sao_cli.cli import main
-from sao_cli.cli.audit_layers import Audit
 from sao_cli.io.checkpoints import Checkpoint, write_checkpoint
 from sao_cli.io.checkpoints.order import WAY_OUT
+from sao_cli.models.audit.stream import Audit
 from sao_cli.plots.audit_figures import audit_figure
 from sao_cli.reports.audits import AuditRow
 
@@ -125,7 +125,7 @@ def test_a_row_is_there_before_the_next_tensor_is_read(model):
     asked = {"include": (), "exclude": (), "jobs": 1, "max_size": None}
     calls = []
     audit = Audit(str(model))
-    rows = audit.stream(talk=lambda *told: calls.append(told), **asked)
+    rows = audit.stream(progress=lambda *told: calls.append(told), **asked)
     assert next(rows).name == "bad.weight"
     assert len(audit.rows) == 1
     assert len(list(rows)) == len(MODEL) - 1

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.rewriting import PATTERNS, Choice, told_of
 from sao_cli.cli.shared.render import Row, emit
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Groups
+from sao_cli.io.output import shown
 
 if TYPE_CHECKING:
     from sao_cli.io.checkpoints.structure import Structure
+    from sao_cli.models.rewrite import Choice
 
-
+PATTERNS: dict[str, dict[str, Any]] = {  # the last is shown first
+    "transpose": {"metavar": "PATTERN", "help": "Weights stored with inputs first: GPT-2, transposed convolutions;"},
+    "groups": {"type": Groups(), "metavar": "PATTERN=G", "help": "Groups of channels of kernels, 'conv2.*=32';"},
+    "exclude": {"metavar": "PATTERN", "help": "No names such as '*.lm_head.*';"},
+    "include": {"metavar": "PATTERN", "help": "Only names such as 'encoder.*', and embeddings that it names;"},
+}
+NAMED = 5  # weights with several names that are told
 SPARE = ("shape", "dead", "components", "effective_ones")  # columns that leave first where a terminal is narrow
 
 
@@ -50,6 +59,8 @@ def emit_changes(
 
     A table shows each of `facts` as "before -> after". Where `output` is stdout, there is no report.
     """
+    from sao_cli.models.rewrite import told_of
+
     if output == "-":
         return
     as_table = as_json is False or (as_json is None and sys.stdout.isatty())
@@ -63,6 +74,16 @@ def emit_changes(
         rows = [_in_table(row, facts) for row in rows]
     columns = ("name", "shape", *facts, "kept_norm", "change", "stopped", "reason")
     emit(command, seed, [*rows, summary], as_json=as_json, output=None, columns=columns, spare=SPARE)
+
+
+def say_tied(rows: Iterable[Row], talk: Talk) -> None:
+    """Say which names are one weight, and were changed together."""
+    tied = [row for row in rows if row["tied_with"]]
+    for row in tied[:NAMED]:
+        names = ", ".join(map(shown, row["tied_with"]))
+        talk.say(f"{shown(row['name'])} is one weight with {names}, and they were changed together")
+    if len(tied) > NAMED:
+        talk.say(f"... and {len(tied) - NAMED} more weights with several names")
 
 
 def _in_table(row: Row, facts: Sequence[str]) -> Row:

@@ -30,6 +30,18 @@ class Padding(Sizes):
         return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+class Groups(click.ParamType):  # type: ignore[type-arg]
+    """PATTERN=G as the pattern and the number."""
+
+    name = "pattern=g"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        pattern, equals, groups = str(value).rpartition("=")
+        if not equals or not pattern or not groups.isdecimal() or not int(groups):
+            self.fail(f"{value!r}; write PATTERN=G, as in 'features.*.conv=32'", param, ctx)
+        return pattern, int(groups)
+
+
 class Gain(click.ParamType):  # type: ignore[type-arg]
     """A positive number, or keep, which is None."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import format_bytes
-from sao_cli.cli.shared.talk import Talk
+from sao_cli.base.progress import Progress, silent
 
 if TYPE_CHECKING:
     from sao_cli.io.checkpoints import Checkpoint, Entry
@@ -53,7 +53,7 @@ class Audit:
         include: Sequence[str],
         exclude: Sequence[str],
         jobs: int,
-        talk: Talk,
+        progress: Progress = silent,
         groups: Sequence[tuple[str, int]] = (),
         transpose: Sequence[str] = (),
         **asked: Any,
@@ -74,12 +74,12 @@ class Audit:
         with open_checkpoint(self.path) as checkpoint:
             structure = structure_of(checkpoint, said=said, include=include)
             entries = structure.chosen(include, exclude)
-            for row in audited_rows(checkpoint, structure, entries, jobs=jobs, talk=talk, **asked):
+            for row in audited_rows(checkpoint, structure, entries, jobs=jobs, progress=progress, **asked):
                 self.rows.append(row)
                 yield row
         order = structure.order
         left_out = set(order.names) - {row.name for row in self.rows}
-        self.chains = named_chains(self.rows, order.stacks, order.why_not, left_out=left_out, progress=talk)
+        self.chains = named_chains(self.rows, order.stacks, order.why_not, left_out=left_out, progress=progress)
         self.summary = audit_summary(self.rows, self.chains)
         if self.summary.rows:
             self.failures = [failure for one in self.checks for failure in check(self.rows, one.text)]
@@ -96,7 +96,13 @@ class Audit:
 
 
 def audited_rows(
-    checkpoint: Checkpoint, structure: Structure, entries: Sequence[Entry], *, jobs: int, talk: Talk, **asked: Any
+    checkpoint: Checkpoint,
+    structure: Structure,
+    entries: Sequence[Entry],
+    *,
+    jobs: int,
+    progress: Progress,
+    **asked: Any,
 ) -> Iterator[AuditRow]:
     """The row of each entry, in their order, as soon as it is there; `asked` are the options of audit_weight.
 
@@ -105,20 +111,19 @@ def audited_rows(
     """
     measure = functools.partial(_told_row, checkpoint, structure, asked=asked)
     total, done = sum(map(_cost, entries)), 0
-    with contextlib.closing(_in_order(measure, entries, jobs, talk)) as rows:
+    with contextlib.closing(_in_order(measure, entries, jobs, progress)) as rows:
         for number, (entry, row) in enumerate(zip(entries, rows, strict=True), 1):
             yield row
             done += _cost(entry)
-            talk(f"{_bar(done, total)}: tensor", number, len(entries))
+            progress(f"{_bar(done, total)}: tensor", number, len(entries))
 
 
 def _in_order(
-    measure: Callable[..., AuditRow], entries: Sequence[Entry], jobs: int, talk: Talk
+    measure: Callable[..., AuditRow], entries: Sequence[Entry], jobs: int, progress: Progress
 ) -> Generator[AuditRow, None, None]:
     if jobs == 1:
-        yield from (measure(entry, progress=talk) for entry in entries)
+        yield from (measure(entry, progress=progress) for entry in entries)
         return
-    from sao_cli.base.progress import silent
     from sao_cli.base.threads import one_thread
 
     waiting: deque[Future[AuditRow]] = deque()

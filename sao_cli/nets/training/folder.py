@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sao_cli import __version__
 from sao_cli.base.errors import FileError, FormatError, SaoError
-from sao_cli.cli.shared.talk import Talk
 from sao_cli.reports.report import plain
 
 if TYPE_CHECKING:
@@ -105,18 +104,18 @@ class RunFolder:
         write_checkpoint(made, self.path / FINAL, {"sao": __version__, "settings": told})
 
     @contextlib.contextmanager
-    def telling(self, training: "Training", talk: Talk) -> Iterator[None]:
-        """Say, where the training ends before its time, what is kept and how to go on."""
+    def telling_what_is_kept(self) -> Iterator[None]:
+        """Let a DivergedError say which epoch is kept."""
         from sao_cli.nets.training.loop import DivergedError
 
-        talk.parting = lambda: self._to_go_on(training.settings.total_epochs)
         try:
             yield
         except DivergedError as error:
             kept = f"; epoch {self._kept} is kept in {self._shown(LAST)}" if self._kept >= 0 else ""
             raise DivergedError(f"{error}{kept}") from error
 
-    def _to_go_on(self, epochs: int) -> str:
+    def to_go_on(self, epochs: int) -> str:
+        """What is kept of a run of so many epochs that is ended before its time, and how it goes on; "" of nothing."""
         if self._kept < 0:
             return ""
         return f"epoch {self._kept} of {epochs} is kept; `sao train --resume -o {self.path}` goes on"

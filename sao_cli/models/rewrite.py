@@ -1,21 +1,20 @@
-"""A checkpoint written anew with some of its weights changed: what `sao prune` and `sao repair` have in common."""
+"""A checkpoint written anew with some of its weights changed: what pruning and repair have in common."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import click
-
-from sao_cli.base.errors import SaoError
-from sao_cli.cli.shared.render import Row
-from sao_cli.cli.shared.talk import Talk
-
-if TYPE_CHECKING:
-    from sao_cli.io.checkpoints import Checkpoint, Entry
-    from sao_cli.io.checkpoints.structure import Structure
+from sao_cli.base.errors import SaoError, SaoWarning
+from sao_cli.base.progress import Progress, silent
+from sao_cli.io.checkpoints import Checkpoint, Entry, Lazy, write_checkpoint
+from sao_cli.io.checkpoints.copies import changed_tensors, stored_names
+from sao_cli.io.checkpoints.structure import Structure
+from sao_cli.io.output import shown
+from sao_cli.io.provenance import named_provenance, provenance_json
 
 NAMED = 5  # weights that a message names
 _PROVENANCE = "sao"
@@ -43,32 +42,10 @@ class Choice:
         """Raise SaoError, with the reasons, where no entry is left."""
         if self.entries:
             return
-        from sao_cli.io.output import shown
-
         told = [f"{shown(name)}: {reason}" for name, reason in list(self.skipped.items())[:NAMED]]
         rest = len(self.skipped) - NAMED
         reasons = "; ".join(told) + (f"; and {rest} more" if rest > 0 else "")
         raise SaoError(f"nothing to {what}: {reasons or 'there is no matrix and no kernel'}")
-
-
-class Groups(click.ParamType):  # type: ignore[type-arg]
-    """PATTERN=G as the pattern and the number."""
-
-    name = "pattern=g"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        pattern, equals, groups = str(value).rpartition("=")
-        if not equals or not pattern or not groups.isdecimal() or not int(groups):
-            self.fail(f"{value!r}; write PATTERN=G, as in 'features.*.conv=32'", param, ctx)
-        return pattern, int(groups)
-
-
-PATTERNS: dict[str, dict[str, Any]] = {  # the last is shown first
-    "transpose": {"metavar": "PATTERN", "help": "Weights stored with inputs first: GPT-2, transposed convolutions;"},
-    "groups": {"type": Groups(), "metavar": "PATTERN=G", "help": "Groups of channels of kernels, 'conv2.*=32';"},
-    "exclude": {"metavar": "PATTERN", "help": "No names such as '*.lm_head.*';"},
-    "include": {"metavar": "PATTERN", "help": "Only names such as 'encoder.*', and embeddings that it names;"},
-}
 
 
 def weights_asked_for(structure: Structure, include: Sequence[str], exclude: Sequence[str]) -> Choice:
@@ -94,8 +71,6 @@ def weights_asked_for(structure: Structure, include: Sequence[str], exclude: Seq
 
 def read_or_reason(checkpoint: Checkpoint, entry: Entry, look: Callable[[Any], str | None]) -> str | None:
     """Why the entry can't be read, or what `look` says against the array that it is."""
-    from sao_cli.io.output import shown
-
     try:
         return look(checkpoint.read(entry))
     except SaoError as error:
@@ -110,7 +85,7 @@ def write_changed(
     change: Callable[[Entry, Any], Any],
     output: str,
     told: Mapping[str, Mapping[str, Any]],
-    talk: Talk,
+    progress: Progress = silent,
 ) -> None:
     """Write `checkpoint` to `output`, each of `entries` as `change` makes it of what it was, in its own dtype.
 
@@ -118,9 +93,6 @@ def write_changed(
     all of them have it. All else is copied, names and metadata too. `told` is the provenance of each entry, by name.
     Memory: one weight, and what `change` needs for it; of weights with several names as long as they are written.
     """
-    from sao_cli.io.checkpoints import Lazy, write_checkpoint
-    from sao_cli.io.checkpoints.copies import changed_tensors, stored_names
-
     done = 0
     made: dict[str, Any] = {}  # what others that are not yet written are, too
     left = {entry.name: len(structure.others(entry)) for entry in entries}
@@ -128,7 +100,7 @@ def write_changed(
     def make(entry: Entry) -> Any:
         nonlocal done
         if entry.name not in made:
-            talk("changing weights", done, len(entries))
+            progress("changing weights", done, len(entries))
             done += 1
             layout = structure.layout(entry)
             made[entry.name] = layout.outputs_first(change(entry, layout.outputs_first(checkpoint.read(entry))))
@@ -144,27 +116,14 @@ def write_changed(
     names = stored_names(checkpoint, changes)
     own = {names[entry]: dict(told[first[entry.name].name]) for entry in changes}
     write_checkpoint(changed_tensors(checkpoint, changes), output, _metadata(checkpoint, own))
-    say_what_changed_form(checkpoint, list(changes), talk)
-    say_tied(structure, entries, talk)
+    _warn_of_form(checkpoint, list(changes))
 
 
 def _in_order(make: Callable[[], Any], axes: tuple[int, ...]) -> Any:
     return make().transpose(axes)
 
 
-def say_tied(structure: Structure, entries: Sequence[Entry], talk: Talk) -> None:
-    """Say which names are one weight, and were changed together."""
-    from sao_cli.io.output import shown
-
-    tied = [entry for entry in entries if structure.tied_with(entry)]
-    for entry in tied[:NAMED]:
-        names = ", ".join(map(shown, structure.tied_with(entry)))
-        talk.say(f"{shown(entry.name)} is one weight with {names}, and they were changed together")
-    if len(tied) > NAMED:
-        talk.say(f"... and {len(tied) - NAMED} more weights with several names")
-
-
-def told_of(structure: Structure, entry: Entry) -> Row:
+def told_of(structure: Structure, entry: Entry) -> dict[str, Any]:
     """What a row says of a weight itself: name, shape, dtype, and what the file tells and does not."""
     layout = structure.layout(entry)
     return {
@@ -180,21 +139,18 @@ def told_of(structure: Structure, entry: Entry) -> Row:
     }
 
 
-def say_what_changed_form(checkpoint: Checkpoint, entries: Sequence[Entry], talk: Talk) -> None:
+def _warn_of_form(checkpoint: Checkpoint, entries: Sequence[Entry]) -> None:
     """Say which weights are one tensor now, and what was left out."""
     joined = sum(len(entry.parts) > 1 and entry.masked_by is None for entry in entries)
     if joined:
-        talk.say(
-            f"{joined} {'weight' if joined == 1 else 'weights'} that several tensors made are one dense tensor each"
-        )
+        told = f"{joined} {'weight' if joined == 1 else 'weights'} that several tensors made are one dense tensor each"
+        warnings.warn(told, SaoWarning, stacklevel=4)
     for entry in checkpoint.entries:
         if not entry.parts:
-            talk.say(f"left out: {entry.reason}")
+            warnings.warn(f"left out: {entry.reason}", SaoWarning, stacklevel=4)
 
 
 def _metadata(checkpoint: Checkpoint, own: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The metadata of the checkpoint, and provenance by tensor under "sao", as write_safetensors keeps it."""
-    from sao_cli.io.provenance import named_provenance, provenance_json
-
     before = named_provenance(checkpoint.metadata.get(_PROVENANCE, ""))
     return {**checkpoint.metadata, _PROVENANCE: provenance_json({**before, **own})}

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import click
+import numpy as np
+from numpy.typing import NDArray
 
 from sao_cli import __version__
-from sao_cli.base.errors import InfeasibleError, SaoError, unknown_name
-from sao_cli.cli.rewriting import NAMED, Choice, told_of
-from sao_cli.cli.shared.render import Row
-from sao_cli.cli.shared.talk import Talk
+from sao_cli.base.errors import InfeasibleError, SaoError, SaoWarning, unknown_name
+from sao_cli.base.progress import Progress, silent
+from sao_cli.data.mask import Mask
+from sao_cli.io.checkpoints import Checkpoint, Entry
+from sao_cli.io.checkpoints.structure import Structure
+from sao_cli.io.output import shown
+from sao_cli.masks.degrees import density_of, kappa, kept_entries, resolve_degree
+from sao_cli.masks.lrp import lrp_mask
+from sao_cli.models.audit.row import audit_weight
+from sao_cli.models.rewrite import NAMED, Choice, told_of
+from sao_cli.pruning.scores.nearest_sao import projected_mask
+from sao_cli.pruning.units import Threshold, global_threshold, keep_units, largest_units, unit_magnitudes
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sao_cli.data.mask import Mask
-    from sao_cli.io.checkpoints import Checkpoint, Entry
-    from sao_cli.io.checkpoints.structure import Structure
-    from sao_cli.pruning.units import Threshold
+Row = dict[str, Any]
 
 METHODS = ("lmp", "gmp", "lrp", "sao")
 NEAR = 1.5  # ratio of densities up to which an SAO mask counts as one of the sparsity asked for, as in `sao audit`
@@ -41,8 +45,8 @@ class PruneTask:
     d: int | None
     seed: int
     facts: bool
-    talk: Talk
     structure: Structure
+    progress: Progress = silent
     rows: dict[str, Row] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)  # of each weight in the order of names, from 1: its seed
     places: dict[str, int] = field(default_factory=dict)  # of each weight among those that are pruned
@@ -50,12 +54,10 @@ class PruneTask:
     squares: list[tuple[float, float]] = field(default_factory=list)  # kept, and before, of each weight
 
     def __post_init__(self) -> None:
-        from sao_cli.masks.degrees import density_of
-
         if self.method not in METHODS:
             raise SaoError(unknown_name("unknown method", self.method, METHODS))
         if (self.sparsity is None) == (self.d is None):
-            raise click.UsageError("give --sparsity or --d, one of them: how much is to be kept")
+            raise SaoError("give --sparsity or --d, one of them: how much is to be kept")
         if self.sparsity is not None:
             density_of(self.sparsity)
         if self.d is not None and self.d < 1:
@@ -78,21 +80,15 @@ class PruneTask:
 
     def prepare(self, checkpoint: Checkpoint, entries: list[Entry]) -> None:
         """Find what has to be known of all weights before one of them can be pruned."""
-        from sao_cli.pruning.units import global_threshold
-
         self.numbers = {name: number for number, name in enumerate(self.structure.order.names, 1)}
         self.places = {entry.name: place for place, entry in enumerate(entries)}
         if self.method == "gmp":
             sizes = [math.prod(entry.shape[2:]) for entry in entries]
             magnitudes = [partial(self._magnitudes, checkpoint, entry) for entry in entries]
-            self.threshold = global_threshold(magnitudes, sizes, self._kept_of_all(entries), progress=self.talk)
+            self.threshold = global_threshold(magnitudes, sizes, self._kept_of_all(entries), progress=self.progress)
 
     def change(self, entry: Entry, weight: NDArray[Any]) -> NDArray[Any]:
         """The weight (out, in/groups, ...) pruned; its row is kept in `rows`."""
-        import numpy as np
-
-        from sao_cli.pruning.units import keep_units, unit_magnitudes
-
         magnitudes = unit_magnitudes(weight)
         mask = self._mask(entry, weight, magnitudes)
         pruned = keep_units(weight, mask)
@@ -127,19 +123,17 @@ class PruneTask:
     def summary(self, choice: Choice, checkpoint: Checkpoint, dense_ends: list[str]) -> Row:
         """The last row: the pruned weights together, and with those that stay as they are.
 
-        Weights of which nothing is left are warned of, and what came of the sparsity asked for is said.
+        A SaoWarning tells of weights of which nothing is left.
         """
-        from sao_cli.io.output import shown
-
         empty = [shown(name) for name, row in self.rows.items() if not row["after"]["nnz"]]
         if empty:
             told = ", ".join(empty[:NAMED]) + (f" and {len(empty) - NAMED} more" if len(empty) > NAMED else "")
-            self.talk.warn(f"nothing is left of {told}: no signal passes (layer collapse)")
+            text = f"nothing is left of {told}: no signal passes (layer collapse)"
+            warnings.warn(text, SaoWarning, stacklevel=2)
         size = sum(math.prod(row["shape"]) for row in self.rows.values())
         left = sum(row["after"]["nnz"] for row in self.rows.values())
         kept, total = map(sum, zip(*self.squares, strict=True))
         whole, nonzero = (a + b for a, b in zip((size, left), self._unchanged(checkpoint), strict=True))
-        self._say_achieved(left, size, nonzero, whole)
         return {
             "summary": True,
             "pruned": len(self.rows),
@@ -157,8 +151,6 @@ class PruneTask:
 
     def _unchanged(self, checkpoint: Checkpoint) -> tuple[int, int]:
         """How many numbers the weights have that stay as they are, and how many of them are not zero."""
-        import numpy as np
-
         size = nonzero = 0
         done = set(self.rows)
         for entry in self.structure.entries:
@@ -172,21 +164,7 @@ class PruneTask:
                 nonzero += math.prod(entry.shape)
         return size, nonzero
 
-    def _say_achieved(self, left: int, size: int, nonzero: int, whole: int) -> None:
-        """Say what came of the sparsity that was asked for, where it is another."""
-        asked = self.sparsity
-        if asked is None or max(abs(left / size - 1 + asked) * size, abs(nonzero / whole - 1 + asked) * whole) < 1:
-            return
-        pruned = (
-            "the weight that was pruned" if len(self.rows) == 1 else f"the {len(self.rows)} weights that were pruned"
-        )
-        told = f"{1 - left / size:.6g} in {pruned}, {1 - nonzero / whole:.6g} in all weights together"
-        self.talk.say(f"asked for sparsity {asked:.6g}, achieved {told}")
-
     def _mask(self, entry: Entry, weight: NDArray[Any], magnitudes: NDArray[Any]) -> Mask:
-        from sao_cli.masks.lrp import lrp_mask
-        from sao_cli.pruning.units import largest_units
-
         if self.threshold is not None:
             return self.threshold.mask(self.places[entry.name], magnitudes)
         if self.method == "sao":
@@ -198,26 +176,19 @@ class PruneTask:
 
     def _sao_mask(self, entry: Entry, weight: NDArray[Any], magnitudes: NDArray[Any]) -> Mask:
         """The SAO mask of a weight, or those of a kernel's groups, one above the other."""
-        import numpy as np
-
-        from sao_cli.data.mask import Mask
-        from sao_cli.pruning.scores.nearest_sao import projected_mask
-
         degree, step = self._degree(entry), self._sides(entry)[0]
         seeds = {"seed": self.seed, "layer": self.numbers[entry.name]}
         masks = []
         for start in range(0, len(weight), step):
             own = _own_mask(magnitudes[start : start + step], degree)
             part = weight[start : start + step]
-            masks.append(own or projected_mask(part, degree, progress=self.talk, **seeds))
+            masks.append(own or projected_mask(part, degree, progress=self.progress, **seeds))
         if len(masks) == 1:
             return masks[0]
         dense = [mask.to_dense() for mask in masks]
         return Mask.from_dense(np.concatenate(dense), masks[0].provenance)
 
     def _degree(self, entry: Entry) -> int:
-        from sao_cli.masks.degrees import resolve_degree
-
         return resolve_degree(*self._sides(entry), "sao", d=self.d, sparsity=self.sparsity)
 
     def _sides(self, entry: Entry) -> tuple[int, int]:
@@ -227,29 +198,19 @@ class PruneTask:
         return m // (layout.groups or 1), n
 
     def _kept(self, entry: Entry) -> int:
-        from sao_cli.masks.degrees import kept_entries
-
         m, n = self.structure.layout(entry).shape(entry.shape)[:2]
         return kept_entries(m, n, d=self.d, sparsity=self.sparsity)
 
     def _kept_of_all(self, entries: list[Entry]) -> int:
         """How many numbers of all weights together are kept."""
-        from sao_cli.masks.degrees import kappa
-
         if self.sparsity is not None:
             return kappa(sum(math.prod(entry.shape) for entry in entries), self.sparsity)
         return sum(math.prod(entry.shape[2:]) * self._kept(entry) for entry in entries)
 
     def _magnitudes(self, checkpoint: Checkpoint, entry: Entry) -> NDArray[Any]:
-        from sao_cli.pruning.units import unit_magnitudes
-
         return unit_magnitudes(self.structure.layout(entry).outputs_first(checkpoint.read(entry)))
 
     def _facts(self, entry: Entry, weight: NDArray[Any]) -> Row:
-        import numpy as np
-
-        from sao_cli.models.audit.row import audit_weight
-
         nnz = int(np.count_nonzero(weight))
         counted = {"nnz": nnz, "sparsity": 1 - nnz / weight.size}
         if not self.facts:
@@ -257,7 +218,9 @@ class PruneTask:
         dtype = entry.dtype if entry.dtype == "bfloat16" else None  # which numpy lacks
         try:
             groups = self.structure.layout(entry).groups
-            row = audit_weight(weight, name=entry.name, dtype=dtype, groups=groups, seed=self.seed, progress=self.talk)
+            row = audit_weight(
+                weight, name=entry.name, dtype=dtype, groups=groups, seed=self.seed, progress=self.progress
+            )
         except SaoError as error:  # a weight too large to measure can be pruned all the same
             return {**counted, "reason": str(error)}
         return {key: fact for key, fact in row.to_dict().items() if key not in _NOT_TOLD}
@@ -265,8 +228,6 @@ class PruneTask:
 
 def _own_mask(magnitudes: NDArray[Any], degree: int) -> Mask | None:
     """The mask that the weight has, where that is an SAO mask already, as sparse as was asked for or sparser."""
-    from sao_cli.data.mask import Mask
-
     kept = (magnitudes != 0).sum(axis=1)
     if not 0 < kept.min() == kept.max() <= degree:
         return None
