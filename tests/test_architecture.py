@@ -99,10 +99,9 @@ def test_a_public_class_s_name_is_its_own_in_the_whole_tree():
         node.name
         for path in MODULES
         for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+        if room(path) != "cli" and isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
-    known = {"Measured", "Snapshot", "Operator", "Blocks", "Stage", "Layer", "Pattern", "Groups", "Plan"}
-    assert {name for name in names if names.count(name) > 1} <= known  # each still stands for two things
+    assert {name for name in names if names.count(name) > 1} == set()
 
 
 def test_public_names_load_and_are_documented():

@@ -116,7 +116,7 @@ def ecdf_figure(curves: Sequence[Curve], references: Sequence[Curve], tests: Seq
     if len(tests) != len(curves):
         raise SaoError(f"{len(curves)} curves and {len(tests)} KS tests; give one test a curve")
     beside, looks = _beside(curves, references), styles(curve.title for curve in curves)
-    measured = [_measured(curve, beside.get(curve), test) for curve, test in zip(curves, tests, strict=True)]
+    measured = [_compared(curve, beside.get(curve), test) for curve, test in zip(curves, tests, strict=True)]
     with mpl.rc_context(STYLE):
         figure, panels = _panels(curves, looks)
         width = figure.get_figwidth() / columns(len(panels)) - 0.5  # without the labels of the ticks
@@ -179,7 +179,7 @@ class Gap(NamedTuple):
     high: float
 
 
-class Measured(NamedTuple):
+class Compared(NamedTuple):
     """A curve, what it is compared with, and what its test measures."""
 
     curve: Curve
@@ -188,7 +188,7 @@ class Measured(NamedTuple):
     statistic: float
 
 
-def _measured(curve: Curve, reference: Curve | None, test: KSTest) -> Measured:
+def _compared(curve: Curve, reference: Curve | None, test: KSTest) -> Compared:
     name = f"{curve.label}, {curve.activation}"
     if reference is None:
         raise SaoError(f"{name}: no reference for this activation; the distance drawn is the one to a reference")
@@ -198,7 +198,7 @@ def _measured(curve: Curve, reference: Curve | None, test: KSTest) -> Measured:
             f"{name}: its KS test says {test.statistic:.6g}, and the values drawn are {gap.high - gap.low:.6g} from "
             f"{reference.label}; give each curve the test of its own values, and the reference of that test"
         )
-    return Measured(curve, reference, gap, test.statistic)
+    return Compared(curve, reference, gap, test.statistic)
 
 
 def _widest_gap(a: Values, b: Values, resolution: float) -> Gap:
@@ -217,7 +217,7 @@ def _lead(first: Values, second: Values, resolution: float) -> Gap:
     return Gap(first[best], second[passed[best]] - resolution, low, high)
 
 
-def _draw_steps(panel: Axes, shown: Sequence[Measured], looks: Mapping[str, Style], width: float) -> None:
+def _draw_steps(panel: Axes, shown: Sequence[Compared], looks: Mapping[str, Style], width: float) -> None:
     against = _distinct([one.reference for one in shown])
     top = _top([*against, *(one.curve for one in shown)])
     start, stop = -0.04 * top, 1.04 * top

@@ -24,7 +24,7 @@ Dense = NDArray[Any]
 _PARAMETRIZED = re.compile(r"(.*\.|)parametrizations\.([^.]+)\.(.+)", re.DOTALL)
 
 
-class Layer(NamedTuple):
+class Assembly(NamedTuple):
     """The tensors `parts` as one weight, `name` (m, n, ...): `form` says how they make it, or `problem` why not."""
 
     name: str
@@ -35,9 +35,9 @@ class Layer(NamedTuple):
     problem: str | None = None
 
 
-def layers_of(stored: Mapping[str, Stored]) -> list[Layer]:
+def layers_of(stored: Mapping[str, Stored]) -> list[Assembly]:
     """The weights that several tensors of `stored` make, each tensor in one of them at most. O(tensors)."""
-    found: dict[str, Layer] = {}
+    found: dict[str, Assembly] = {}
     for name in sorted(stored, key=lambda name: not name.endswith("series")):  # which tells SOC's groups from others
         for layer in map(partial(_of_blocks, stored), _candidates(name, stored)):
             if not any(part in found for part in layer.parts):
@@ -76,7 +76,7 @@ def assembled(form: str, parts: Sequence[Dense]) -> Dense:
     return _FORMS[form](*parts)
 
 
-def _candidates(name: str, stored: Mapping[str, Stored]) -> Iterator[Layer]:
+def _candidates(name: str, stored: Mapping[str, Stored]) -> Iterator[Assembly]:
     if name.endswith("_orig"):
         yield from _pruned(name, stored)
     elif name.endswith("mask"):
@@ -93,7 +93,7 @@ def _candidates(name: str, stored: Mapping[str, Stored]) -> Iterator[Layer]:
         yield from _skew(name, stored)
 
 
-def _of_blocks(stored: Mapping[str, Stored], layer: Layer) -> Layer:
+def _of_blocks(stored: Mapping[str, Stored], layer: Assembly) -> Assembly:
     """The layer; where a weight that prune or weight_norm computes is blocks or slices, it can't be read."""
     if layer.form not in ("pruned", "masked", "weight_norm"):
         return layer
@@ -106,23 +106,23 @@ def _of_blocks(stored: Mapping[str, Stored], layer: Layer) -> Layer:
     return layer._replace(parts=parts, problem=_SLICES) if is_eco else layer
 
 
-def _pruned(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
+def _pruned(name: str, stored: Mapping[str, Stored]) -> list[Assembly]:
     whole = name.removesuffix("_orig")
     mask = f"{whole}_mask"
     if whole in stored or mask not in stored or stored[mask].shape != stored[name].shape:
         return []
-    return [Layer(whole, stored[name].shape, stored[name].dtype, "pruned", (name, mask))]
+    return [Assembly(whole, stored[name].shape, stored[name].dtype, "pruned", (name, mask))]
 
 
-def _masked(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
+def _masked(name: str, stored: Mapping[str, Stored]) -> list[Assembly]:
     """A weight with the mask beside it that its module multiplies it by, X_mask or, of a "weight", "mask"."""
     whole = next((one for one in masked_names(name) if one in stored), None)
     if whole is None or not stored[name].shape or stored[whole].shape != stored[name].shape:
         return []
-    return [Layer(whole, stored[whole].shape, stored[whole].dtype, "masked", (whole, name))]
+    return [Assembly(whole, stored[whole].shape, stored[whole].dtype, "masked", (whole, name))]
 
 
-def _normed(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
+def _normed(name: str, stored: Mapping[str, Stored]) -> list[Assembly]:
     """torch.nn.utils.parametrizations.weight_norm's original0 and original1, and weight_norm's _g and _v before."""
     if name.endswith("_v"):
         whole, length = name.removesuffix("_v"), f"{name.removesuffix('_v')}_g"
@@ -136,10 +136,10 @@ def _normed(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
     fits = len(lengths) == len(directions) and all(a in (1, b) for a, b in zip(lengths, directions, strict=True))
     if lengths and (not fits or sum(one != 1 for one in lengths) > 1):
         return []
-    return [Layer(whole, directions, stored[name].dtype, "weight_norm", (length, name))]
+    return [Assembly(whole, directions, stored[name].dtype, "weight_norm", (length, name))]
 
 
-def _grouped(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
+def _grouped(name: str, stored: Mapping[str, Stored]) -> list[Assembly]:
     """SAOLinear's or SAOConv2d's weight (K, c, d, ...), inputs (K, d) and places (m,)."""
     stem = name.removesuffix("inputs")
     weight, places = f"{stem}weight", f"{stem}places"
@@ -149,7 +149,7 @@ def _grouped(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
     dense = blocks_shape(weight, shape, stored)
     if dense is None or (len(shape) == 5 and reached[0] < shape[0] * shape[1]):
         return _slices(f"{stem}base", stored)
-    return [Layer(weight, dense, stored[weight].dtype, "blocks", (weight, name, places))]
+    return [Assembly(weight, dense, stored[weight].dtype, "blocks", (weight, name, places))]
 
 
 _COMPUTED_BLOCKS = (
@@ -161,7 +161,7 @@ _SLICES = "the slices of an ECOConv2d, whose kernel is computed from them; save 
 _KERNELS = "the kernels of a SparseConv2d, whose state does not tell its input channels; save layer.to_conv2d()"
 
 
-def _slices(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
+def _slices(name: str, stored: Mapping[str, Stored]) -> list[Assembly]:
     """ECOConv2d's weight and base (L, K, r, q), and its inputs and places where there are groups."""
     stem = name.removesuffix("base")
     weight = f"{stem}weight"
@@ -170,10 +170,10 @@ def _slices(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
     if len(stored[name].shape) != 4 or stored[name].shape != stored[weight].shape:
         return []
     parts = [part for part in (f"{stem}inputs", f"{stem}places") if part in stored]
-    return [Layer(weight, stored[weight].shape, stored[weight].dtype, "", (weight, name, *parts), _SLICES)]
+    return [Assembly(weight, stored[weight].shape, stored[weight].dtype, "", (weight, name, *parts), _SLICES)]
 
 
-def _kept_kernels(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
+def _kept_kernels(name: str, stored: Mapping[str, Stored]) -> list[Assembly]:
     """SparseConv2d's weight (nnz, k, k) and kernels (nnz,)."""
     stem = name.removesuffix("kernels")
     weight = f"{stem}weight"
@@ -181,24 +181,24 @@ def _kept_kernels(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
         return []
     if stored[name].shape != stored[weight].shape[:1] or not stored[name].dtype.startswith("int"):
         return []
-    return [Layer(weight, stored[weight].shape, stored[weight].dtype, "", (weight, name), _KERNELS)]
+    return [Assembly(weight, stored[weight].shape, stored[weight].dtype, "", (weight, name), _KERNELS)]
 
 
-def _skew(name: str, stored: Mapping[str, Stored]) -> list[Layer]:
+def _skew(name: str, stored: Mapping[str, Stored]) -> list[Assembly]:
     """SOCConv2d's weight (K, d, d, k, k) and series (2,), and its inputs and places where there are groups."""
     stem = name.removesuffix("series")
     weight = f"{stem}weight"
     if weight not in stored or not _is_own(stem) or len(stored[weight].shape) != 5 or stored[name].shape != (2,):
         return []
     parts = [part for part in (f"{stem}inputs", f"{stem}places") if part in stored]
-    return [Layer(weight, stored[weight].shape, stored[weight].dtype, "", (weight, name, *parts), _SKEW)]
+    return [Assembly(weight, stored[weight].shape, stored[weight].dtype, "", (weight, name, *parts), _SKEW)]
 
 
 def _is_own(stem: str) -> bool:
     return not stem or stem.endswith(".")
 
 
-def _join_stages(found: dict[str, Layer], stored: Mapping[str, Stored]) -> None:
+def _join_stages(found: dict[str, Assembly], stored: Mapping[str, Stored]) -> None:
     """Make the `first` and `second` blocks of each TwoStageLinear one layer, their product."""
     for name in [name for name in found if name.endswith("first.weight")]:
         stem = name.removesuffix("first.weight")
@@ -210,7 +210,7 @@ def _join_stages(found: dict[str, Layer], stored: Mapping[str, Stored]) -> None:
         if f"{stem}first.bias" in stored:
             continue
         shape = (second.shape[0], first.shape[1])
-        joined = Layer(f"{stem}weight", shape, first.dtype, "two_stage", (*first.parts, *second.parts))
+        joined = Assembly(f"{stem}weight", shape, first.dtype, "two_stage", (*first.parts, *second.parts))
         found.update(dict.fromkeys(joined.parts, joined))
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import count
 
 from sao_cli.base.errors import FormatError
-from sao_cli.io.checkpoints.assembly import Layer, blocks_shape, layers_of, parametrized
+from sao_cli.io.checkpoints.assembly import Assembly, blocks_shape, layers_of, parametrized
 from sao_cli.io.formats.tensor_file import Stored, TensorFile
 from sao_cli.io.output import shown
 from sao_cli.io.tensors import AXES
@@ -108,7 +108,7 @@ def entries_of(file: TensorFile) -> list[Entry]:
     return _with_own_names(entries) + _beside(file, len(plain))
 
 
-def _of_layer(layer: Layer, prefix: str, stored: Mapping[str, Stored]) -> Entry:
+def _of_layer(layer: Assembly, prefix: str, stored: Mapping[str, Stored]) -> Entry:
     tensors = [stored[part] for part in layer.parts]
     problem = next((tensor.problem for tensor in tensors if tensor.problem), None) or layer.problem
     size = sum(tensor.bytes for tensor in tensors)
@@ -118,7 +118,7 @@ def _of_layer(layer: Layer, prefix: str, stored: Mapping[str, Stored]) -> Entry:
     return Entry(layer.name, layer.shape, layer.dtype, kind, reason, size, parts, form, unread)
 
 
-def _layers(file: TensorFile, stored: Mapping[str, Stored], prefix: str) -> list[Layer]:
+def _layers(file: TensorFile, stored: Mapping[str, Stored], prefix: str) -> list[Assembly]:
     """Those of `stored`, of which a mask beside its weight is one only if it holds zeros and ones."""
     found = []
     for layer in layers_of(stored):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sao_cli.base.memory import require_memory
 from sao_cli.measure.convolution.geometry import Geometry, Places
 from sao_cli.measure.convolution.parts import Part
-from sao_cli.measure.convolution.patterns import Pattern, patterns
+from sao_cli.measure.convolution.patterns import AxisPattern, patterns
 from sao_cli.measure.values.by_component import EXACT_ENTRIES, block_singular_values
 
 CHUNK_BYTES = 2**25  # of the blocks that share a LAPACK call: a few of the largest, all of the smallest
@@ -26,13 +26,13 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """One Pattern an axis for one Part: blocks sum_t W_t (x) R_t of one shape, over their parts and components.
+    """One AxisPattern an axis for one Part: blocks sum_t W_t (x) R_t of one shape, over their parts and components.
 
     R_t has the product of the axes' coefficients wherever an output reads an input by tap t.
     """
 
     part: Part
-    axes: tuple[Pattern, ...]
+    axes: tuple[AxisPattern, ...]
 
     @functools.cached_property
     def sides(self) -> tuple[int, int]:
@@ -106,7 +106,7 @@ class Blocks:
 
     @functools.cached_property
     def _taps(self) -> list[Places]:
-        """For each axis the column of its Pattern that each tap of the part has."""
+        """For each axis the column of its AxisPattern that each tap of the part has."""
         return [np.searchsorted(self.part.live(j), self.part.places[:, j]) for j in range(len(self.axes))]
 
     def _dense(self, weights: Values, coefficients: NDArray[Any]) -> NDArray[Any]:

@@ -19,7 +19,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Pattern:
+class AxisPattern:
     """Parts of an axis that read alike: output x reads input reads[x, a] by tap a, times coefficients[f, a] in part f.
 
     `reads` (outputs, taps) holds numbers below `inputs`, or -1 for a zero. `coefficients` (parts, taps) are real or
@@ -45,7 +45,7 @@ class Pattern:
         return self.coefficients.dtype.kind == "c"
 
 
-def patterns(axis: Axis, taps: Sequence[int]) -> list[Pattern]:
+def patterns(axis: Axis, taps: Sequence[int]) -> list[AxisPattern]:
     """What the axis falls apart into, when `taps` (ascending) alone are live there.
 
     Together they are the whole axis, up to unitary changes of basis and to outputs and inputs that are not used:
@@ -65,7 +65,7 @@ def patterns(axis: Axis, taps: Sequence[int]) -> list[Pattern]:
     return _stretches(reads)
 
 
-def _frequencies(axis: Axis, taps: Sequence[int]) -> Pattern:
+def _frequencies(axis: Axis, taps: Sequence[int]) -> AxisPattern:
     """The Fourier transform of a circular axis: output frequency u of N = n/s mixes the residues mod s of the inputs.
 
     With dilation a - before = s q + r, 0 <= r < s, output p reads place p + q (mod N) of the inputs of residue r, so
@@ -86,7 +86,7 @@ def _frequencies(axis: Axis, taps: Sequence[int]) -> Pattern:
     turns = np.array([shift // common % count for shift in shifts], dtype=np.int64)
     frequencies = np.arange(count, dtype=np.int64)
     numbers = {residue: number for number, residue in enumerate(first)}
-    return Pattern(
+    return AxisPattern(
         np.array([[numbers[residue] for residue in residues]], dtype=np.int64),
         len(first),
         roots_of_unity(count)[np.multiply.outer(frequencies, turns) % count],
@@ -107,17 +107,17 @@ def roots_of_unity(count: int) -> NDArray[np.complex128]:
     return np.asarray(np.cos(angles) + 1j * sines)
 
 
-def _stars(reads: Places) -> list[Pattern]:
+def _stars(reads: Places) -> list[AxisPattern]:
     """One tap: its part of the operator has orthogonal columns, of norm sqrt(j) where j outputs read that input."""
     if not (reads >= 0).any():
         return []
     readers = np.unique(reads[reads >= 0], return_counts=True)[1]
     degrees, counts = np.unique(readers, return_counts=True)
     single = np.zeros((1, 1), dtype=np.int64)
-    return [Pattern(single, 1, np.sqrt(degrees)[:, None], counts.astype(np.int64), np.arange(len(degrees)))]
+    return [AxisPattern(single, 1, np.sqrt(degrees)[:, None], counts.astype(np.int64), np.arange(len(degrees)))]
 
 
-def _stretches(reads: Places) -> list[Pattern]:
+def _stretches(reads: Places) -> list[AxisPattern]:
     """The connected components of outputs and inputs, those that read alike as one."""
     rows, columns = np.nonzero(reads >= 0)
     if not len(rows):
@@ -140,6 +140,6 @@ def _stretches(reads: Places) -> list[Pattern]:
             for (height, width, code), count in repeats.items()]  # fmt: skip
 
 
-def _repeated(reads: Places, inputs: int, count: int) -> Pattern:
+def _repeated(reads: Places, inputs: int, count: int) -> AxisPattern:
     ones = np.ones((1, reads.shape[1]))
-    return Pattern(reads, inputs, ones, np.array([count]), np.zeros(1, dtype=np.int64))
+    return AxisPattern(reads, inputs, ones, np.array([count]), np.zeros(1, dtype=np.int64))

@@ -121,7 +121,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Sweep:
     """The steps of a stack, which serve both algebras.
 
     `rows` and `bits` (edges,) are the ones of the state after layer 1, by ascending bit.
@@ -156,7 +156,7 @@ class Plan:
         return state
 
 
-def plan(masks: Sequence[Mask]) -> Plan:
+def sweep(masks: Sequence[Mask]) -> Sweep:
     """The steps through `masks`, first layer first; the widths are taken to chain. O(nnz), with a sort for groups."""
     inputs = _inputs(masks[0])
     steps = [_step(masks[0], inputs.bit_of, len(inputs.weights) * BITS)]
@@ -164,7 +164,7 @@ def plan(masks: Sequence[Mask]) -> Plan:
         steps.append(_step(mask, steps[-1].row_of, steps[-1].rows))
     rows, bits = steps[0].edges()
     order = np.argsort(bits, kind="stable")
-    return Plan(inputs, tuple(steps), rows[order], bits[order])
+    return Sweep(inputs, tuple(steps), rows[order], bits[order])
 
 
 def _inputs(mask: Mask) -> Inputs:

@@ -14,7 +14,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.data.mask import Mask, MaskLike
 from sao_cli.measure.reach.packed import WORD, Words, popcount, rank_f2
 from sao_cli.measure.reach.path_matrix import PathMatrix
-from sao_cli.measure.reach.paths import Plan, Step, Tile, plan
+from sao_cli.measure.reach.paths import Step, Sweep, Tile, sweep
 from sao_cli.reports.masks import Depth, ReachSummary
 
 
@@ -60,7 +60,7 @@ def reachability(
     stack = [Mask.of(mask, f"layer {layer}") for layer, mask in enumerate(masks, 1)]
     _check_stack(stack)
     kept = _kept_depths(keep, len(stack))
-    route = plan(stack)
+    route = sweep(stack)
     store = _Store(route, boolean=kept, odd=range(len(stack)) if rank else kept, spare=rank)
     tally = _Tally.of(len(stack))
     tiles = list(route.tiles())
@@ -82,7 +82,7 @@ def reachability(
 class _Store:
     """The states that are kept, whole: for each algebra, depth -> the packed matrix R^T, filled tile by tile."""
 
-    def __init__(self, route: Plan, boolean: range, odd: range, spare: bool) -> None:
+    def __init__(self, route: Sweep, boolean: range, odd: range, spare: bool) -> None:
         self.route = route
         rows = [route.steps[depth].rows for depth in (*boolean, *odd)]
         needed = (sum(rows) + max(rows, default=0) * spare) * len(route.inputs.weights) * WORD.itemsize
@@ -141,7 +141,7 @@ def _follow_odd(steps: Sequence[Step], state: Words, tile: Tile, tally: _Tally, 
             store.odd[depth][:, tile.start : tile.stop] = state
 
 
-def _depth(depth: int, route: Plan, tally: _Tally, rank_f2: int | None) -> Depth:
+def _depth(depth: int, route: Sweep, tally: _Tally, rank_f2: int | None) -> Depth:
     inputs, outputs = len(route.inputs.bit_of), len(route.steps[depth].row_of)
     pairs = inputs * outputs
     return Depth(

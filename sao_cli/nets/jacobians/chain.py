@@ -22,7 +22,7 @@ from sao_cli.measure.layer.activations import HOMOGENEOUS, activation_derivative
 from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.jacobians.long_products.graded import GradedProduct, LogSingularValues
-from sao_cli.nets.jacobians.operators import SPARSE, Blocks, Operator, layer_blocks, layer_operator
+from sao_cli.nets.jacobians.operators import SPARSE, BlockValues, LayerOperator, layer_blocks, layer_operator
 from sao_cli.reports.networks import DepthJacobian
 
 Values = NDArray[np.float64]
@@ -97,7 +97,7 @@ def network_jacobian(
 
 class _Layer(NamedTuple):
     weight: Matrix
-    blocks: Blocks | None
+    blocks: BlockValues | None
 
 
 def _rows(
@@ -165,7 +165,7 @@ class _Chain:
         self._places = None
         return GradedProduct(columns, batch=self._inputs, dtype=self._dtype, device=self._device)
 
-    def _forward(self, operator: Operator) -> Values:
+    def _forward(self, operator: LayerOperator) -> Values:
         """phi'(h) (B, m) in the operator's order, after which x is phi(h); on the CPU, where formulas have all digits.
 
         x = signal 2^lift, a lift a chain, so that no gain makes it leave float64.
@@ -281,7 +281,7 @@ def _predictions(layers: Sequence[_Layer], activation: str, start: NDArray[np.fl
     return at
 
 
-def _layer_moments(layer: Matrix, blocks: Blocks | None) -> LayerMoments:
+def _layer_moments(layer: Matrix, blocks: BlockValues | None) -> LayerMoments:
     """||W||_F^2/m, the mean of the squared singular values, and their relative variance by ||W W^T||_F^2."""
     assert layer.values is not None
     peak = float(np.abs(layer.values).max(initial=0.0)) or 1.0

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import is_out_of_memory, require_memory
-from sao_cli.nets.jacobians.snapshot import Snapshot
+from sao_cli.nets.module_state import ModuleState
 
 Function = Callable[[Tensor], Any]
 
@@ -92,7 +92,7 @@ def require_determined(function: Function, point: Tensor) -> None:
 @contextlib.contextmanager
 def undisturbed(module: nn.Module | Function, device: torch.device) -> Iterator[None]:
     """Torch's modes as derivatives need them; then its random state and the module are made what they were before."""
-    before = Snapshot(module)
+    before = ModuleState(module)
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002  # the global one, which users draw from
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))  # which enables gradients, too

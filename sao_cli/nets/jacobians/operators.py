@@ -18,7 +18,7 @@ SPARSE = 1 / 16  # density below which CSR times dense beats the dense product, 
 TILE = 2**17  # numbers of a product that are gathered at a time on a CPU, so that they are still in its cache
 
 
-class Operator(Protocol):
+class LayerOperator(Protocol):
     """X -> diag(slopes) W X for X of shape (B, n, k), whose i-th row stands at places[i], or in its own place.
 
     `apply` gives it with its rows in an order of its own, which `places` (m,) tells in the same way, None for the
@@ -34,7 +34,7 @@ class Operator(Protocol):
     def apply(self, X: Tensor, places: Tensor | None, slopes: Tensor | None = None) -> Tensor: ...
 
 
-class Blocks(NamedTuple):
+class BlockValues(NamedTuple):
     """The blocks (K, c, d) of a weight on K disjoint K_{c,d}, and the rows (K c) and columns (K d) that they have."""
 
     values: NDArray[np.float64]
@@ -42,7 +42,9 @@ class Blocks(NamedTuple):
     columns: NDArray[np.intp]
 
 
-def layer_operator(weight: Matrix, blocks: Blocks | None, device: torch.device, dtype: torch.dtype) -> Operator:
+def layer_operator(
+    weight: Matrix, blocks: BlockValues | None, device: torch.device, dtype: torch.dtype
+) -> LayerOperator:
     """The operator of a weight with values: its layer_blocks if it has them, CSR where it is sparse, else dense."""
     columns = column_exponents(_column_peaks(weight, blocks), graded_bits(dtype))
     if columns is not None:
@@ -60,7 +62,7 @@ def layer_operator(weight: Matrix, blocks: Blocks | None, device: torch.device, 
     return operator
 
 
-def _column_peaks(weight: Matrix, blocks: Blocks | None) -> NDArray[np.float64]:
+def _column_peaks(weight: Matrix, blocks: BlockValues | None) -> NDArray[np.float64]:
     """(n,) the largest magnitude in each column."""
     assert weight.values is not None
     peaks = np.zeros(weight.mask.n)
@@ -71,7 +73,7 @@ def _column_peaks(weight: Matrix, blocks: Blocks | None) -> NDArray[np.float64]:
     return peaks
 
 
-def layer_blocks(weight: Matrix) -> Blocks | None:
+def layer_blocks(weight: Matrix) -> BlockValues | None:
     """The blocks of a weight on an SAO mask or on all ones, None on any other. O(nnz)."""
     groups, (m, n) = weight.mask.groups, weight.shape
     degrees = (weight.mask.row_degrees, weight.mask.column_degrees)
@@ -79,10 +81,10 @@ def layer_blocks(weight: Matrix) -> Blocks | None:
         return None
     assert weight.values is not None
     if groups.count == 1:
-        return Blocks(weight.values.reshape(1, m, n), np.arange(m), np.arange(n))
+        return BlockValues(weight.values.reshape(1, m, n), np.arange(m), np.arange(n))
     rows, columns = (np.argsort(labels, kind="stable") for labels in (groups.rows, groups.columns))
     values = weight.values.reshape(m, -1)[rows].reshape(groups.count, m // groups.count, n // groups.count)
-    return Blocks(values, rows, columns)
+    return BlockValues(values, rows, columns)
 
 
 class BlockOperator:
@@ -90,7 +92,7 @@ class BlockOperator:
 
     columns: NDArray[np.int64] | None = None
 
-    def __init__(self, blocks: Blocks, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, blocks: BlockValues, device: torch.device, dtype: torch.dtype) -> None:
         places = np.empty_like(blocks.rows)
         places[blocks.rows] = np.arange(len(places))
         self.row_peaks = np.abs(blocks.values).max(axis=2).reshape(-1)

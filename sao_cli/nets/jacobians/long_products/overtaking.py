@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 
-class Stage(NamedTuple):
+class ProductStage(NamedTuple):
     """One orthogonalisation of (B,) chains: each direction's exponent, which one it was before, and its block."""
 
     exponents: torch.Tensor
@@ -26,11 +26,11 @@ class Overtaking:
     """
 
     def __init__(self) -> None:
-        self._stages: list[Stage] = []
+        self._stages: list[ProductStage] = []
 
     def add(self, exponents: torch.Tensor, order: torch.Tensor, blocks: torch.Tensor | None) -> None:
         """Remember the stage (B, k); O(B k) numbers."""
-        self._stages.append(Stage(exponents.to(torch.int32), order.to(torch.int32), blocks))
+        self._stages.append(ProductStage(exponents.to(torch.int32), order.to(torch.int32), blocks))
 
     def bits(self, chain: int) -> NDArray[np.float64]:
         """(k,) powers of two by which eps grew in each direction of a chain, as if each stage did its most.

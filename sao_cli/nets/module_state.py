@@ -17,7 +17,7 @@ _PLAIN = (str, bytes, int, float, complex, bool, type(None), type, types.ModuleT
 _LIBRARIES = {"torch", "numpy", "builtins", "threading", "logging", "_thread", "weakref", "io", "_io"}
 
 
-class Snapshot:
+class ModuleState:
     """The attributes of a module, of its submodules and of what hangs on them, and how to make them what they were.
 
     Counters, lists, dictionaries, sets, arrays, generators' states, plain tensors, modes and hooks: each object keeps
