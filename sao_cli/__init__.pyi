@@ -31,7 +31,7 @@ from sao_cli.weights.build_weights import put_values as put_values
 from sao_cli.weights.build_weights import weight_stack as weight_stack
 from sao_cli.weights.isometry import isometry as isometry
 from sao_cli.pruning.scores.nearest_sao import projected_mask as projected_mask
-from sao_cli.weights.repair import repair as repair
+from sao_cli.weights.repair_weight import repair as repair
 
 # Kernels of convolutions
 from sao_cli.weights.kernels.build_kernels import build_kernel as build_kernel
@@ -71,6 +71,8 @@ from sao_cli.io import write_kernel as write_kernel
 # Whole checkpoints
 from sao_cli.io.checkpoints import open_checkpoint as open_checkpoint
 from sao_cli.io.checkpoints import write_checkpoint as write_checkpoint
+from sao_cli.models.prune import prune_checkpoint as prune_checkpoint
+from sao_cli.models.repair import repair_checkpoint as repair_checkpoint
 from sao_cli.models.audit.row import audit_weight as audit_weight
 from sao_cli.models.audit.chains import audit_chain as audit_chain
 
@@ -93,7 +95,15 @@ from sao_cli.reports.audits import AuditComparison as AuditComparison
 from sao_cli.reports.audits import CheckFailure as CheckFailure
 from sao_cli.reports.weights import Isometry as Isometry
 from sao_cli.reports.weights import Distance as Distance
+from sao_cli.reports.weights import RepairFacts as RepairFacts
 from sao_cli.reports.weights import Repair as Repair
+from sao_cli.reports.changes import Changes as Changes
+from sao_cli.reports.changes import StoredWeight as StoredWeight
+from sao_cli.reports.changes import SkippedWeight as SkippedWeight
+from sao_cli.reports.changes import PrunedWeight as PrunedWeight
+from sao_cli.reports.changes import PruneSummary as PruneSummary
+from sao_cli.reports.changes import RepairedWeight as RepairedWeight
+from sao_cli.reports.changes import RepairSummary as RepairSummary
 
 # Errors and warnings
 from sao_cli.base.errors import SaoError as SaoError

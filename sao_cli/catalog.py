@@ -3,7 +3,7 @@
 Strings only: a construction is imported when its name is asked for, so that to know the names costs nothing.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -88,6 +88,40 @@ METHODS = {row.name: row for row in _ROWS}  # all that build weights; of masks a
 MASK_METHODS = {name: row for name, row in METHODS.items() if row.mask}
 
 
+class Pruning(NamedTuple):
+    """One way to choose the weights that stay: the largest of a `score`, or the places of a `mask`.
+
+    Both are homes of what takes a weight (m, n, ...) and gives (m, n), the mask also of how many units are to stay.
+    Scores that are compared `together` are not negative.
+    """
+
+    name: str
+    line: str
+    score: str = ""
+    mask: str = ""
+    takes: tuple[str, ...] = ()  # the options of `mask` besides seed and layer
+    together: bool = False  # scores of all weights are compared
+    by_degree: bool = False  # `mask` takes the row degree of an SAO mask
+
+
+_MAGNITUDE = "pruning.scores.magnitude:unit_magnitudes"
+PRUNING = {
+    row.name: row
+    for row in (
+        Pruning("lmp", "the largest magnitudes of each weight (the default)", _MAGNITUDE),
+        Pruning("gmp", "the largest magnitudes of all weights together", _MAGNITUDE, together=True),
+        Pruning("lrp", "random places", mask="pruning.scores.random_places:random_places"),
+        Pruning(
+            "sao",
+            "the SAO mask that keeps most of the squared norm, of the nearest feasible degree",
+            mask="pruning.scores.nearest_sao:nearest_sao_mask",
+            takes=("groups", "progress"),
+            by_degree=True,
+        ),
+    )
+}
+
+
 def check(kind: str, name: str, known: Collection[str]) -> None:
     """Raise SaoError, with the nearest name, where `name` is none of `known`; `kind` says what it should be."""
     if name not in known:
@@ -101,7 +135,7 @@ def load(home: str) -> Callable[..., Any]:
     return found
 
 
-def lines(rows: dict[str, Method]) -> str:
+def lines(rows: Mapping[str, Method | Pruning]) -> str:
     """The names, each with its line of help: a paragraph for --help."""
     width = max(map(len, rows))
     return "\n".join(f"  {name:<{width}}  {row.line}" for name, row in rows.items())

@@ -6,15 +6,17 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
 from sao_cli.base.errors import SaoError, SaoWarning
 from sao_cli.base.progress import Progress, silent
 from sao_cli.io.checkpoints import Checkpoint, Entry, Lazy, write_checkpoint
 from sao_cli.io.checkpoints.copies import changed_tensors, stored_names
 from sao_cli.io.checkpoints.structure import Structure
+from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
 from sao_cli.io.provenance import named_provenance, provenance_json
+from sao_cli.reports.changes import Changed, SkippedWeight
 
 NAMED = 5  # weights that a message names
 _PROVENANCE = "sao"
@@ -78,49 +80,63 @@ def read_or_reason(checkpoint: Checkpoint, entry: Entry, look: Callable[[Any], s
         return str(error).removeprefix(where).lstrip(": ")
 
 
-def write_changed(
+def rewritten(
     checkpoint: Checkpoint,
     structure: Structure,
-    entries: Sequence[Entry],
-    change: Callable[[Entry, Any], Any],
-    output: str,
-    told: Mapping[str, Mapping[str, Any]],
+    choice: Choice,
+    change: Callable[[Entry, Any], tuple[Any, Changed]],
+    out: Path,
+    told: Mapping[str, Any],
     progress: Progress = silent,
-) -> None:
-    """Write `checkpoint` to `output`, each of `entries` as `change` makes it of what it was, in its own dtype.
+) -> tuple[Changed | SkippedWeight, ...]:
+    """Write `checkpoint` to `out` with the chosen weights changed, each in its own dtype; the rows, in order of names.
 
-    `change` takes and gives weights with their outputs first. Where a weight has several names it is changed once, and
-    all of them have it. All else is copied, names and metadata too. `told` is the provenance of each entry, by name.
+    `change` takes weights with their outputs first, and gives them so, each with its row. Where a weight has several
+    names it is changed once, and all of them have it. All else is copied, names and metadata too. `told` is the
+    provenance of each. SaoWarnings tell of what could not be written as it was.
     Memory: one weight, and what `change` needs for it; of weights with several names as long as they are written.
     """
-    done = 0
-    made: dict[str, Any] = {}  # what others that are not yet written are, too
-    left = {entry.name: len(structure.others(entry)) for entry in entries}
-
-    def make(entry: Entry) -> Any:
-        nonlocal done
-        if entry.name not in made:
-            progress("changing weights", done, len(entries))
-            done += 1
-            layout = structure.layout(entry)
-            made[entry.name] = layout.outputs_first(change(entry, layout.outputs_first(checkpoint.read(entry))))
-        left[entry.name] -= 1
-        return made[entry.name] if left[entry.name] >= 0 else made.pop(entry.name)
-
-    changes = {entry: Lazy(entry.shape, entry.dtype, partial(make, entry)) for entry in entries}
-    first = {entry.name: entry for entry in entries}
-    for entry in entries:
+    made = _Made(checkpoint, structure, choice.entries, change, progress)
+    changes = {entry: Lazy(entry.shape, entry.dtype, partial(made, entry)) for entry in choice.entries}
+    for entry in choice.entries:
         for other, axes in structure.others(entry):
-            first[other.name] = entry
-            changes[other] = Lazy(other.shape, other.dtype, partial(_in_order, partial(make, entry), axes))
-    names = stored_names(checkpoint, changes)
-    own = {names[entry]: dict(told[first[entry.name].name]) for entry in changes}
-    write_checkpoint(changed_tensors(checkpoint, changes), output, _metadata(checkpoint, own))
+            changes[other] = Lazy(other.shape, other.dtype, partial(made, entry, axes))
+    own = dict.fromkeys(stored_names(checkpoint, changes).values(), told)
+    write_checkpoint(changed_tensors(checkpoint, changes), out, _metadata(checkpoint, own))
     _warn_of_form(checkpoint, list(changes))
+    rows = made.rows
+    for entry in structure.entries:
+        if (reason := choice.skipped.get(entry.name)) is not None:
+            rows[entry.name] = SkippedWeight(**told_of(structure, entry), reason=reason)
+    return tuple(rows[entry.name] for entry in structure.entries if entry.name in rows)
 
 
-def _in_order(make: Callable[[], Any], axes: tuple[int, ...]) -> Any:
-    return make().transpose(axes)
+class _Made(Generic[Changed]):
+    """The changed weights as they are written, and their `rows` by name."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        structure: Structure,
+        entries: Sequence[Entry],
+        change: Callable[[Entry, Any], tuple[Any, Changed]],
+        progress: Progress,
+    ) -> None:
+        self.checkpoint, self.structure, self.change, self.progress = checkpoint, structure, change, progress
+        self.rows: dict[str, Changed | SkippedWeight] = {}
+        self._held: dict[str, Any] = {}  # what others that are not yet written are, too
+        self._left = {entry.name: 1 + len(structure.others(entry)) for entry in entries}
+
+    def __call__(self, entry: Entry, axes: tuple[int, ...] | None = None) -> Any:
+        """The changed weight as it is stored, or with its axes in another order, as a tied one has them."""
+        if entry.name not in self._held:
+            self.progress("changing weights", len(self.rows), len(self._left))
+            layout = self.structure.layout(entry)
+            changed, self.rows[entry.name] = self.change(entry, layout.outputs_first(self.checkpoint.read(entry)))
+            self._held[entry.name] = layout.outputs_first(changed)
+        self._left[entry.name] -= 1
+        made = self._held[entry.name] if self._left[entry.name] else self._held.pop(entry.name)
+        return made if axes is None else made.transpose(axes)
 
 
 def told_of(structure: Structure, entry: Entry) -> dict[str, Any]:
@@ -129,13 +145,13 @@ def told_of(structure: Structure, entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "kind": entry.kind,
-        "shape": list(entry.shape),
+        "shape": entry.shape,
         "dtype": entry.dtype,
         "groups": layout.groups if entry.kind == "kernel" else None,
         "transposed": layout.transposed,
         "assumed": ", ".join(layout.assumed) or None,
         "masked_by": entry.masked_by,
-        "tied_with": list(structure.tied_with(entry)),
+        "tied_with": structure.tied_with(entry),
     }
 
 
@@ -144,10 +160,10 @@ def _warn_of_form(checkpoint: Checkpoint, entries: Sequence[Entry]) -> None:
     joined = sum(len(entry.parts) > 1 and entry.masked_by is None for entry in entries)
     if joined:
         told = f"{joined} {'weight' if joined == 1 else 'weights'} that several tensors made are one dense tensor each"
-        warnings.warn(told, SaoWarning, stacklevel=4)
+        warnings.warn(told, SaoWarning, stacklevel=3)
     for entry in checkpoint.entries:
         if not entry.parts:
-            warnings.warn(f"left out: {entry.reason}", SaoWarning, stacklevel=4)
+            warnings.warn(f"left out: {entry.reason}", SaoWarning, stacklevel=3)
 
 
 def _metadata(checkpoint: Checkpoint, own: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import InfeasibleError, SaoWarning
 from sao_cli.data.arrays import Values
-from sao_cli.data.matrix import Matrix
 
 Places = NDArray[np.intp]
+
+NAMED = 5  # weights of which nothing is left that a warning names
 
 
 def keep_largest(magnitudes: Values, count: int) -> Places:
@@ -35,8 +37,9 @@ def check_count(count: int, size: int, what: str) -> None:
         raise InfeasibleError(f"no {what} keeps {count} weights; it has 1 to {size} to keep")
 
 
-def warn_of_collapse(stack: list[Matrix]) -> None:
-    empty = [str(layer) for layer, weight in enumerate(stack, 1) if weight.mask.nnz == 0]
+def warn_of_collapse(empty: Sequence[str]) -> None:
+    """Warn where pruning left nothing of weights or layers, named in `empty`."""
     if empty:
-        layers = f"layer {empty[0]}" if len(empty) == 1 else f"layers {', '.join(empty)}"
-        warnings.warn(f"pruning left nothing of {layers}; no signal passes (layer collapse)", SaoWarning, stacklevel=3)
+        more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
+        told = f"nothing is left of {', '.join(empty[:NAMED])}{more}: no signal passes (layer collapse)"
+        warnings.warn(told, SaoWarning, stacklevel=3)

@@ -49,11 +49,11 @@ class Distance(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repair(Report):
+class RepairFacts(Report):
     """What a repair did: the distance `before` and `after`, and `change` = ||W' - W||_F / ||W||_F.
 
     `residual_floor`, `structural_rank`, `steps` and `stopped` are as Isometry has them; "worse" is one more reason to
-    stop, where no step brought W nearer. `weight` is W', of W's shape and float64, and no part of the report.
+    stop, where no step brought W nearer.
     """
 
     nnz: int
@@ -65,4 +65,10 @@ class Repair(Report):
     steps: int
     stopped: str
     change: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair(RepairFacts):
+    """What a repair did, as RepairFacts tells; `weight` is W', of W's shape and float64, and no part of the report."""
+
     weight: Values = field(repr=False)

@@ -81,7 +81,7 @@ def gmp_stack(shapes: Sequence[tuple[int, int]], nnz: int, *, seed: int = 0) -> 
         _weight("gmp", shape, part - start, kept, seed, layer)
         for layer, (shape, start, part, kept) in enumerate(parts, 1)
     ]
-    warn_of_collapse(stack)
+    warn_of_collapse([f"layer {layer}" for layer, weight in enumerate(stack, 1) if not weight.mask.nnz])
     return stack
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from sao_cli.base.errors import FormatError, InfeasibleError
 from sao_cli.pruning import units
-from sao_cli.pruning.units import global_threshold, keep_units, largest_units, unit_magnitudes
+from sao_cli.pruning.scores.magnitude import unit_magnitudes
+from sao_cli.pruning.units import global_threshold, keep_units, largest_units
 
 
 def kept_by_sorting(magnitudes, count):

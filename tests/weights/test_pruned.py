@@ -101,11 +101,11 @@ def test_gmp_cuts_back_over_a_deep_stack():
 
 def test_a_layer_that_loses_everything_is_named():
     """Entries of a Haar layer are about 1/sqrt(max(m, n)), so that the widest layers are the first to vanish."""
-    with pytest.warns(SaoWarning, match=r"nothing of layers 1, 3; no signal passes \(layer collapse\)"):
+    with pytest.warns(SaoWarning, match=r"nothing is left of layer 1, layer 3: no signal passes \(layer collapse\)"):
         stack = gmp_stack([(200, 200), (2, 2), (150, 200)], 2)
     assert [weight.mask.nnz for weight in stack] == [0, 2, 0]
     assert [weight.shape for weight in stack] == [(200, 200), (2, 2), (150, 200)]
-    with pytest.warns(SaoWarning, match="nothing of layer 2;"):
+    with pytest.warns(SaoWarning, match="nothing is left of layer 2:"):
         gmp_stack([(2, 2), (100, 100)], 1)
 
 

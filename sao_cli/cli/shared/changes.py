@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,8 +14,7 @@ from sao_cli.cli.shared.types import Groups
 from sao_cli.io.output import shown
 
 if TYPE_CHECKING:
-    from sao_cli.io.checkpoints.structure import Structure
-    from sao_cli.models.rewrite import Choice
+    from sao_cli.reports.changes import Changes
 
 PATTERNS: dict[str, dict[str, Any]] = {  # the last is shown first
     "transpose": {"metavar": "PATTERN", "help": "Weights stored with inputs first: GPT-2, transposed convolutions;"},
@@ -47,41 +46,32 @@ def require_output(output: str | None) -> str:
 def emit_changes(
     command: str,
     seed: int,
-    structure: Structure,
-    choice: Choice,
-    changed: Mapping[str, Row],
-    summary: Row,
+    changes: Changes[Any, Any],
     facts: Sequence[str],
     as_json: bool | None,
     output: str,
 ) -> None:
-    """The rows of weights that were changed, or asked for and not, in the order of names, and the summary, to stdout.
+    """The rows of weights that were changed, or asked for and not, and the summary, to stdout.
 
     A table shows each of `facts` as "before -> after". Where `output` is stdout, there is no report.
     """
-    from sao_cli.models.rewrite import told_of
-
     if output == "-":
         return
     as_table = as_json is False or (as_json is None and sys.stdout.isatty())
-    rows = []
-    for entry in structure.entries:
-        if entry.name in changed:
-            rows.append(changed[entry.name])
-        elif entry.name in choice.skipped:
-            rows.append({**told_of(structure, entry), "skipped": True, "reason": choice.skipped[entry.name]})
+    rows = [row.to_dict() for row in changes.rows]
     if as_table:
         rows = [_in_table(row, facts) for row in rows]
     columns = ("name", "shape", *facts, "kept_norm", "change", "stopped", "reason")
+    summary = changes.summary.to_dict()
     emit(command, seed, [*rows, summary], as_json=as_json, output=None, columns=columns, spare=SPARE)
 
 
-def say_tied(rows: Iterable[Row], talk: Talk) -> None:
+def say_tied(changes: Changes[Any, Any], talk: Talk) -> None:
     """Say which names are one weight, and were changed together."""
-    tied = [row for row in rows if row["tied_with"]]
+    tied = [row for row in changes.changed if row.tied_with]
     for row in tied[:NAMED]:
-        names = ", ".join(map(shown, row["tied_with"]))
-        talk.say(f"{shown(row['name'])} is one weight with {names}, and they were changed together")
+        names = ", ".join(map(shown, row.tied_with))
+        talk.say(f"{shown(row.name)} is one weight with {names}, and they were changed together")
     if len(tied) > NAMED:
         talk.say(f"... and {len(tied) - NAMED} more weights with several names")
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sao_cli.base.errors import SaoWarning
-from sao_cli.masks.degrees import kept_entries, kept_of_stack
-from sao_cli.masks.lrp import lrp_mask
 from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.linear import SparseLinear
 from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.networks.fnn import FNN
 from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.nets.training.settings import PRUNED, TrainingSettings
-from sao_cli.pruning.keep import keep_largest
+from sao_cli.pruning.keep import warn_of_collapse
+from sao_cli.pruning.pruner import Prunable, Pruner
 
 Kept = dict[str, NDArray[np.bool_]]
 
@@ -60,11 +54,10 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
 def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     """Prune `model`, an FNN or a CNN, in place by the method of `settings`, one of PRUNED (SAO, section III-E).
 
-    lmp keeps the largest magnitudes of each layer, lrp random places: as many of each layer as `kept_entries` has. gmp
-    keeps the largest of all layers together, as many as `kept_of_stack` has. In a CNN these are whole kernels by their
-    Frobenius norm. The first and the last layer stay dense. Masks are torch.nn.utils.prune's, and what is pruned
-    becomes exactly 0. Of a dense network fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells
-    of layers of which nothing is left. O(weights).
+    What it keeps is told by pruning.pruner.Pruner; in a CNN it keeps or drops whole kernels. The first and the last
+    layer stay dense. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0. Of a dense network fresh
+    from build_model it leaves what FNN(method=...) has. A SaoWarning tells of layers of which nothing is left.
+    O(weights).
 
     >>> settings = TrainingSettings(method="lmp-s", depth=3, width=16).resolved()
     >>> model = build_model(settings, 1, 8, 10)
@@ -72,25 +65,14 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     >>> [int(layer.weight_mask.sum()) for layer in prunable(model)]
     [64, 64]
     """
+    pruner = Pruner(settings.method[:-2], d=settings.d, sparsity=settings.sparsity, seed=settings.seed)
     layers = prunable(model)
-    sizes = [(layer.weight.shape[0], layer.weight.shape[1]) for layer in layers]
-    target: dict[str, Any] = {"d": settings.d, "sparsity": settings.sparsity}
-    rule = settings.method.removesuffix("-s").removesuffix("-t")
-    if rule == "lrp":
-        kept = [
-            lrp_mask(m, n, kept_entries(m, n, **target), seed=settings.seed, layer=layer).to_dense()
-            for layer, (m, n) in enumerate(sizes, 1)
-        ]
-    elif rule == "lmp":
-        kept = [
-            _largest([_magnitudes(layer)], kept_entries(m, n, **target))[0]
-            for layer, (m, n) in zip(layers, sizes, strict=True)
-        ]
-    else:
-        kept = _largest([_magnitudes(layer) for layer in layers], kept_of_stack(sizes, **target))
-        _warn_of_collapse(kept)
-    for layer, mask in zip(layers, kept, strict=True):
-        mask_(layer, torch.from_numpy(mask))
+    weights = [_as_prunable(layer, number) for number, layer in enumerate(layers, 1)]
+    pruner.prepare(weights)
+    masks = [pruner.mask(weight, weight.read()) for weight in weights]
+    warn_of_collapse([f"layer {number}" for number, mask in enumerate(masks, 2) if not mask.nnz])
+    for layer, mask in zip(layers, masks, strict=True):
+        mask_(layer, torch.from_numpy(mask.to_dense()))
 
 
 def prunable(model: nn.Module) -> list[nn.Module]:
@@ -153,23 +135,7 @@ def _kept(layer: nn.Module) -> NDArray[np.bool_]:
     return np.asarray(layer.to_kernel().mask.to_dense())
 
 
-def _magnitudes(layer: nn.Module) -> NDArray[np.float64]:
-    """(m, n) |w|, or the Frobenius norms of kernels."""
-    weight = effective_weight(layer).cpu().double()
-    return np.asarray((weight.abs() if weight.ndim == 2 else weight.flatten(2).norm(dim=2)).numpy())
-
-
-def _largest(magnitudes: Sequence[NDArray[np.float64]], count: int) -> list[NDArray[np.bool_]]:
-    """Where the `count` largest of all the magnitudes are, matrix by matrix; of equal ones the first."""
-    flat = np.concatenate([one.reshape(-1) for one in magnitudes])
-    kept = np.zeros(flat.size, dtype=bool)
-    kept[keep_largest(flat, count)] = True
-    ends = np.cumsum([one.size for one in magnitudes])[:-1]
-    return [part.reshape(one.shape) for part, one in zip(np.split(kept, ends), magnitudes, strict=True)]
-
-
-def _warn_of_collapse(kept: Sequence[NDArray[np.bool_]]) -> None:
-    empty = [str(layer) for layer, mask in enumerate(kept, 2) if not mask.any()]
-    if empty:
-        text = f"pruning left nothing of {len(empty)} layers, the first of them layer {empty[0]}; no signal passes"
-        warnings.warn(text, SaoWarning, stacklevel=3)
+def _as_prunable(layer: nn.Module, number: int) -> Prunable:
+    """The layer's weight, whose kernels count as one each, as the methods of building count them."""
+    m, n = layer.weight.shape[:2]
+    return Prunable(m, n, number, lambda: np.asarray(effective_weight(layer).cpu().numpy()))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from sao_cli.base.errors import FormatError, SaoError, unknown_name
+from sao_cli.catalog import PRUNING
 from sao_cli.measure.layer.activations import check_activation
 
 DATA = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cinic10")
@@ -17,7 +18,8 @@ SCHEDULES = ("steps", "cosine")
 DTYPES = ("float32", "float64")
 
 CHOSEN = ("dense", "sao", "rg-n", "rg-u", "rg-s", "ramanujan", "eoi")  # made as they are, and trained
-PRUNED = ("lmp-s", "lmp-t", "gmp-s", "gmp-t", "lrp-s", "lrp-t")  # dense, and pruned before training or after it
+_RULES = [name for name, row in PRUNING.items() if not row.by_degree]  # an SAO mask is built, and not pruned to
+PRUNED = tuple(f"{rule}-{when}" for rule in _RULES for when in "st")  # dense; pruned before training, or after it
 METHODS = {
     "fnn": (*CHOSEN, *PRUNED),
     "cnn": ("dense", "sao", "rg-n", "rg-u", "rg-s", *PRUNED),

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
@@ -19,7 +20,7 @@ from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
 from sao_cli.masks.degrees import resolve_degree
 from sao_cli.masks.origin import provenance, require_mask_memory
 from sao_cli.masks.sao import sao_mask
-from sao_cli.pruning.units import unit_magnitudes
+from sao_cli.pruning.scores.magnitude import unit_magnitudes
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -95,6 +96,36 @@ def projected_mask(
     total = float(scores.sum()) or 1.0
     told = provenance("sao", m, n, d, seed=seed, layer=layer, arrangement="projected")
     return _mask_of(rows, columns, told | {"kept_norm": best / total, "kept_norm_bound": bound / total})
+
+
+def nearest_sao_mask(
+    weight: NDArray[Any], d: int, *, groups: int = 1, seed: int = 0, layer: int = 1, progress: Progress = silent
+) -> Mask:
+    """The SAO mask of row degree d nearest to a weight (m, n, ...), or those of its `groups`, one above the other.
+
+    Where a group is on an SAO mask already, as sparse or sparser, that is its mask; else it is projected_mask's.
+
+    >>> nearest_sao_mask(np.eye(4), 2).row_degrees
+    array([1, 1, 1, 1])
+    """
+    step, magnitudes = len(weight) // groups, unit_magnitudes(weight)
+    masks = []
+    for start in range(0, len(weight), step):
+        own = _own_mask(magnitudes[start : start + step], d)
+        part = weight[start : start + step]
+        masks.append(own or projected_mask(part, d, seed=seed, layer=layer, progress=progress))
+    if len(masks) == 1:
+        return masks[0]
+    return Mask.from_dense(np.concatenate([mask.to_dense() for mask in masks]), masks[0].provenance)
+
+
+def _own_mask(magnitudes: Values, degree: int) -> Mask | None:
+    """The mask that the weight has, where that is an SAO mask already, as sparse as was asked for or sparser."""
+    kept = (magnitudes != 0).sum(axis=1)
+    if not 0 < kept.min() == kept.max() <= degree:
+        return None
+    mask = Mask.from_dense(magnitudes != 0, {"d": int(kept[0])})
+    return mask if mask.groups is not None and mask.column_degrees.min() == mask.column_degrees.max() else None
 
 
 Found = tuple[float, Indices, Indices]  # the sum that is kept, and the labels (m,) and (n,) that keep it

@@ -60,7 +60,7 @@ def test_a_collapsed_layer_is_told():
     model = build_model(told, **SIZES)
     with torch.no_grad():
         prunable(model)[1].weight.mul_(1e-3)
-    with pytest.warns(SaoWarning, match="nothing of 1 layers, the first of them layer 3"):
+    with pytest.warns(SaoWarning, match="nothing is left of layer 3:"):
         prune_(model, told)
 
 

@@ -8,7 +8,7 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.masks.ramanujan import ramanujan_mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.weights.isometry import isometry, structural_rank
-from sao_cli.weights.repair import repair, whole_matrix
+from sao_cli.weights.repair_weight import repair, whole_matrix
 
 
 def normal(*shape, seed=0):

@@ -1,0 +1,84 @@
+"""Which weights stay: every method against a sort of all numbers, or the construction that it names."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import sao_cli
+from sao_cli.base.errors import SaoError
+from sao_cli.catalog import PRUNING
+from sao_cli.pruning.pruner import Prunable, Pruner
+
+
+def normal(*shape, seed):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+WEIGHTS = [normal(8, 8, seed=0), 2 * normal(4, 12, seed=1), normal(6, 4, 3, 3, seed=2)]
+
+
+def prunable(weight, layer, size=None, groups=1):
+    size = int(np.prod(weight.shape[2:])) if size is None else size
+    return Prunable(*weight.shape[:2], layer, lambda: weight, size, groups)
+
+
+def masks(method, weights=WEIGHTS, **target):
+    pruner = Pruner(method, **target)
+    units = [prunable(weight, layer) for layer, weight in enumerate(weights, 1)]
+    pruner.prepare(units)
+    return [pruner.mask(unit, unit.read()).to_dense() for unit in reversed(units)][::-1]  # in any order
+
+
+def scores(weight):
+    return np.sqrt(np.square(weight).reshape(*weight.shape[:2], -1).mean(axis=2))
+
+
+def test_local_magnitudes():
+    for weight, mask in zip(WEIGHTS, masks("lmp", sparsity=0.75), strict=True):
+        found = scores(weight)
+        np.testing.assert_array_equal(mask, found >= np.sort(found, axis=None)[-round(0.25 * found.size)])
+
+
+def test_global_magnitudes_count_the_numbers_of_a_kernel():
+    kept = masks("gmp", sparsity=0.75)
+    numbers = np.concatenate([np.repeat(scores(weight).ravel(), weight[0, 0].size) for weight in WEIGHTS])
+    most = round(0.25 * numbers.size)
+    size = sum(int(mask.sum()) * weight[0, 0].size for mask, weight in zip(kept, WEIGHTS, strict=True))
+    assert most - 9 < size <= most
+    least = min(scores(weight)[mask].min() for weight, mask in zip(WEIGHTS, kept, strict=True))
+    assert max(scores(weight)[~mask].max(initial=0) for weight, mask in zip(WEIGHTS, kept, strict=True)) <= least
+
+
+def test_random_places_are_lrp_masks_by_seed_and_layer():
+    for layer, (weight, mask) in enumerate(zip(WEIGHTS, masks("lrp", d=2, seed=5), strict=True), 1):
+        m, n = weight.shape[:2]
+        np.testing.assert_array_equal(mask, sao_cli.lrp_mask(m, n, 2 * m, seed=5, layer=layer).to_dense())
+
+
+def test_the_nearest_sao_mask_is_that_of_each_group():
+    weight = normal(8, 4, seed=3)
+    [mask] = masks("sao", [weight[:4]], d=2)
+    np.testing.assert_array_equal(mask, sao_cli.projected_mask(weight[:4], 2).to_dense())
+    both = Pruner("sao", d=2).mask(prunable(weight, 1, groups=2), weight)
+    parts = [sao_cli.projected_mask(part, 2).to_dense() for part in (weight[:4], weight[4:])]
+    np.testing.assert_array_equal(both.to_dense(), np.concatenate(parts))
+
+
+def test_what_no_weight_of_these_sizes_can_have_is_told():
+    unit = prunable(normal(15, 16, seed=0), 1)
+    assert "gcd(15, 16) = 1" in Pruner("sao", sparsity=0.75).why_not(unit)
+    assert "d = 17" in Pruner("lmp", d=17).why_not(unit)
+    assert "keep none of its 240 weights" in Pruner("lrp", sparsity=0.999).why_not(unit)
+    assert Pruner("gmp", sparsity=0.999).why_not(unit) is None  # others may keep what this one loses
+    with pytest.raises(SaoError, match="did you mean 'gmp'"):
+        Pruner("gmpp")
+
+
+def test_a_score_is_a_file_and_a_row_of_the_catalog(monkeypatch):
+    """Any function of a weight to (m, n) is one: here the smallest magnitudes stay."""
+    monkeypatch.setitem(PRUNING, "smallest", PRUNING["lmp"]._replace(name="smallest", score="tests:smallest"))
+    load = partial(lambda home: lambda weight: -scores(weight))
+    monkeypatch.setattr("sao_cli.catalog.load", load)
+    for weight, mask in zip(WEIGHTS, masks("smallest", sparsity=0.5), strict=True):
+        assert scores(weight)[mask].max() < scores(weight)[~mask].min()
