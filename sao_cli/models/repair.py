@@ -52,8 +52,9 @@ def repair_checkpoint(
     steps out of range, and where nothing is left to repair; FileError for an `out` that can't be written, or that
     `model` reads. Time: repair's for each weight. Memory: one weight, and what its repair needs.
 
+    >>> import numpy as np
     >>> from sao_cli.io.checkpoints import write_checkpoint
-    >>> write_checkpoint({"net.0.weight": np.array([[2.0, 0.1], [0.0, 1.0]])}, "pruned.safetensors")
+    >>> write_checkpoint({"net.0.weight": np.array([[2.0, 1.0], [0.5, 1.0]])}, "pruned.safetensors")
     >>> rows, summary = repair_checkpoint("pruned.safetensors", "repaired.safetensors", gain=1.0)
     >>> rows[0].after.sigma_max < 1 + 1e-9, summary.log10_gain
     (True, 0.0)

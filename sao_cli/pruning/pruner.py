@@ -43,6 +43,7 @@ class Pruner:
     It keeps m `d` units of each weight (m, n), or kappa(m n, sparsity), 4 a row by neither; a method that compares all
     weights keeps as many numbers of them together, and needs `prepare`. Raises SaoError for an unknown method.
 
+    >>> import numpy as np
     >>> weights = [Prunable(2, 2, layer, lambda layer=layer: layer * np.eye(2) + 1) for layer in (1, 2)]
     >>> pruner = Pruner("gmp", sparsity=0.5)
     >>> pruner.prepare(weights)

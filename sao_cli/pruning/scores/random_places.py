@@ -15,6 +15,7 @@ def random_places(weight: NDArray[Any], count: int, *, seed: int = 0, layer: int
 
     Raises InfeasibleError unless 1 <= count <= m n.
 
+    >>> import numpy as np
     >>> random_places(np.ones((4, 4)), 6) == lrp_mask(4, 4, 6)
     True
     """
