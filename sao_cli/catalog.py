@@ -22,12 +22,14 @@ class Method(NamedTuple):
     takes: tuple[str, ...] = ()  # the options of its construction besides seed and layer
     any_values: bool = False  # other values may be chosen
     keeps: bool = False  # keeps a number of weights, whichever rows they are in
+    full: bool = False  # is all ones, whatever degree is asked for
+    varied: bool = False  # has columns that do not all have as many ones
     whole_stack: bool = False  # its home builds all layers at once
     drawn: bool = False  # how much a layer keeps depends on the weights that are drawn
 
 
-def _on_mask(name: str, line: str, mask: str, values: str, *takes: str, whole_stack: bool = False) -> Method:
-    return Method(name, line, mask, "", name, values, takes, any_values=True, whole_stack=whole_stack)
+def _on_mask(name: str, line: str, mask: str, values: str, *takes: str, **traits: bool) -> Method:
+    return Method(name, line, mask, "", name, values, takes, any_values=True, **traits)
 
 
 _ROWS = (
@@ -55,7 +57,7 @@ _ROWS = (
         "normal",
         "progress",
     ),
-    _on_mask("xnet", "every output reads d random inputs", "masks.xnet:xnet_mask", "normal"),
+    _on_mask("xnet", "every output reads d random inputs", "masks.xnet:xnet_mask", "normal", varied=True),
     _on_mask("radix", "RadiX-Net's mixed-radix topology", "masks.radix:radix_stack", "normal", whole_stack=True),
     _on_mask(
         "two-stage",
@@ -72,7 +74,9 @@ _ROWS = (
         keeps=True,
         drawn=True,
     ),
-    Method("dense", "all ones", weight="weights.orthogonal:dense_weight", takes=("values",), any_values=True),
+    Method(
+        "dense", "all ones", weight="weights.orthogonal:dense_weight", takes=("values",), any_values=True, full=True
+    ),
     Method("lmp", "the largest weights of each dense orthogonal layer", weight="weights.pruned:lmp_weight", keeps=True),
     Method(
         "gmp",

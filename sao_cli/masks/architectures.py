@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from sao_cli.base.errors import InfeasibleError, SaoError, unknown_name
 from sao_cli.base.memory import require_layers, require_memory
+from sao_cli.catalog import METHODS, check
 from sao_cli.masks.degrees import (
     Counts,
     check_sizes,
@@ -194,7 +195,8 @@ def plan_convolutions(
     >>> sum(row.parameters for row in plan_convolutions(cnn_shapes(32, 32), d=4))
     36576
     """
-    if method in ("gmp", "eoi"):
+    check("method", method, METHODS)
+    if METHODS[method].drawn:
         raise SaoError(
             f"how many kernels {method} keeps of a layer depends on its values; prune a network, or plan another method"
         )

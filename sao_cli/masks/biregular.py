@@ -44,6 +44,17 @@ def biregular_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, pro
     return regular_mask(columns, n, provenance("biregular", m, n, d, seed=seed, layer=layer, sampler=sampler))
 
 
+def feasible(m: int, n: int) -> range:
+    """Every row degree d for which n divides m d, ascending."""
+    step = n // math.gcd(m, n)
+    return range(step, n + 1, step)
+
+
+def rule(m: int, n: int) -> str:
+    """What a feasible degree is, in words."""
+    return f"m*d must be divisible by n, so d is a multiple of {n // math.gcd(m, n)}"
+
+
 def _by_rejection(m: int, n: int, d: int, rng: "Generator", progress: Progress) -> Indices:
     half_edges = np.repeat(np.arange(n, dtype=index_dtype(m * d)), m * d // n)
     draw = 0

@@ -3,16 +3,13 @@
 import bisect
 import itertools
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from sao_cli.base.errors import InfeasibleError, SaoError
-from sao_cli.catalog import METHODS
+from sao_cli.catalog import METHODS, Method, check, load
 
 DEFAULT_DEGREE = 4  # the paper's d in all its fully-connected experiments (Tables 6 and 7)
-PRUNED = tuple(
-    row.name for row in METHODS.values() if row.keeps
-)  # methods that keep a number of weights, whichever rows they are in
 
 
 class Counts(NamedTuple):
@@ -24,59 +21,37 @@ class Counts(NamedTuple):
 
 
 def feasible_degrees(m: int, n: int, method: str = "sao") -> Sequence[int]:
-    """Every row degree d, ascending, that `method` can give an (m, n) mask.
+    """Every row degree d, ascending, that `method` can give an (m, n) mask: what `feasible` of its construction says.
 
-    `sao` and `ramanujan` need K = n/d to divide gcd(m, n) (SAO, section IV-A, in the form of K groups of
-    c = m/K rows and d = n/K columns), `ramanujan` also a connected graph, so min(c, d) >= 2 unless K = 1;
+    `sao`, and the methods on its masks, need K = n/d to divide gcd(m, n) (SAO, section IV-A, in the form of K groups
+    of c = m/K rows and d = n/K columns), `ramanujan` also a connected graph, so min(c, d) >= 2 unless K = 1;
     `biregular` needs n to divide m d; `radix` needs d = r n/g for a radix r that divides a common divisor g
-    of m and n (Kepner and Robinett 2019); `xnet` and those of PRUNED, whose column degrees differ, take any;
-    `two-stage` needs a product d = a b of two_stage_factors; `dense` is all ones; `rg-n`, `rg-u` and `rg-s` are on SAO
-    masks. A range where the degrees are evenly spaced. O(sqrt(gcd))
+    of m and n (Kepner and Robinett 2019); `xnet` and those that keep a number of weights (lmp, gmp, lrp, eoi), whose
+    column degrees differ, take any; `two-stage` needs a product of two feasible stages' degrees; `dense` is all ones.
+    A range where the degrees are evenly spaced. Raises SaoError for an unknown method. O(sqrt(gcd))
     arithmetic, times the number of divisors for `radix`, and the square of it more for `two-stage`.
 
     >>> feasible_degrees(512, 256)[:4]
     [1, 2, 4, 8]
     """
     check_sizes(m, n)
-    common = math.gcd(m, n)
-    if method == "xnet" or method in PRUNED:
-        return range(1, n + 1)
-    if method == "dense":
-        return range(n, n + 1)
-    if method == "biregular":
-        return range(n // common, n + 1, n // common)
-    if method == "radix":
-        return sorted({radix * (n // g) for g in divisors(common) for radix in divisors(g)})
-    if method == "two-stage":
-        return list(two_stage_factors(m, n))
-    degrees = [n // groups for groups in reversed(divisors(common))]
-    if method == "ramanujan":
-        return [d for d in degrees if d == n or min(d, m * d // n) >= 2]
-    return degrees
+    row = _row(method)
+    if row.full or row.keeps:
+        return range(n if row.full else 1, n + 1)
+    found: Sequence[int] = _beside(row, "feasible")(m, n)
+    return found
 
 
-def two_stage_factors(m: int, n: int) -> dict[int, list[tuple[int, int]]]:
-    """{d: [(a, b), ...]} for every row degree d = a b that an (m, n) two-stage mask can have, ascending.
+def check_stack(shapes: Sequence[tuple[int, int]], degrees: Sequence[int], method: str) -> None:
+    """Raise InfeasibleError where `method` builds all layers (m, n) at once, and not with these row degrees.
 
-    With p = min(m, n) hidden nodes, stage 1 is an SAO mask p x n of k = n/a groups K_{p/k,a}, and stage 2 one m x p
-    of q = p/b groups K_{m/q,b}: k divides gcd(p, n) and q divides gcd(m, p). Each hidden node joins a group of stage 1
-    with a group of stage 2, and no two may join the same pair, so that every path is the only one: k q >= p. They are
-    the edges of a bipartite quotient graph of degrees p/k and b, which must be connected: k, q <= p/2. The pairs
-    (a, b) of one d come with the nearest quotient degrees first, since they give the best expansion (its second
-    singular value is about sqrt(p/k - 1) + sqrt(b - 1)), and on a tie with the smaller a first. O(sqrt(p)), plus
-    the pairs of divisors.
+    It is where each may have its own, as of `radix`, whose layers share a numeral system; others always can.
 
-    >>> two_stage_factors(8, 8)
-    {4: [(2, 2)], 8: [(2, 4), (4, 2)]}
+    >>> check_stack([(6, 6), (6, 6)], [2, 3], "radix")
     """
-    check_sizes(m, n)
-    p = min(m, n)
-    first, second = ([k for k in divisors(math.gcd(p, size)) if 2 * k <= p] for size in (n, m))
-    pairs = [(k, q) for k, q in itertools.product(first, second) if k * q >= p]
-    factors: dict[int, list[tuple[int, int]]] = {}
-    for k, q in sorted(pairs, key=lambda pair: (-pair[0] * pair[1], abs(pair[0] - pair[1]), -pair[0])):
-        factors.setdefault((n // k) * (p // q), []).append((n // k, p // q))
-    return factors
+    row = _row(method)
+    if row.mask and row.whole_stack:
+        _beside(row, "check_stack")(shapes, degrees)
 
 
 def resolve_degree(
@@ -170,13 +145,14 @@ def layer_counts(
     (Counts(c=None, d=None, nnz=4704), Counts(c=None, d=16, nnz=4800))
     """
     target = {"d": d, "c": c, "sparsity": sparsity}
-    if method in PRUNED:
+    row = _row(method)
+    if row.keeps:
         return Counts(None, None, kept_entries(m, n, **target))  # type: ignore[arg-type]
-    if method == "dense":  # whatever is asked for, but for what nothing can have
+    if row.full:  # whatever is asked for, but for what nothing can have
         check_target(m, n, **target)  # type: ignore[arg-type]
         return Counts(m, n, m * n)
     degree = resolve_degree(m, n, method, **target)  # type: ignore[arg-type]
-    return Counts(None if method == "xnet" else m * degree // n, degree, m * degree)
+    return Counts(None if row.varied else m * degree // n, degree, m * degree)
 
 
 def nearest_degree(m: int, n: int, method: str, ones: float) -> int:
@@ -233,9 +209,9 @@ def divisors(number: int) -> list[int]:
 
 def _row_degree(m: int, n: int, method: str, c: int) -> int:
     d, rest = divmod(n * c, m)
-    if rest and method == "xnet":
+    if rest and _row(method).varied:
         raise InfeasibleError(
-            f"no xnet mask of {m} x {n} has {c} ones a column on the mean, since {n}*{c} is not divisible by {m}; "
+            f"no {method} mask of {m} x {n} has {c} ones a column on the mean, since {n}*{c} is not divisible by {m}; "
             f"give d, from 1 to {n}"
         )
     if rest:
@@ -260,16 +236,19 @@ def _around(degrees: Sequence[int], target: float) -> Sequence[int]:
 
 
 def _rule(m: int, n: int, method: str) -> str:
-    common = math.gcd(m, n)
-    if method == "biregular":
-        return f"m*d must be divisible by n, so d is a multiple of {n // common}"
-    if method == "radix":
-        return f"d must be r*n/g with r a divisor of g and g a divisor of gcd({m}, {n}) = {common}"
-    if method == "two-stage":
-        p = min(m, n)
-        return (
-            f"d must be a*b with k = {n}/a a divisor of {math.gcd(p, n)}, q = {p}/b a divisor of {math.gcd(m, p)}, "
-            f"k and q at most {p // 2}, and k*q at least {p}"
-        )
-    connected = ", and a connected graph needs c >= 2 and d >= 2" if method == "ramanujan" else ""
-    return f"n/d must be a whole number that divides gcd({m}, {n}) = {common}{connected}"
+    row = _row(method)
+    if row.full:
+        return f"it is all ones, so d is {n}"
+    rule: str = _beside(row, "rule")(m, n)
+    return rule
+
+
+def _row(method: str) -> Method:
+    """The catalog's row of what the mask of `method` is."""
+    check("method", method, METHODS)
+    return METHODS[METHODS[method].on or method]
+
+
+def _beside(row: Method, name: str) -> Callable[..., Any]:
+    """What the file of a mask's construction says of its sizes: `feasible`, `rule`, `check_stack`."""
+    return load(f"{row.mask.partition(':')[0]}:{name}")

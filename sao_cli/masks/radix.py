@@ -38,6 +38,21 @@ def radix_stack(widths: Sequence[int], degrees: Sequence[int]) -> list[Mask]:
     return masks
 
 
+def feasible(m: int, n: int) -> list[int]:
+    """Every row degree d = r n/g, ascending, for a radix r that divides a common divisor g of m and n."""
+    return sorted({radix * (n // g) for g in divisors(math.gcd(m, n)) for radix in divisors(g)})
+
+
+def rule(m: int, n: int) -> str:
+    """What a feasible degree is, in words."""
+    return f"d must be r*n/g with r a divisor of g and g a divisor of gcd({m}, {n}) = {math.gcd(m, n)}"
+
+
+def check_stack(shapes: Sequence[tuple[int, int]], degrees: Sequence[int]) -> None:
+    """Raise InfeasibleError where each layer may have its degree, and all of them together may not."""
+    numeral_base(shapes, degrees)
+
+
 def numeral_base(shapes: Sequence[tuple[int, int]], degrees: Sequence[int]) -> int:
     """N', the largest common divisor of all sizes that the layers' row degrees allow; InfeasibleError where none is."""
     common = math.gcd(*(size for shape in shapes for size in shape))

@@ -8,6 +8,7 @@ from sao_cli.base.errors import DeadlineError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import generator
 from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
+from sao_cli.masks import sao
 from sao_cli.masks.degrees import resolve_degree
 from sao_cli.masks.origin import provenance, require_mask_memory
 from sao_cli.measure.graph.expansion import is_ramanujan
@@ -42,6 +43,16 @@ def ramanujan_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, pro
     raise DeadlineError(
         f"none of {MAX_DRAWS} random lifts of K_({c},{d}) to {m} x {n} was Ramanujan; choose another degree or seed"
     )
+
+
+def feasible(m: int, n: int) -> list[int]:
+    """Every row degree d of an SAO mask whose c and d are 2 at least, or that is all ones: else none is connected."""
+    return [d for d in sao.feasible(m, n) if d == n or min(d, m * d // n) >= 2]
+
+
+def rule(m: int, n: int) -> str:
+    """What a feasible degree is, in words."""
+    return f"{sao.rule(m, n)}, and a connected graph needs c >= 2 and d >= 2"
 
 
 def _random_lift(c: int, d: int, groups: int, rng: "Generator") -> Indices:

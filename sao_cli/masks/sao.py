@@ -1,5 +1,6 @@
 """The SAO mask: K disjoint complete bipartite graphs K_{c,d} (SAO, section IV-A)."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from sao_cli.base.errors import SaoError
 from sao_cli.base.rng import generator
 from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
-from sao_cli.masks.degrees import resolve_degree
+from sao_cli.masks.degrees import divisors, resolve_degree
 from sao_cli.masks.origin import provenance, require_mask_memory
 
 if TYPE_CHECKING:
@@ -47,6 +48,20 @@ def sao_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, arrangeme
     else:
         columns = _stacked(_random_groups(n, groups, generator(seed, layer)), m, d)
     return regular_mask(columns, n, provenance("sao", m, n, d, seed=seed, layer=layer, arrangement=arrangement))
+
+
+def feasible(m: int, n: int) -> list[int]:
+    """Every row degree d = n/K, ascending: K groups of c = m/K rows and d columns (SAO, section IV-A).
+
+    >>> feasible(512, 256)[:4]
+    [1, 2, 4, 8]
+    """
+    return [n // groups for groups in reversed(divisors(math.gcd(m, n)))]
+
+
+def rule(m: int, n: int) -> str:
+    """What a feasible degree is, in words."""
+    return f"n/d must be a whole number that divides gcd({m}, {n}) = {math.gcd(m, n)}"
 
 
 def _random_groups(size: int, groups: int, rng: "Generator") -> Indices:

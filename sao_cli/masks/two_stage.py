@@ -1,6 +1,8 @@
 """Two-stage masks: the pattern of a product of two SAO masks, connected and still exactly orthogonalisable."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import generator
 from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
 from sao_cli.masks.biregular import biregular_mask
-from sao_cli.masks.degrees import resolve_degree, two_stage_factors
+from sao_cli.masks.degrees import check_sizes, divisors, resolve_degree
 from sao_cli.masks.origin import provenance, require_mask_memory
 from sao_cli.masks.ramanujan import hamiltonian_cycle
 from sao_cli.measure.graph.components import find_components
@@ -67,6 +69,44 @@ def two_stage_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, pro
     lambda_2 = math.sqrt(a * m / len(quotient)) * expansion(regular_mask(quotient, n // a), seed=seed).lambda_2
     facts = {"stages": [a, b], "connected": True, "lambda_2": lambda_2}
     return regular_mask(columns, n, provenance("two-stage", m, n, d, seed=seed, layer=layer, **facts))
+
+
+def two_stage_factors(m: int, n: int) -> dict[int, list[tuple[int, int]]]:
+    """{d: [(a, b), ...]} for every row degree d = a b that an (m, n) two-stage mask can have, ascending.
+
+    With p = min(m, n) hidden nodes, stage 1 is an SAO mask p x n of k = n/a groups K_{p/k,a}, and stage 2 one m x p
+    of q = p/b groups K_{m/q,b}: k divides gcd(p, n) and q divides gcd(m, p). Each hidden node joins a group of stage 1
+    with a group of stage 2, and no two may join the same pair, so that every path is the only one: k q >= p. They are
+    the edges of a bipartite quotient graph of degrees p/k and b, which must be connected: k, q <= p/2. The pairs
+    (a, b) of one d come with the nearest quotient degrees first, since they give the best expansion (its second
+    singular value is about sqrt(p/k - 1) + sqrt(b - 1)), and on a tie with the smaller a first. O(sqrt(p)), plus
+    the pairs of divisors.
+
+    >>> two_stage_factors(8, 8)
+    {4: [(2, 2)], 8: [(2, 4), (4, 2)]}
+    """
+    check_sizes(m, n)
+    p = min(m, n)
+    first, second = ([k for k in divisors(math.gcd(p, size)) if 2 * k <= p] for size in (n, m))
+    pairs = [(k, q) for k, q in itertools.product(first, second) if k * q >= p]
+    factors: dict[int, list[tuple[int, int]]] = {}
+    for k, q in sorted(pairs, key=lambda pair: (-pair[0] * pair[1], abs(pair[0] - pair[1]), -pair[0])):
+        factors.setdefault((n // k) * (p // q), []).append((n // k, p // q))
+    return factors
+
+
+def feasible(m: int, n: int) -> Sequence[int]:
+    """Every row degree d = a b of two_stage_factors, ascending."""
+    return list(two_stage_factors(m, n))
+
+
+def rule(m: int, n: int) -> str:
+    """What a feasible degree is, in words."""
+    p = min(m, n)
+    return (
+        f"d must be a*b with k = {n}/a a divisor of {math.gcd(p, n)}, q = {p}/b a divisor of {math.gcd(m, p)}, "
+        f"k and q at most {p // 2}, and k*q at least {p}"
+    )
 
 
 def two_stage(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, progress: Progress = silent) -> TwoStage:

@@ -28,6 +28,16 @@ def xnet_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1) -> Mask:
     return regular_mask(columns, n, provenance("xnet", m, n, d, seed=seed, layer=layer) | {"c": None})
 
 
+def feasible(_m: int, n: int) -> range:
+    """Every row degree: columns need not have equally many."""
+    return range(1, n + 1)
+
+
+def rule(_m: int, n: int) -> str:
+    """What a feasible degree is, in words."""
+    return f"d is from 1 to {n}"
+
+
 def _by_redrawing(m: int, n: int, d: int, rng: "Generator") -> Indices:
     """Draw every row with replacement, and draw again those in which a column repeats: uniform given distinct."""
     columns = np.empty((m, d), dtype=index_dtype(m * d, n))

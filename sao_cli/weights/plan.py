@@ -9,8 +9,7 @@ from typing import Any
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import METHODS, check
-from sao_cli.masks.degrees import Counts, check_widths, feasible_degrees, layer_counts
-from sao_cli.masks.radix import numeral_base
+from sao_cli.masks.degrees import Counts, check_stack, check_widths, feasible_degrees, layer_counts
 from sao_cli.reports.masks import Plan
 from sao_cli.weights.build_weights import weight_stack
 
@@ -59,8 +58,7 @@ def plan(
 def _counts(shapes: Sequence[tuple[int, int]], method: str, target: dict[str, Any]) -> list[Counts]:
     known = {(m, n): layer_counts(m, n, method, **target) for m, n in dict.fromkeys(shapes)}
     counts = [known[shape] for shape in shapes]
-    if METHODS[method].mask and METHODS[method].whole_stack:
-        numeral_base(shapes, [kept.d for kept in counts if kept.d is not None])
+    check_stack(shapes, [kept.d for kept in counts if kept.d is not None], method)
     return counts
 
 

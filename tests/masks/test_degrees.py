@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sao_cli.base.errors import InfeasibleError, SaoError
+from sao_cli.catalog import MASK_METHODS, METHODS
 from sao_cli.masks.build_masks import mask_stack
-from sao_cli.masks.degrees import divisors, feasible_degrees, resolve_degree
+from sao_cli.masks.degrees import check_stack, divisors, feasible_degrees, resolve_degree
 from sao_cli.weights.plan import plan
 
 SIZES = st.integers(1, 60)
@@ -53,6 +54,34 @@ def test_a_target_sparsity_takes_the_nearest_density(m, n, sparsity):
     assert abs((1 - sparsity) - d / n) == pytest.approx(min(distances))
 
 
+@pytest.mark.parametrize("method", [row.name for row in METHODS.values()])
+def test_every_method_has_feasible_degrees(method):
+    found = feasible_degrees(12, 24, method)
+    assert len(found)
+    assert list(found) == sorted(found)
+    assert all(resolve_degree(12, 24, method, d=d) == d for d in found)
+
+
+@pytest.mark.parametrize("method", ["rg-n", "rg-u", "rg-s"])
+def test_methods_on_sao_masks_have_their_degrees(method):
+    assert feasible_degrees(12, 18, method) == feasible_degrees(12, 18, "sao")
+
+
+def test_degrees_of_an_unknown_method_are_refused():
+    with pytest.raises(SaoError, match=r"^unknown method 'rammanujan'; did you mean 'ramanujan'\?"):
+        feasible_degrees(8, 8, "rammanujan")
+
+
+@pytest.mark.parametrize("method", [name for name in MASK_METHODS if name != "radix"])
+def test_layers_that_may_each_have_their_degree_may_all_have_it(method):
+    check_stack([(6, 6), (6, 6)], [2, 5], method)
+
+
+def test_radix_layers_share_a_numeral_system():
+    with pytest.raises(InfeasibleError, match="one common divisor of all widths"):
+        check_stack([(4, 4), (9, 9)], [2, 3], "radix")
+
+
 def test_c_and_d_name_the_same_degree():
     assert resolve_degree(512, 256, "sao", c=8) == resolve_degree(512, 256, "sao", d=4) == 4
 
@@ -77,6 +106,11 @@ def test_nothing_asked_means_the_nearest_to_four():
         ({"m": 2**40, "n": 2**40}, ["2**62"]),
         ({"m": 8, "n": 8, "d": 1, "method": "ramanujan"}, ["d = 1", "c >= 2 and d >= 2", "(2, 2)"]),
         ({"m": 6, "n": 4, "d": 3, "method": "biregular"}, ["multiple of 2"]),
+        ({"m": 6, "n": 4, "d": 3, "method": "radix"}, ["no radix mask", "gcd(6, 4) = 2"]),
+        ({"m": 8, "n": 8, "d": 3, "method": "two-stage"}, ["no two-stage mask", "k*q at least 8"]),
+        ({"m": 8, "n": 8, "d": 3, "method": "rg-u"}, ["no rg-u mask", "gcd(8, 8) = 8"]),
+        ({"m": 4, "n": 6, "c": 1, "method": "xnet"}, ["no xnet mask", "on the mean"]),
+        ({"m": 4, "n": 6, "d": 3, "method": "dense"}, ["no dense mask", "all ones, so d is 6"]),
     ],
 )
 def test_what_can_not_be_is_refused_with_the_value_the_rule_and_the_nearest(arguments, said):

@@ -13,10 +13,10 @@ from scipy.sparse.csgraph import connected_components
 from sao_cli.base.errors import DeadlineError, InfeasibleError
 from sao_cli.data.mask import Mask
 from sao_cli.masks import two_stage as module
-from sao_cli.masks.degrees import feasible_degrees, resolve_degree, two_stage_factors
+from sao_cli.masks.degrees import feasible_degrees, resolve_degree
 from sao_cli.masks.ramanujan import ramanujan_mask
 from sao_cli.masks.sao import sao_mask
-from sao_cli.masks.two_stage import find_stages, two_stage, two_stage_mask
+from sao_cli.masks.two_stage import find_stages, two_stage, two_stage_factors, two_stage_mask
 from sao_cli.masks.xnet import xnet_mask
 from sao_cli.measure.graph.expansion import expansion
 

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from sao_cli.base.errors import InfeasibleError, SaoError
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
-from sao_cli.masks.degrees import two_stage_factors
 from sao_cli.masks.ramanujan import ramanujan_mask
-from sao_cli.masks.two_stage import find_stages, two_stage_mask
+from sao_cli.masks.two_stage import find_stages, two_stage_factors, two_stage_mask
 from sao_cli.weights.two_stage_weight import two_stage_values, two_stage_weight
 
 EPS = np.finfo(float).eps

@@ -16,7 +16,7 @@ from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import VALUES, generator
 from sao_cli.data.mask import Indices, Mask
 from sao_cli.data.matrix import Matrix
-from sao_cli.masks.degrees import resolve_degree
+from sao_cli.masks.degrees import check_target
 from sao_cli.masks.sao import sao_mask
 from sao_cli.nets.layers.activation import Erf
 from sao_cli.weights.haar import haar_blocks
@@ -109,7 +109,7 @@ class SAOLinear(SparseLinear):
     all but at most (n' - n) + (m' - m) of the min(m, n) are 1; rows that read a padded input have fewer than d ones,
     so that mask and weights are those of sao_weight(m', n', d) without its last rows and columns.
 
-    Raises InfeasibleError for a degree that resolve_degree refuses, SaoError for an unknown arrangement, and
+    Raises InfeasibleError for a degree that sao_mask refuses, SaoError for an unknown arrangement, and
     MemoryLimitError for what would not fit.
 
     >>> layer = SAOLinear(8, 8, degree=4)
@@ -370,7 +370,7 @@ def padded_sizes(m: int, n: int, degree: int) -> tuple[int, int]:
     >>> padded_sizes(10, 30, 4)
     (16, 32)
     """
-    degree = resolve_degree(m, n, "xnet", d=degree)  # which takes every degree that a row has places for
+    check_target(m, n, d=degree)
     groups = -(-n // degree)
     return groups * -(-m // groups), groups * degree
 
