@@ -101,29 +101,22 @@ def audit(
 
     Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
     """
-    from sao_cli.models.audit.checks import Check
-    from sao_cli.models.audit.stream import Audit
+    from sao_cli.models.audit.stream import audit_checkpoint
 
-    found = Audit(model, [Check.of(text) for text in checks])
-    asked |= {"progress": talk, "seed": seed}
-    if asked["heavy_tail"]:
-        from sao_cli.models.audit.heavy_tail import require_powerlaw
-
-        require_powerlaw()
-        asked["jobs"] = 1  # its fit silences warnings and standard output, of the whole process
+    found = audit_checkpoint(model, checks=checks, seed=seed, progress=talk, **asked)
     as_table = not as_json and (as_json is False or (output is None and sys.stdout.isatty()))
     shown: dict[str, Any] = {"as_json": not as_table, "output": output}
     changes: list[AuditComparison] = []
     if compare is not None:
-        changes = _compare(Audit(compare), found, asked)
+        changes = found.since(audit_checkpoint(compare, seed=seed, progress=talk, **asked))
         rows = _changed(found, changes, as_table)
         shown |= {"columns": audit_table.CHANGES, "spare": audit_table.SPARE_CHANGES}
     else:
-        rows = _rows(found, asked, as_table)
+        rows = _rows(found, as_table)
         shown |= {"columns": audit_table.COLUMNS, "spare": audit_table.SPARE}
     emit("audit", seed, rows, **shown)
     if html is not None:
-        _write_page(html, found, changes, compare)
+        _write_page(html, model, found, changes, compare)
     found.require_rows()
     if plot is not None:
         from sao_cli.plots import audit_figure, save_figure
@@ -133,28 +126,22 @@ def audit(
     return FAILS if found.failures else None
 
 
-def _rows(found: Audit, asked: dict[str, Any], as_table: bool) -> Iterator[Row]:
-    rows = found.stream(**asked)
+def _rows(found: Audit, as_table: bool) -> Iterator[Row]:
     if as_table:
-        list(rows)
-        failed = found.failed if found.checks else None
+        failed = _failed(found) if found.checks else None
         yield from audit_table.table_rows(found.rows, found.chains, found.summary, failed)
         return
-    yield from (row.to_dict() for row in rows)
+    yield from (row.to_dict() for row in found)
     yield from (chain.to_dict() for chain in found.chains)
     yield found.summary.to_dict()
 
 
-def _compare(before: Audit, after: Audit, asked: dict[str, Any]) -> list[AuditComparison]:
-    from sao_cli.models.audit.comparison import compare_audits
-
-    for one in (before, after):
-        for _ in one.stream(**asked):
-            pass
-        one.require_rows()
-    audited = {row.name for one in (before, after) for row in one.rows if not row.skipped}
-    old, new = ([row for row in one.rows if row.name in audited] for one in (before, after))
-    return compare_audits(old, new)
+def _failed(found: Audit) -> dict[str, list[str]]:
+    """The checks that rows fail, by their names."""
+    failed: dict[str, list[str]] = {}
+    for failure in found.failures if found.summary.rows else ():
+        failed.setdefault(failure.name, []).append(failure.check)
+    return failed
 
 
 def _changed(found: Audit, changes: list[AuditComparison], as_table: bool) -> Iterator[Row]:
@@ -167,7 +154,7 @@ def _changed(found: Audit, changes: list[AuditComparison], as_table: bool) -> It
     yield found.summary.to_dict() | {"statuses": counts}
 
 
-def _write_page(path: str, found: Audit, changes: list[AuditComparison], compared: str | None) -> None:
+def _write_page(path: str, model: str, found: Audit, changes: list[AuditComparison], compared: str | None) -> None:
     from sao_cli.io.output import atomic_output
     from sao_cli.pages.audit import AuditReport, audit_page
     from sao_cli.pages.bins import histogram
@@ -179,14 +166,14 @@ def _write_page(path: str, found: Audit, changes: list[AuditComparison], compare
     audited = [row for row in found.rows if not row.skipped]
     page = audit_page(
         AuditReport(
-            model=found.path,
+            model=model,
             rows=audited,
             skipped=skipped,
             chains=found.chains,
             summary=found.summary,
             histograms={row.name: histogram(row.singular_values) for row in audited if row.singular_values is not None},
             checks=[check.text for check in found.checks],
-            failed=found.failed,
+            failed=_failed(found),
             changes=changes,
             compared=compared or "",
             made=_made(),

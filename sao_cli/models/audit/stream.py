@@ -9,90 +9,188 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import format_bytes
 from sao_cli.base.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from sao_cli.io.checkpoints import Checkpoint, Entry
-    from sao_cli.io.checkpoints.layouts import Layout
-    from sao_cli.io.checkpoints.structure import Structure
-    from sao_cli.models.audit.checks import Check
-    from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary, CheckFailure
+from sao_cli.base.threads import one_thread
+from sao_cli.io.checkpoints import Checkpoint, Entry
+from sao_cli.io.checkpoints.layouts import Layout, Said
+from sao_cli.io.checkpoints.structure import Structure, structure_of
+from sao_cli.io.formats.tensor_file import Path
+from sao_cli.io.output import shown
+from sao_cli.models.audit.chains import audit_summary, named_chains
+from sao_cli.models.audit.checks import Check, check
+from sao_cli.models.audit.comparison import compare_audits
+from sao_cli.models.audit.heavy_tail import require_powerlaw
+from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
+from sao_cli.models.opened import opened
+from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary, CheckFailure
 
 BAR = 16  # characters
 
 
-class Audit:
-    """One checkpoint's audit: `stream` gives its rows, and at its end the rest is there.
+def audit_checkpoint(
+    model: Path | Checkpoint,
+    *,
+    checks: Sequence[str] = (),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    groups: Sequence[tuple[str, int]] = (),
+    transpose: Sequence[str] = (),
+    threshold: float = 0.0,
+    image: int | Sequence[int] | None = None,
+    padding: str | int = "zeros",
+    stride: int | Sequence[int] = 1,
+    max_size: int | None = None,
+    heavy_tail: bool = False,
+    jobs: int = 1,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Audit:
+    """The Audit of every weight matrix and convolution kernel of a checkpoint, and of the chains of layers they are.
 
-    `rows` has all of them, `chains` and `summary` are of these, and `failures` are what fails `checks`.
+    `model` is what open_checkpoint takes, or gave, which has to stay open until the rows are there. It is opened now,
+    and measured as the Audit is iterated or asked: a tensor is read, measured as audit_weight tells, and forgotten.
+
+    `checks` are conditions such as "sigma_min>0.1" on the rows. `include` and `exclude` are patterns of names; the
+    first may name embeddings. `groups` and `transpose` are what is said by such patterns of layouts, which a file can't
+    tell. `threshold`, `image`, `padding`, `stride`, `max_size`, `heavy_tail` and `seed` are audit_weight's. So many
+    `jobs` read and measure at once, each with one thread of BLAS; with `heavy_tail` it is always one, whose fit
+    silences warnings and standard output of the whole process.
+
+    Raises SaoError for what can't be opened, for patterns that match nothing and for checks that are none. A tensor
+    that can't be read or measured is a skipped row with its reason. Time: audit_weight's for each tensor. Memory: that
+    of so many tensors as there are jobs, and each row's singular values.
+
+    >>> import numpy as np
+    >>> from sao_cli.io.checkpoints import write_checkpoint
+    >>> write_checkpoint({"net.0.weight": np.eye(4), "net.2.weight": np.ones((2, 4))}, "model.safetensors")
+    >>> audit = audit_checkpoint("model.safetensors", checks=["rank>=2"])
+    >>> [(row.name, row.rank) for row in audit]
+    [('net.0.weight', 4), ('net.2.weight', 1)]
+    >>> audit.summary.rank_deficient, [failure.name for failure in audit.failures], audit.chains[0].reachable
+    (('net.2.weight',), ['net.2.weight'], 1.0)
+    """
+    conditions = [Check.of(text) for text in checks]
+    if jobs < 1:
+        raise SaoError(f"jobs {jobs}; it is how many tensors are measured at once, 1 or more")
+    if heavy_tail:
+        require_powerlaw()
+    measure = {"threshold": threshold, "image": image, "padding": padding, "stride": stride, "max_size": max_size}
+    measure |= {"heavy_tail": heavy_tail, "seed": seed}
+    return Audit(
+        model,
+        conditions,
+        _Selection(tuple(include), tuple(exclude), Said(tuple(groups), tuple(transpose))),
+        measure,
+        1 if heavy_tail else jobs,
+        progress,
+    )
+
+
+class _Selection(NamedTuple):
+    """Which tensors, and what is said of them."""
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    said: Said
+
+
+class Audit:
+    """One checkpoint's audit, as audit_checkpoint makes it.
+
+    Iterated it gives its rows, in the natural order of names, each as soon as it is there; all else that it is asked
+    for waits for the last of them.
     """
 
-    chains: list[AuditChain]
-    summary: AuditSummary
+    def __init__(
+        self,
+        model: Path | Checkpoint,
+        checks: Sequence[Check],
+        selection: _Selection,
+        measure: dict[str, Any],
+        jobs: int,
+        progress: Progress,
+    ) -> None:
+        self.name = model.name if isinstance(model, Checkpoint) else shown(model)
+        self.checks, self._progress = checks, progress
+        self._rows: list[AuditRow] = []
+        self._complete = False
+        self._coming = self._measured(model, selection, measure, jobs)
+        self._order = next(self._coming)  # so that what can't be opened is said now
 
-    def __init__(self, path: str, checks: Sequence[Check] = ()) -> None:
-        self.path, self.checks = path, checks
-        self.rows: list[AuditRow] = []
-        self.failures: list[CheckFailure] = []
+    def __iter__(self) -> Iterator[AuditRow]:
+        """The rows: those that are there, and then each that is measured."""
+        number = 0
+        while number < len(self._rows) or self._goes_on():
+            yield self._rows[number]
+            number += 1
 
     @property
-    def failed(self) -> dict[str, list[str]]:
-        """The checks that rows fail, by their names."""
-        found: dict[str, list[str]] = {}
-        for failure in self.failures:
-            found.setdefault(failure.name, []).append(failure.check)
-        return found
+    def rows(self) -> list[AuditRow]:
+        """All rows."""
+        return list(self)
 
-    def stream(
-        self,
-        *,
-        include: Sequence[str],
-        exclude: Sequence[str],
-        jobs: int,
-        progress: Progress = silent,
-        groups: Sequence[tuple[str, int]] = (),
-        transpose: Sequence[str] = (),
-        **asked: Any,
-    ) -> Iterator[AuditRow]:
-        """The rows, one as soon as it is there; `asked` are the options of models.audit.row.audit_weight.
+    @cached_property
+    def chains(self) -> list[AuditChain]:
+        """Who reaches whom through the chains of layers that names tell; see models.audit.chains.named_chains."""
+        rows, order = self.rows, self._order
+        left_out = set(order.names) - {row.name for row in rows}
+        return named_chains(rows, order.stacks, order.why_not, left_out=left_out, progress=self._progress)
 
-        They come in the natural order of names. `groups` and `transpose` are what is said of layouts.
+    @cached_property
+    def summary(self) -> AuditSummary:
+        """All rows and chains in one."""
+        return audit_summary(self.rows, self.chains)
 
-        Raises SaoError for what can't be opened, and for patterns that match nothing.
+    @cached_property
+    def failures(self) -> list[CheckFailure]:
+        """What fails the checks, check by check; SaoError where there is one, and no row was audited."""
+        return [failure for one in self.checks for failure in check(self.rows, one.text)]
+
+    def since(self, earlier: Audit) -> list[AuditComparison]:
+        """What changed since an `earlier` checkpoint of the network, of tensors that one of both audits measured.
+
+        Raises SaoError where one of them measured none, and as compare_audits does.
         """
-        from sao_cli.io.checkpoints import open_checkpoint
-        from sao_cli.io.checkpoints.layouts import Said
-        from sao_cli.io.checkpoints.structure import structure_of
-        from sao_cli.models.audit.chains import audit_summary, named_chains
-        from sao_cli.models.audit.checks import check
-
-        said = Said(tuple(groups), tuple(transpose))
-        with open_checkpoint(self.path) as checkpoint:
-            structure = structure_of(checkpoint, said=said, include=include)
-            entries = structure.chosen(include, exclude)
-            for row in audited_rows(checkpoint, structure, entries, jobs=jobs, progress=progress, **asked):
-                self.rows.append(row)
-                yield row
-        order = structure.order
-        left_out = set(order.names) - {row.name for row in self.rows}
-        self.chains = named_chains(self.rows, order.stacks, order.why_not, left_out=left_out, progress=progress)
-        self.summary = audit_summary(self.rows, self.chains)
-        if self.summary.rows:
-            self.failures = [failure for one in self.checks for failure in check(self.rows, one.text)]
+        for one in (earlier, self):
+            one.require_rows()
+        audited = {row.name for one in (earlier, self) for row in one.rows if not row.skipped}
+        before, after = ([row for row in one.rows if row.name in audited] for one in (earlier, self))
+        return compare_audits(before, after)
 
     def require_rows(self) -> None:
         """Raise SaoError where every tensor was skipped."""
-        from sao_cli.io.output import shown
-
         if not self.summary.rows:
             largest = max(self.rows, key=lambda row: math.prod(row.shape or ()))
             why = shown(largest.reason or "")
             told = f"all of its {self.summary.skipped} tensors are skipped, the largest since: {why}"
-            raise SaoError(f"nothing in {shown(self.path)} was audited: {told}")
+            raise SaoError(f"nothing in {self.name} was audited: {told}")
+
+    def _goes_on(self) -> bool:
+        """Measure another row; False where there is none."""
+        if self._complete:
+            return False
+        row = next(self._coming, None)
+        if row is None and not self._complete:
+            raise SaoError(f"the audit of {self.name} was broken off after {len(self._rows)} tensors; begin it anew")
+        self._rows += [] if row is None else [row]
+        return row is not None
+
+    def _measured(
+        self, model: Path | Checkpoint, selection: _Selection, measure: dict[str, Any], jobs: int
+    ) -> Generator[Any, None, None]:
+        """What the names tell of the order of layers, then the rows."""
+        include, exclude, said = selection
+        with opened(model) as checkpoint:
+            structure = structure_of(checkpoint, said=said, include=include)
+            entries = structure.chosen(include, exclude)
+            yield structure.order
+            yield from audited_rows(checkpoint, structure, entries, jobs=jobs, progress=self._progress, **measure)
+        self._complete = True
 
 
 def audited_rows(
@@ -124,8 +222,6 @@ def _in_order(
     if jobs == 1:
         yield from (measure(entry, progress=progress) for entry in entries)
         return
-    from sao_cli.base.threads import one_thread
-
     waiting: deque[Future[AuditRow]] = deque()
     pool = ThreadPoolExecutor(jobs)
     with one_thread():  # around all of them: each that limits BLAS by itself would undo what another has set
@@ -155,8 +251,6 @@ def _told_row(
 
 
 def _row(checkpoint: Checkpoint, entry: Entry, layout: Layout, progress: Any, asked: dict[str, Any]) -> AuditRow:
-    from sao_cli.io.output import shown
-    from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
 
     if entry.kind == "skipped":
         shape = entry.shape if entry.numbers is not None else None
