@@ -66,8 +66,7 @@ def test_heavy_modules_are_not_imported_at_the_top(path):
 def test_a_file_s_name_is_its_own_in_the_whole_tree():
     """Commands' files are named by their commands, and packages' by Python."""
     names = [path.name for path in MODULES if room(path) != "cli" and path.name != "__init__.py"]
-    twice = {name for name in names if names.count(name) > 1}
-    assert twice <= {"numpy_files.py", "torch_files.py"}  # two readers of each still stand beside each other
+    assert {name for name in names if names.count(name) > 1} == set()
 
 
 def imported(path, *, top_only):

@@ -156,7 +156,7 @@ def _opened(path: Path, is_shard: bool = False) -> TensorFile:
     except OSError as error:
         raise file_error(error, file.name, "read") from error
     if looks_like_safetensors(start):
-        from sao_cli.io.checkpoints.safetensors_file import SafetensorsFile
+        from sao_cli.io.formats.safetensors_files import SafetensorsFile
 
         return SafetensorsFile(path)
     if start.startswith(_ZIP):
@@ -164,7 +164,7 @@ def _opened(path: Path, is_shard: bool = False) -> TensorFile:
     if start.startswith(_PICKLE):
         return _opened_pickle(path, start, file.name)
     if start.startswith(_NPY):
-        from sao_cli.io.checkpoints.numpy_files import NpyFile
+        from sao_cli.io.formats.numpy_files import NpyFile
 
         return NpyFile(path)
     if start.lstrip().startswith(b"{") and not is_shard:
@@ -190,20 +190,20 @@ def _opened_zip(path: Path, name: str) -> TensorFile:
     with open_archive(path, name) as archive:
         members = archive.namelist()
     if any(member.endswith(".npy") for member in members):
-        from sao_cli.io.checkpoints.numpy_files import NpzFile
+        from sao_cli.io.formats.numpy_files import NpzFile
 
         return NpzFile(path)
     if (foreign := foreign_archive(members)) is not None:
         raise FormatError(f"{name}: {foreign}")
     if any(member.endswith("data.pkl") for member in members):
-        from sao_cli.io.checkpoints.torch_files import TorchFile
+        from sao_cli.io.formats.torch_files import TorchFile
 
         return TorchFile(path)
     raise FormatError(f"{name}: a zip archive that is neither .npz nor a torch file; {_EXPECTED}")
 
 
 def _opened_pickle(path: Path, start: bytes, name: str) -> TensorFile:
-    from sao_cli.io.checkpoints.torch_files import TorchFile
+    from sao_cli.io.formats.torch_files import TorchFile
     from sao_cli.io.formats.torch_records import LEGACY_MAGIC
 
     if not start.startswith(LEGACY_MAGIC):

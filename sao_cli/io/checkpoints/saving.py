@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FileError, FormatError, SaoError, unknown_name
 from sao_cli.data.precision import converted
-from sao_cli.io.checkpoints.safetensors_file import DTYPES
+from sao_cli.io.formats.safetensors_files import DTYPES
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import atomic_output, refuse_terminal, shown
 

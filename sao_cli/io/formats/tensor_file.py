@@ -88,5 +88,10 @@ class Snapshot:
             raise FileError(f"{self.name} can't be a path: {error}") from error
 
 
+def stem(path: Path) -> str:
+    """The name of a file without its folder and suffix, for the one tensor of a format without names."""
+    return os.path.splitext(os.path.basename(os.fsdecode(path)))[0]
+
+
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -68,7 +68,7 @@ class RunFolder:
 
     def restore(self, training: "Training") -> None:
         """Put `training` where the run's last epoch left it; the beginning, where it had not finished epoch 0."""
-        from sao_cli.io.checkpoints.safetensors_file import SafetensorsFile
+        from sao_cli.io.formats.safetensors_files import SafetensorsFile
         from sao_cli.nets.training.resume import read_rows
 
         for aside in self.path.glob(".sao-*.part"):  # what a killed process was writing

@@ -169,7 +169,7 @@ def test_dtypes_that_numpy_lacks(tmp_path):
 
 
 def test_a_torch_file_is_mapped_anew_after_much_was_read_and_not_if_it_changed(tmp_path, monkeypatch):
-    from sao_cli.io.checkpoints import torch_files
+    from sao_cli.io.formats import torch_files
 
     monkeypatch.setattr(torch_files, "_RELEASED_AFTER", 50)
     save_torch(tmp_path / "a.pt")
@@ -184,7 +184,7 @@ def test_a_torch_file_is_mapped_anew_after_much_was_read_and_not_if_it_changed(t
 
 
 def test_several_threads_read_what_one_reads(tmp_path, monkeypatch):
-    from sao_cli.io.checkpoints import torch_files
+    from sao_cli.io.formats import torch_files
 
     monkeypatch.setattr(torch_files, "_RELEASED_AFTER", 50)
     save_torch(tmp_path / "a.pt")
