@@ -1,22 +1,48 @@
-"""Every name of a mask or weight method, once: its line of help, its home and its traits.
+"""Every name that a user types, once: its line of help, its home and its traits, a table for each kind.
 
 Strings only: a construction is imported when its name is asked for, so that to know the names costs nothing.
+A home is "module:name" under sao_cli.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sao_cli.base.errors import SaoError, unknown_name
 
 
-class Method(NamedTuple):
-    """One name that --method takes; `mask` and `weight` are homes, "module:function" under sao_cli, or empty."""
+class Row(Protocol):
+    """What every kind has: a name, and a line that says what it is."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def line(self) -> str: ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+def _table(*rows: R) -> dict[str, R]:
+    table = {row.name: row for row in rows}
+    assert len(table) == len(rows), "a name stands twice in its table"
+    return table
+
+
+class Name(NamedTuple):
+    """A name that is dispatched on where it is used alone."""
 
     name: str
-    line: str  # what it is, for help
-    mask: str = ""  # what builds its mask
-    weight: str = ""  # what builds its weights, where they don't go on a mask that is there before
+    line: str
+
+
+class Method(NamedTuple):
+    """One way to make a layer: a mask, weights, the kernels of a convolution."""
+
+    name: str
+    line: str
+    mask: str = ""  # home of what builds its mask
+    weight: str = ""  # home of what builds its weights, where they don't go on a mask that is there before
     on: str = ""  # the method whose mask its values go on
     values: str = ""  # these values, unless others are chosen
     takes: tuple[str, ...] = ()  # the options of its construction besides seed and layer
@@ -26,29 +52,62 @@ class Method(NamedTuple):
     varied: bool = False  # has columns that do not all have as many ones
     whole_stack: bool = False  # its home builds all layers at once
     drawn: bool = False  # how much a layer keeps depends on the weights that are drawn
+    kernels: bool = False  # makes convolution kernels too
+    kept_kernel: str = ""  # home of what keeps a part of the scheme's dense kernel
+    trains: tuple[str, ...] = ()  # the architectures that `sao train` makes by it
+
+    @property
+    def own_law(self) -> str:
+        """The law that its values are of, and of no other; empty where they are of none, or may be chosen."""
+        return "" if self.any_values or self.values not in LAWS else self.values
 
 
-def _on_mask(name: str, line: str, mask: str, values: str, *takes: str, **traits: bool) -> Method:
+def _on_mask(name: str, line: str, mask: str, values: str, *takes: str, **traits: Any) -> Method:
     return Method(name, line, mask, "", name, values, takes, any_values=True, **traits)
 
 
-_ROWS = (
+METHODS = _table(  # all of them build weights; of masks alone, those that have a `mask`
     _on_mask(
         "sao",
         "K disjoint complete bipartite graphs: exactly orthogonalisable (the default)",
         "masks.sao:sao_mask",
         "orthogonal",
         "arrangement",
+        kernels=True,
+        trains=("fnn", "cnn", "lipconvnet"),
     ),
-    Method("rg-n", "an SAO mask; its weights are normal", on="sao", values="normal"),
-    Method("rg-u", "an SAO mask; its weights are uniform", on="sao", values="uniform"),
-    Method("rg-s", "an SAO mask; its weights are a dense orthogonal layer's", on="sao", values="masked orthogonal"),
+    Method(
+        "rg-n",
+        "an SAO mask; its weights are normal",
+        on="sao",
+        values="normal",
+        kernels=True,
+        trains=("fnn", "cnn"),
+    ),
+    Method(
+        "rg-u",
+        "an SAO mask; its weights are uniform",
+        on="sao",
+        values="uniform",
+        kernels=True,
+        trains=("fnn", "cnn"),
+    ),
+    Method(
+        "rg-s",
+        "an SAO mask; its weights are a dense orthogonal layer's",
+        on="sao",
+        values="masked orthogonal",
+        kernels=True,
+        kept_kernel="weights.kernels.baselines:masked_kernel",
+        trains=("fnn", "cnn"),
+    ),
     _on_mask(
         "ramanujan",
         "random lifts of K_{c,d}, drawn until one is certified: connected",
         "masks.ramanujan:ramanujan_mask",
         "normal",
         "progress",
+        trains=("fnn",),
     ),
     _on_mask(
         "biregular",
@@ -73,11 +132,26 @@ _ROWS = (
         takes=("sparsity", "progress"),
         keeps=True,
         drawn=True,
+        trains=("fnn",),
     ),
     Method(
-        "dense", "all ones", weight="weights.orthogonal:dense_weight", takes=("values",), any_values=True, full=True
+        "dense",
+        "all ones",
+        weight="weights.orthogonal:dense_weight",
+        takes=("values",),
+        any_values=True,
+        full=True,
+        kernels=True,
+        trains=("fnn", "cnn", "lipconvnet"),
     ),
-    Method("lmp", "the largest weights of each dense orthogonal layer", weight="weights.pruned:lmp_weight", keeps=True),
+    Method(
+        "lmp",
+        "the largest weights of each dense orthogonal layer",
+        weight="weights.pruned:lmp_weight",
+        keeps=True,
+        kernels=True,
+        kept_kernel="weights.kernels.baselines:lmp_kernel",
+    ),
     Method(
         "gmp",
         "the largest weights of all dense orthogonal layers together",
@@ -86,10 +160,94 @@ _ROWS = (
         whole_stack=True,
         drawn=True,
     ),
-    Method("lrp", "uniformly random positions", "masks.lrp:lrp_mask", "weights.pruned:lrp_weight", keeps=True),
+    Method(
+        "lrp",
+        "uniformly random positions",
+        "masks.lrp:lrp_mask",
+        "weights.pruned:lrp_weight",
+        keeps=True,
+        kernels=True,
+        kept_kernel="weights.kernels.baselines:lrp_kernel",
+    ),
 )
-METHODS = {row.name: row for row in _ROWS}  # all that build weights; of masks alone, those that have a `mask`
 MASK_METHODS = {name: row for name, row in METHODS.items() if row.mask}
+KERNEL_METHODS = {name: row for name, row in METHODS.items() if row.kernels}
+
+
+class Value(NamedTuple):
+    """What numbers stand on a mask."""
+
+    name: str
+    line: str
+    law: bool = False  # independent ones, of a law that knows the mask's degrees alone
+
+
+VALUES = _table(
+    Value("orthogonal", "Haar-random blocks, where the mask can be exactly orthogonal"),
+    Value("normal", "independent and normal, of variance 1/d", law=True),
+    Value("uniform", "independent and uniform, of variance 1/d", law=True),
+    Value("lecun-normal", "the same as normal (LeCun et al. 1998)", law=True),
+    Value("lecun-uniform", "the same as uniform (LeCun et al. 1998)", law=True),
+    Value("glorot-normal", "normal, of variance 2/(c + d) (Glorot and Bengio 2010)", law=True),
+    Value("glorot-uniform", "uniform, of variance 2/(c + d) (Glorot and Bengio 2010)", law=True),
+    Value("he-normal", "normal, of variance 2/d (He et al. 2015)", law=True),
+    Value("he-uniform", "uniform, of variance 2/d (He et al. 2015)", law=True),
+    Value("isometry", "as near to orthogonal as any mask lets them be"),
+)
+LAWS = {name: row for name, row in VALUES.items() if row.law}
+
+
+class Scheme(NamedTuple):
+    """One way to put values into a convolution kernel."""
+
+    name: str
+    line: str
+    home: str
+    layer: str = ""  # home of the torch layer that stays orthogonal in training
+    takes: tuple[str, ...] = ()  # the options of its construction that are its own
+    law: bool = False  # independent values, by the law of this name
+    central: bool = False  # all in the centre tap
+    circular: bool = False  # orthogonal with circular padding; other shapes are cut from a square, strides folded
+    sampled: bool = False  # orthogonal where the image's frequencies are its own
+    grows: bool = False  # larger than the size that was asked for
+
+
+SCHEMES = _table(
+    Scheme(
+        "delta",
+        "an orthogonal matrix in the centre tap: orthogonal under any padding that keeps the image",
+        "weights.kernels.delta:delta_kernel",
+        central=True,
+    ),
+    Scheme(
+        "eco",
+        "orthogonal at each frequency: so where the image's side divides dilation times size",
+        "weights.kernels.eco:eco_kernel",
+        "nets.layers.eco_conv:ECOConv2d",
+        takes=("stride",),
+        circular=True,
+        sampled=True,
+    ),
+    Scheme(
+        "soc",
+        "the exponential of a skew-symmetric convolution, as a larger kernel of --terms terms",
+        "weights.kernels.soc:soc_kernel",
+        "nets.layers.soc_conv:SOCConv2d",
+        takes=("terms",),
+        circular=True,
+        grows=True,
+    ),
+    Scheme(
+        "normal", "independent normal values of variance 1/(d k^2)", "weights.kernels.baselines:random_kernel", law=True
+    ),
+    Scheme(
+        "uniform",
+        "independent uniform values of variance 1/(d k^2)",
+        "weights.kernels.baselines:random_kernel",
+        law=True,
+    ),
+)
+SIZED_SCHEMES = {name: row for name, row in SCHEMES.items() if not row.grows}
 
 
 class Pruning(NamedTuple):
@@ -109,37 +267,46 @@ class Pruning(NamedTuple):
 
 
 _MAGNITUDE = "pruning.scores.magnitude:unit_magnitudes"
-PRUNING = {
-    row.name: row
-    for row in (
-        Pruning("lmp", "the largest magnitudes of each weight (the default)", _MAGNITUDE),
-        Pruning("gmp", "the largest magnitudes of all weights together", _MAGNITUDE, together=True),
-        Pruning("lrp", "random places", mask="pruning.scores.random_places:random_places"),
-        Pruning(
-            "sao",
-            "the SAO mask that keeps most of the squared norm, of the nearest feasible degree",
-            mask="pruning.scores.nearest_sao:nearest_sao_mask",
-            takes=("groups", "progress"),
-            by_degree=True,
-        ),
-    )
-}
+PRUNING = _table(
+    Pruning("lmp", "the largest magnitudes of each weight (the default)", _MAGNITUDE),
+    Pruning("gmp", "the largest magnitudes of all weights together", _MAGNITUDE, together=True),
+    Pruning("lrp", "random places", mask="pruning.scores.random_places:random_places"),
+    Pruning(
+        "sao",
+        "the SAO mask that keeps most of the squared norm, of the nearest feasible degree",
+        mask="pruning.scores.nearest_sao:nearest_sao_mask",
+        takes=("groups", "progress"),
+        by_degree=True,
+    ),
+)
 
 
-def check(kind: str, name: str, known: Collection[str]) -> None:
-    """Raise SaoError, with the nearest name, where `name` is none of `known`; `kind` says what it should be."""
+def check(kind: str, name: str, known: Collection[str], more: str = "") -> None:
+    """Raise SaoError, with the nearest name, where `name` is none of `known`.
+
+    `kind` says what it should be, and `more` what else would do.
+    """
     if name not in known:
-        raise SaoError(unknown_name(f"unknown {kind}", name, known))
+        raise SaoError(unknown_name(f"unknown {kind}", name, known) + more)
 
 
 def load(home: str) -> Callable[..., Any]:
-    """The function of a home, "module:function", imported now."""
-    module, _, function = home.partition(":")
-    found: Callable[..., Any] = getattr(import_module(f"sao_cli.{module}"), function)
+    """What a home names, imported now."""
+    module, _, name = home.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"sao_cli.{module}"), name)
     return found
 
 
-def lines(rows: Mapping[str, Method | Pruning]) -> str:
+def one_of(names: Iterable[str]) -> str:
+    """The names in a sentence.
+
+    >>> one_of(("a", "b", "c"))
+    'a, b or c'
+    """
+    return " or ".join(", ".join(names).rsplit(", ", 1))
+
+
+def lines(rows: Mapping[str, Row]) -> str:
     """The names, each with its line of help: a paragraph for --help."""
     width = max(map(len, rows))
     return "\n".join(f"  {name:<{width}}  {row.line}" for name, row in rows.items())

@@ -10,14 +10,20 @@ import sao_cli
 from sao_cli import catalog, nets
 from sao_cli.base.errors import SaoError
 from sao_cli.cli import main
+from sao_cli.masks.architectures import ConvShape
 from sao_cli.masks.build_masks import METHODS as OF_MASKS
 from sao_cli.masks.build_masks import mask_stack
+from sao_cli.weights import random
 from sao_cli.weights.build_weights import METHODS, VALUES, weight_stack
+from sao_cli.weights.kernels.build_kernels import build_kernel
 from sao_cli.weights.plan import plan
 
 ROOT = Path(sao_cli.__file__).parent
-HOMES = sorted({home for row in catalog.METHODS.values() for home in (row.mask, row.weight) if home})
-UNMOVED = {"nets/training/settings.py", "weights/kernels/build_kernels.py", "weights/kernels/baselines.py"}
+METHOD_HOMES = {home for row in catalog.METHODS.values() for home in (row.mask, row.weight, row.kept_kernel) if home}
+SCHEME_HOMES = {home for row in catalog.SCHEMES.values() for home in (row.home, row.layer) if home}
+PRUNING_HOMES = {home for row in catalog.PRUNING.values() for home in (row.score, row.mask) if home}
+HOMES = sorted(METHOD_HOMES | SCHEME_HOMES | PRUNING_HOMES)
+UNMOVED = {"nets/training/settings.py"}
 
 
 @pytest.mark.parametrize("home", HOMES)
@@ -34,8 +40,8 @@ def test_a_construction_s_file_says_its_feasible_sizes(name):
 
 
 def test_names_stand_in_the_catalog_once():
-    names = [row.name for row in catalog._ROWS]
-    assert len(set(names)) == len(names)
+    names = list(catalog.METHODS)
+
     assert set(OF_MASKS) < set(METHODS) == set(names)
 
 
@@ -59,6 +65,39 @@ def test_a_row_says_what_builds_it(row):
 def test_an_unknown_method_is_refused_with_the_nearest(door):
     with pytest.raises(SaoError, match=r"^unknown method 'ramanujn'; did you mean 'ramanujan'\?"):
         door("ramanujn")
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda name: build_kernel(4, 4, scheme=name),
+        lambda name: nets.kernel_(torch.empty(4, 4, 3, 3), name),
+        lambda name: nets.SAOConv2d(4, 4, 3, degree=2, scheme=name),
+        lambda name: ConvShape(c_out=4, c_in=4, size=3, stride=1, side=8, scheme=name),
+    ],
+)
+def test_an_unknown_scheme_is_refused_with_the_nearest(door):
+    with pytest.raises(SaoError, match=r"^unknown scheme 'delt'; did you mean 'delta'\?"):
+        door("delt")
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda name: build_kernel(4, 4, method=name),
+        lambda name: nets.kernel_(torch.empty(4, 4, 3, 3), method=name),
+        lambda name: nets.CNN(1, 4, method=name),
+    ],
+)
+def test_a_method_that_makes_no_kernels_is_refused(door):
+    with pytest.raises(SaoError, match=r"^unknown method 'ramanujan'; .*there are: sao, rg-n"):
+        door("ramanujan")
+
+
+def test_what_is_looked_up_by_a_name_has_all_names():
+    assert set(random._LAWS) == set(catalog.LAWS)
+    assert {row.own_law for row in catalog.METHODS.values()} - {""} <= set(catalog.SCHEMES) & set(catalog.LAWS)
+    assert {name for name, row in catalog.SCHEMES.items() if row.law} <= set(catalog.LAWS)
 
 
 @pytest.mark.parametrize("command", ["mask", "weights", "spectrum", "plan"])

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sao_cli.base.errors import InfeasibleError, SaoError, unknown_name
 from sao_cli.base.memory import require_layers, require_memory
-from sao_cli.catalog import METHODS, check
+from sao_cli.catalog import METHODS, SCHEMES, check
 from sao_cli.masks.degrees import (
     Counts,
     check_sizes,
@@ -44,10 +44,13 @@ class ConvShape:
     side: int
     scheme: str
 
+    def __post_init__(self) -> None:
+        check("scheme", self.scheme, SCHEMES)
+
     @property
     def reads(self) -> int:
         """The channels that a kernel reads: c_in, or c_in s^2 where the stride is folded into channels."""
-        return self.c_in if self.scheme == "delta" else self.c_in * self.stride**2
+        return self.c_in * self.stride**2 if SCHEMES[self.scheme].circular else self.c_in
 
     @property
     def out_side(self) -> int:
@@ -216,7 +219,7 @@ def _all(shape: ConvShape) -> Counts:
 
 def _counts(shape: ConvShape, method: str, target: dict[str, Any]) -> Counts:
     m, n = shape.c_out, shape.reads
-    if shape.scheme == "delta":
+    if not SCHEMES[shape.scheme].circular:
         return layer_counts(m, n, method, **target)
     if (degree := _degree(shape, method, **target)) is None:
         return _all(shape)
@@ -250,7 +253,7 @@ def _of_each(shapes: Sequence[ConvShape], compute: Callable[[ConvShape], T]) -> 
 
 
 def _degree(shape: ConvShape, method: str, d: int | None, c: int | None, sparsity: float | None) -> int | None:
-    if shape.scheme == "delta":
+    if not SCHEMES[shape.scheme].circular:
         return resolve_degree(shape.c_out, shape.c_in, method, d=d, c=c, sparsity=sparsity)
     side = max(shape.c_out, shape.reads)
     wanted = c if d is None else d
@@ -261,7 +264,7 @@ def _degree(shape: ConvShape, method: str, d: int | None, c: int | None, sparsit
 
 
 def _feasible(shape: ConvShape, method: str) -> tuple[int, ...]:
-    if shape.scheme != "delta":
+    if SCHEMES[shape.scheme].circular:
         return tuple(divisors(max(shape.c_out, shape.reads)))
     feasible = feasible_degrees(shape.c_out, shape.c_in, method)
     require_memory(100 * len(feasible), f"the list of {len(feasible)} feasible degrees")

@@ -21,9 +21,8 @@ from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.build_masks import mask_stack
 from sao_cli.masks.degrees import check_target, check_widths, kept_entries, kept_of_stack, layer_counts
 from sao_cli.masks.two_stage import find_stages
-from sao_cli.weights.random import LAWS
 
-VALUES = ("orthogonal", *LAWS, "isometry")
+VALUES = tuple(catalog.VALUES)
 METHODS = tuple(catalog.METHODS)
 CHOOSE_VALUES = tuple(row.name for row in catalog.METHODS.values() if row.any_values)
 

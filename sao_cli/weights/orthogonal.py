@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import VALUES, generator
+from sao_cli.catalog import LAWS, check
 from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Groups, Indices, Mask, index_dtype, regular_mask
 from sao_cli.data.matrix import Matrix
@@ -17,7 +18,7 @@ from sao_cli.masks.degrees import check_sizes
 from sao_cli.masks.origin import provenance, require_mask_memory
 from sao_cli.masks.sao import sao_mask
 from sao_cli.weights.haar import haar_blocks, haar_matrix
-from sao_cli.weights.random import LAWS, random_values
+from sao_cli.weights.random import random_values
 
 
 def orthogonal_values(mask: Mask, *, seed: int = 0, layer: int = 1) -> Values:
@@ -65,7 +66,7 @@ def sao_weight(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, arrange
 
 
 def dense_weight(m: int, n: int, *, values: str = "orthogonal", seed: int = 0, layer: int = 1) -> Matrix:
-    """An (m, n) layer without zeros: Haar-random semi-orthogonal, or independent values by one of random.LAWS.
+    """An (m, n) layer without zeros: Haar-random semi-orthogonal, or independent values by one of catalog.LAWS.
 
     Raises SaoError for an unknown `values`, MemoryLimitError where it would not fit. O(m n min(m, n)) orthogonal,
     O(m n) by a law.
@@ -73,8 +74,7 @@ def dense_weight(m: int, n: int, *, values: str = "orthogonal", seed: int = 0, l
     >>> dense_weight(2, 3).mask.nnz
     6
     """
-    if values not in (names := ("orthogonal", *LAWS)):
-        raise SaoError(unknown_name("unknown values", values, names))
+    check("values", values, ("orthogonal", *LAWS))
     mask = _full_mask(m, n, provenance("dense", m, n, n, seed=seed, layer=layer, values=values))
     if values != "orthogonal":
         return Matrix(mask, random_values(mask, values, seed=seed, layer=layer))

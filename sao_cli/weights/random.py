@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import VALUES, generator
+from sao_cli.catalog import LAWS, check
 from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
 
@@ -38,8 +38,7 @@ def random_values(mask: Mask, law: str, *, seed: int = 0, layer: int = 1) -> Val
     >>> bool(abs(values).max() < 0.3**0.5)
     True
     """
-    if law not in LAWS:
-        raise SaoError(unknown_name("unknown law", law, LAWS))
+    check("law", law, LAWS)
     draw, variance = _LAWS[law]
     require_memory(32 * mask.nnz, f"random values for {mask.nnz} ones")
     values = _without_zeros(draw, generator(seed, layer, VALUES), mask.nnz)
@@ -91,4 +90,3 @@ _LAWS = {
     "he-normal": (_normal, _two_over_fan_in),
     "he-uniform": (_uniform, _two_over_fan_in),
 }
-LAWS = tuple(_LAWS)

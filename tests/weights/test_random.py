@@ -6,12 +6,13 @@ from scipy.special import ndtri
 from scipy.stats import kstest
 
 from sao_cli.base.errors import MemoryLimitError, SaoError
+from sao_cli.catalog import LAWS
 from sao_cli.data.mask import Mask
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.weights.build_weights import put_values
-from sao_cli.weights.random import LAWS, random_values
+from sao_cli.weights.random import random_values
 
 MASKS = {
     "regular": sao_mask(600, 300, 5),

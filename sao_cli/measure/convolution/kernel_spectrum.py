@@ -11,6 +11,7 @@ import numpy as np
 
 from sao_cli.base.errors import FormatError
 from sao_cli.base.progress import Progress, silent
+from sao_cli.catalog import KERNEL_METHODS, SCHEMES
 from sao_cli.data.kernel import Kernel, KernelLike
 from sao_cli.measure.convolution.geometry import Axis, Geometry
 from sao_cli.measure.convolution.operator_values import checked_kernel, convolution_values
@@ -21,7 +22,9 @@ from sao_cli.reports.spectra import KernelSpectrum
 
 Measure = Callable[[Kernel], SingularValues]
 
-ORTHOGONAL = ("dense", "sao")  # methods that leave a scheme orthogonal
+ORTHOGONAL = tuple(  # methods that leave a scheme orthogonal
+    name for name, row in KERNEL_METHODS.items() if not (row.kept_kernel or row.keeps or row.own_law)
+)
 EPSILON = 2.0**-52  # of the arithmetic, whatever the kernel was born in
 
 
@@ -157,21 +160,24 @@ def _causes(kernel: Kernel, geometry: Geometry, measured: Measured) -> Iterator[
         return
     if facts.get("looks_linear"):
         yield "a looks-linear kernel [[H, -H], [-H, H]] has twice the singular values of H, and as many zeros"
-    scheme = facts.get("scheme")
+    scheme = str(facts.get("scheme"))
     c_out, c_in = kernel.shape[:2]
-    if scheme == "delta":
+    if scheme not in SCHEMES:
+        return
+    row = SCHEMES[scheme]
+    if row.central:
         for axis in dict.fromkeys(geometry.axes):
             yield from _delta_causes(axis, c_out > c_in)
-    elif scheme in ("eco", "soc") and geometry.padding != "circular":
+    elif row.circular and geometry.padding != "circular":
         yield f"{scheme.upper()} kernels are orthogonal with circular padding only, and it is {geometry.padding} here"
-    elif scheme == "eco":
+    elif row.sampled:
         for side, size, dilation in dict.fromkeys(zip(geometry.image, geometry.size, geometry.dilation, strict=True)):
             if dilation * size % side:
                 yield (
-                    "ECO kernels are orthogonal only where the image's side divides dilation * size, and "
+                    f"{scheme.upper()} kernels are orthogonal only where the image's side divides dilation * size, and "
                     f"{side} does not divide {dilation} * {size}"
                 )
-    if scheme in ("eco", "soc") and c_out > c_in and math.prod(geometry.stride) > 1:
+    if row.circular and c_out > c_in and math.prod(geometry.stride) > 1:
         yield f"from {c_in} to {c_out} channels all outputs together keep the norm, and a stride leaves some out"
 
 

@@ -10,6 +10,7 @@ import torch
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
+from sao_cli.catalog import LAWS, SCHEMES
 from sao_cli.data.arrays import Values
 from sao_cli.data.kernel import AXES, Kernel
 from sao_cli.data.mask import Mask
@@ -18,7 +19,7 @@ from sao_cli.data.precision import PRECISIONS
 from sao_cli.nets.initialise.matrices import check_gain, drawn_seed, dtype_name, whole_degree
 from sao_cli.weights.kernels.build_kernels import build_kernel
 from sao_cli.weights.kernels.soc import soc_error_bound, soc_kernel
-from sao_cli.weights.random import LAWS, random_values
+from sao_cli.weights.random import random_values
 
 SOC_TOLERANCE = 1e-2  # our choice: the largest error bound with which soc_orthogonal_ calls a kernel orthogonal
 
@@ -52,8 +53,10 @@ def kernel_(
     64
     """
     check_kernel(tensor)
-    if scheme == "soc":
-        raise SaoError("scheme 'soc' fixes the number of terms by the kernel's size; soc_orthogonal_ does that")
+    if scheme in SCHEMES and SCHEMES[scheme].grows:
+        raise SaoError(
+            f"scheme {scheme!r} fixes the number of terms by the kernel's size; {scheme}_orthogonal_ does that"
+        )
     if tensor.is_meta:
         return tensor
     c_out, c_in, *size = tensor.shape
@@ -186,7 +189,7 @@ def fill_kernel_(tensor: torch.Tensor, kernel: Kernel) -> torch.Tensor:
 def kernel_of(weight: Matrix, size: Sequence[int], *, gain: float = 1.0, seed: int = 0, layer: int = 1) -> Kernel:
     """The kernel of that size that the layer `weight` (c_out, c_in) of weight_stack stands for; its mask is the same.
 
-    Where the provenance names one of weights.random.LAWS, all taps of a kept kernel have values of it, as random_taps
+    Where the provenance names one of catalog.LAWS, all taps of a kept kernel have values of it, as random_taps
     of `seed` and `layer`, times `gain`. All other weights, which have their gain, go to the centre tap, index k // 2,
     with 0 around them: the delta scheme. O(c_out c_in k^D).
 
@@ -194,7 +197,7 @@ def kernel_of(weight: Matrix, size: Sequence[int], *, gain: float = 1.0, seed: i
     >>> kernel_of(sao_weight(4, 4, 2), (3, 3)) == build_kernel(4, 4, d=2)
     True
     """
-    mask, law, taps = weight.mask, weight.mask.provenance.get("values"), math.prod(size)
+    mask, law, taps = weight.mask, str(weight.mask.provenance.get("values")), math.prod(size)
     require_memory(24 * mask.m * mask.n * taps, f"a kernel of {' x '.join(map(str, (*mask.shape, *size)))}")
     dense = np.zeros((*mask.shape, taps))
     if law in LAWS:
@@ -208,7 +211,7 @@ def kernel_of(weight: Matrix, size: Sequence[int], *, gain: float = 1.0, seed: i
 def random_taps(mask: Mask, size: Sequence[int], law: str = "normal", *, seed: int = 0, layer: int = 1) -> Values:
     """(nnz, k_1 ... k_D) float64: independent values on all taps of the kernels that `mask` keeps, one kernel a row.
 
-    `law` is one of weights.random.LAWS, where the fans count taps: an output that reads d kernels has a fan-in of
+    `law` is one of catalog.LAWS, where the fans count taps: an output that reads d kernels has a fan-in of
     d k^D, so that the variance of "normal" is 1/(d k^D). On SAO masks these are random_kernel's. O(nnz k^D).
 
     >>> from sao_cli.masks.sao import sao_mask

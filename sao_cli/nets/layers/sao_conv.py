@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.base.errors import SaoError
 from sao_cli.base.rng import VALUES, generator
+from sao_cli.catalog import SCHEMES, check
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Indices, Mask
 from sao_cli.masks.degrees import divisors
@@ -21,7 +22,6 @@ from sao_cli.nets.layers.sparse_conv import SparseConv2d, require_range
 from sao_cli.weights.haar import haar_blocks
 from sao_cli.weights.kernels.build_kernels import build_kernel
 
-SCHEMES = ("delta", "eco", "normal", "uniform")
 # Channels of a group for which oneDNN has a vectorised gradient of the weights. Of narrower groups it takes three times
 # as long as of groups made as wide by zeros, which cost the forward pass a quarter more.
 LANES = {torch.float32: 8, torch.bfloat16: 16, torch.float16: 16}
@@ -192,13 +192,17 @@ class SAOConv2d(SparseConv2d):
     @property
     def _has_plain_blocks(self) -> bool:
         """Whether each block is a Haar-random matrix in the centre tap, drawn without the dense kernel around it."""
-        return self.scheme == "delta" and not self.looks_linear
+        return self._is_central and not self.looks_linear
+
+    @property
+    def _is_central(self) -> bool:
+        return SCHEMES[self.scheme].central
 
     def _built(self, c_out: int, c_in: int, degree: int, size: tuple[int, int]) -> Kernel:
         return build_kernel(
             c_out,
             c_in,
-            (1, 1) if self.scheme == "delta" else size,  # a delta kernel is all in its centre
+            (1, 1) if self._is_central else size,
             scheme=self.scheme,
             method="sao",
             d=degree,
@@ -215,10 +219,10 @@ class SAOConv2d(SparseConv2d):
         return kernels[self.kernels.cpu()].view(*self.weight.shape[:3], *kernel.size)
 
     def _put_(self, values: Tensor) -> None:
-        """Fill the weight with these values, all of which are the centre tap's by the delta scheme; the bias with 0."""
+        """Fill the weight with these values, which are the centre tap's where all is there; the bias with 0."""
         require_range(values, self.weight.dtype)
         with torch.no_grad():
-            if self.scheme == "delta":
+            if self._is_central:
                 self.weight.zero_()
                 self.weight[..., self.kernel_size[0] // 2, self.kernel_size[1] // 2] = values[..., 0, 0].to(self.weight)
             else:
@@ -227,7 +231,7 @@ class SAOConv2d(SparseConv2d):
                 self.bias.zero_()
 
     def _sparsity_repr(self) -> str:
-        scheme = "" if self.scheme == "delta" else f", scheme={self.scheme}"
+        scheme = "" if self._is_central else f", scheme={self.scheme}"
         return f"degree={self.degree}, groups={self.groups}{scheme}"
 
     def _assemble(self, mask: Mask, frame: Frame, bias: bool, device: Any, dtype: torch.dtype | None) -> None:
@@ -258,11 +262,13 @@ def merged_groups(groups: int, narrow: int, weight: Tensor) -> int:
 
 
 def _check_scheme(scheme: str, c_in: int, c_out: int) -> None:
-    if scheme == "soc":
-        raise SaoError("scheme 'soc' makes kernels larger than the one asked for; SOCConv2d holds and trains it")
-    if scheme not in SCHEMES:
-        raise SaoError(unknown_name("unknown scheme", scheme, SCHEMES))
-    if scheme == "eco" and c_in != c_out:
+    check("scheme", scheme, SCHEMES)
+    row = SCHEMES[scheme]
+    layer = row.layer.partition(":")[2]
+    if row.grows:
+        raise SaoError(f"scheme {scheme!r} makes kernels larger than the one asked for; {layer} holds and trains it")
+    if row.circular and c_in != c_out:
         raise SaoError(
-            f"scheme 'eco' needs as many inputs as outputs here, and these are {c_in} and {c_out}; ECOConv2d takes any"
+            f"scheme {scheme!r} needs as many inputs as outputs here, and these are {c_in} and {c_out}; "
+            f"{layer} takes any"
         )

@@ -12,6 +12,7 @@ from torch import nn
 from sao_cli.base.errors import InfeasibleError, SaoError, unknown_name
 from sao_cli.base.memory import MODULE_BYTES, require_layers, require_memory
 from sao_cli.base.threads import one_thread
+from sao_cli.catalog import KERNEL_METHODS, METHODS, SCHEMES, SIZED_SCHEMES, check
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
@@ -24,9 +25,6 @@ from sao_cli.nets.layers.activation import activation_module
 from sao_cli.nets.networks.fnn import LAYERS
 from sao_cli.weights.kernels.build_kernels import build_kernel
 from sao_cli.weights.orthogonal import dense_weight
-
-SCHEMES = ("delta", "eco", "normal", "uniform")  # of size 3; an SOC kernel is as wide as its series is long
-OWN_VALUES = ("rg-n", "rg-u")  # methods that draw no kernel of a scheme
 
 
 class CNN(nn.Module):  # type: ignore[misc]
@@ -93,8 +91,8 @@ class CNN(nn.Module):  # type: ignore[misc]
         shapes = cnn_shapes(depth, width, form=form, image=image, channels=channels)
         if layers not in LAYERS:
             raise SaoError(unknown_name("unknown layers", layers, LAYERS))
-        if scheme not in SCHEMES:
-            raise SaoError(unknown_name("unknown scheme of a CNN", scheme, SCHEMES))
+        check("scheme of a CNN", scheme, SIZED_SCHEMES)
+        check("method", method, KERNEL_METHODS)
         check_activation(activation)
         check_gain(gain)
         if degree is not None and sparsity is not None:
@@ -134,7 +132,7 @@ class CNN(nn.Module):  # type: ignore[misc]
 
 def _is_looks_linear(asked: bool | str, activation: str, scheme: str, method: str) -> bool:
     if asked == "auto":
-        return activation == "relu" and scheme == "delta" and method not in OWN_VALUES
+        return activation == "relu" and SCHEMES[scheme].central and not METHODS[method].own_law
     if isinstance(asked, bool):
         return asked
     raise SaoError(f'looks_linear {asked!r}; it is True, False, or "auto"')

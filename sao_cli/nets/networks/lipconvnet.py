@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,12 +10,12 @@ from torch import nn
 
 from sao_cli.base.memory import MODULE_BYTES, require_layers
 from sao_cli.base.threads import one_thread
+from sao_cli.catalog import SCHEMES, load
 from sao_cli.masks.architectures import BLOCKS, LIP_IMAGE, ConvShape, conv_degrees, lipconvnet_shapes
 from sao_cli.masks.degrees import check_sizes
 from sao_cli.nets.initialise.matrices import whole_degree
 from sao_cli.nets.layers.eco_conv import ECOConv2d
 from sao_cli.nets.layers.max_min import MaxMin
-from sao_cli.nets.layers.soc_conv import SOCConv2d
 
 
 class LipConvNet(nn.Module):  # type: ignore[misc]
@@ -85,10 +86,12 @@ class LipConvNet(nn.Module):  # type: ignore[misc]
 
 def _convolution(shape: ConvShape, degree: int | None, terms: int, **told: Any) -> nn.Module:
     sizes = (shape.c_in, shape.c_out, shape.size, shape.stride)
-    if shape.scheme == "soc":
-        return SOCConv2d(*sizes, terms=terms, degree=degree, **told)
+    row = SCHEMES[shape.scheme]
+    build: Callable[..., nn.Module] = load(row.layer)
+    if "terms" in row.takes:
+        return build(*sizes, terms=terms, degree=degree, **told)
     with one_thread(min(shape.c_out, shape.reads)):  # a second thread on busy cores: 15 s for the dense network, not 2
-        return ECOConv2d(*sizes, degree=degree, **told)
+        return build(*sizes, degree=degree, **told)
 
 
 def _block(convolutions: list[nn.Module]) -> nn.Sequential:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.catalog import METHODS, SCHEMES, check
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
 from sao_cli.masks.lrp import lrp_mask
@@ -24,7 +24,7 @@ from sao_cli.weights.kernels.channels import (
 )
 from sao_cli.weights.random import random_values
 
-LAWS = ("normal", "uniform")
+KERNEL_LAWS = tuple(name for name, row in SCHEMES.items() if row.law)
 
 
 def random_kernel(
@@ -50,8 +50,7 @@ def random_kernel(
     >>> kernel.mask.nnz, bool(abs(36 * kernel.values[kernel.mask.to_dense()].var() - 1) < 0.1)
     (256, True)
     """
-    if law not in LAWS:
-        raise SaoError(unknown_name("unknown law", law, LAWS))
+    check("law", law, KERNEL_LAWS)
     taps = checked_size(size, axes)
     kept = c_out * (c_in if degree is None else degree)
     require_kernel_memory(c_out, c_in, taps, 24 * kept * math.prod(taps))
@@ -72,7 +71,7 @@ def masked_kernel(dense: Kernel, mask: Mask, method: str = "rg-s") -> Kernel:
     values = np.zeros(dense.shape)
     values[mask.entry_rows, mask.indices] = dense.values[mask.entry_rows, mask.indices]
     facts: dict[str, Any] = {"method": method, **degrees_of(mask)}
-    if method in ("lmp", "lrp"):
+    if METHODS[method].keeps:
         facts["nnz"] = mask.nnz
     elif "arrangement" in mask.provenance:
         facts["arrangement"] = mask.provenance["arrangement"]

@@ -10,21 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli import catalog
+from sao_cli.base.errors import SaoError
 from sao_cli.base.threads import one_thread
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.degrees import DEFAULT_DEGREE, check_sizes, check_target, kept_entries, resolve_degree
-from sao_cli.weights.kernels.baselines import lmp_kernel, lrp_kernel, masked_kernel, random_kernel
 from sao_cli.weights.kernels.channels import channel_mask, checked_size, cut_mask, halves, looks_linear_kernel
-from sao_cli.weights.kernels.delta import delta_kernel
-from sao_cli.weights.kernels.eco import eco_kernel
-from sao_cli.weights.kernels.soc import TERMS, soc_kernel
+from sao_cli.weights.kernels.soc import TERMS
 
-SCHEMES = ("delta", "eco", "soc", "normal", "uniform")
-METHODS = ("dense", "sao", "rg-n", "rg-u", "rg-s", "lmp", "lrp")
-SQUARE = ("eco", "soc")  # their unequal channels are cut from a square mask
-LAW_OF = {"rg-n": "normal", "rg-u": "uniform"}
+SCHEMES = tuple(catalog.SCHEMES)
+METHODS = tuple(catalog.KERNEL_METHODS)
 
 
 def build_kernel(
@@ -88,27 +84,20 @@ def build_kernel(
     if looks_linear:
         c_out, c_in, target["d"], target["c"] = halves(c_out, c_in, d if given else DEFAULT_DEGREE, c)
     stream = {"seed": seed, "layer": layer}
-    options = {"axes": axes, **({"stride": stride} if scheme == "eco" else {"terms": terms} if scheme == "soc" else {})}
-    make = partial(_CONSTRUCTIONS[scheme], c_out, c_in, size, **options, **stream)
+    row = catalog.SCHEMES[scheme]
+    offered = {"stride": stride, "terms": terms}
+    options = {"axes": axes, **({"law": scheme} if row.law else {}), **{name: offered[name] for name in row.takes}}
+    make = partial(catalog.load(row.home), c_out, c_in, size, **options, **stream)
     c_in *= stride**axes
     with one_thread(min(c_out, c_in)):
-        kernel = _built(make, scheme, method, c_out, c_in, target, {"arrangement": arrangement, **stream})
+        kernel = _built(make, row, method, c_out, c_in, target, {"arrangement": arrangement, **stream})
     kernel = looks_linear_kernel(kernel) if looks_linear else kernel
     return _finished(kernel, gain, facts).as_dtype(dtype)
 
 
-_CONSTRUCTIONS: dict[str, Callable[..., Kernel]] = {
-    "delta": delta_kernel,
-    "eco": eco_kernel,
-    "soc": soc_kernel,
-    "normal": partial(random_kernel, law="normal"),
-    "uniform": partial(random_kernel, law="uniform"),
-}
-
-
 def _built(
     make: Callable[..., Kernel],
-    scheme: str,
+    scheme: catalog.Scheme,
     method: str,
     c_out: int,
     c_in: int,
@@ -116,31 +105,35 @@ def _built(
     of_masks: dict[str, Any],
 ) -> Kernel:
     """`make`'s kernel, dense or of a degree, or what the method keeps of the dense one."""
+    row = catalog.METHODS[method]
     side = max(c_out, c_in)
-    sizes = (side, side) if scheme in SQUARE else (c_out, c_in)
-    if method == "dense":
+    sizes = (side, side) if scheme.circular else (c_out, c_in)
+    if row.full:
         if any(value is not None for value in target.values()):
             check_target(*sizes, **target)  # it is dense all the same, but what nothing can have is refused
         return make()
-    if method in ("lmp", "lrp"):
-        count = kept_entries(c_out, c_in, **target)
-        stream = {"seed": of_masks["seed"], "layer": of_masks["layer"]}
-        return lmp_kernel(make(), count) if method == "lmp" else lrp_kernel(make(), count, **stream)
-    degree = resolve_degree(*sizes, "sao", **target)
-    if method != "rg-s":
+    if row.keeps:
+        random = bool(catalog.PRUNING[method].mask)
+        stream = {"seed": of_masks["seed"], "layer": of_masks["layer"]} if random else {}
+        return _part(row, make(), kept_entries(c_out, c_in, **target), **stream)
+    degree = resolve_degree(*sizes, row.on, **target)
+    if not row.kept_kernel:
         return make(degree=degree, arrangement=of_masks["arrangement"])
-    if scheme in SQUARE:
-        return masked_kernel(make(), cut_mask(c_out, c_in, degree, **of_masks)[1])
-    return masked_kernel(make(), channel_mask(c_out, c_in, degree, **of_masks))
+    if scheme.circular:
+        return _part(row, make(), cut_mask(c_out, c_in, degree, **of_masks)[1])
+    return _part(row, make(), channel_mask(c_out, c_in, degree, **of_masks))
+
+
+def _part(row: catalog.Method, dense: Kernel, *kept: Any, **stream: int) -> Kernel:
+    part: Kernel = catalog.load(row.kept_kernel)(dense, *kept, **stream)
+    return part
 
 
 def _checked_scheme(scheme: str, method: str) -> str:
-    """The scheme of the method: its own law for rg-n and rg-u, which take no other than the default."""
-    if method not in METHODS:
-        raise SaoError(unknown_name("unknown method", method, METHODS))
-    if scheme not in SCHEMES:
-        raise SaoError(unknown_name("unknown scheme", scheme, SCHEMES))
-    own = LAW_OF.get(method, scheme)
+    """The scheme of the method: its own law, where it has one and so takes no other than the default."""
+    catalog.check("method", method, METHODS)
+    catalog.check("scheme", scheme, SCHEMES)
+    own = catalog.METHODS[method].own_law or scheme
     if scheme not in (own, SCHEMES[0]):
         raise SaoError(
             f"method {method!r} has values of its own, {own}, and not those of scheme {scheme!r}; leave one out"
@@ -151,18 +144,25 @@ def _checked_scheme(scheme: str, method: str) -> str:
 def _check_options(
     scheme: str, method: str, stride: int, terms: int, arrangement: str, gain: float, dtype: str | None
 ) -> None:
-    if scheme != "eco" and stride != 1:
-        raise SaoError(f"stride {stride} is of scheme eco; a {scheme} kernel leaves its stride to the convolution")
-    if scheme != "soc" and terms != TERMS:
-        raise SaoError(f"terms {terms} are of scheme soc; a {scheme} kernel is no series")
+    takes = catalog.SCHEMES[scheme].takes
+    if "stride" not in takes and stride != 1:
+        raise SaoError(
+            f"stride {stride} is of scheme {_taking('stride')}; a {scheme} kernel leaves its stride to the convolution"
+        )
+    if "terms" not in takes and terms != TERMS:
+        raise SaoError(f"terms {terms} are of scheme {_taking('terms')}; a {scheme} kernel is no series")
     if stride < 1:
         raise SaoError(f"stride {stride}; a stride is at least 1")
-    if method in ("dense", "lmp", "lrp") and arrangement != "random":
+    if not catalog.METHODS[method].on and arrangement != "random":
         raise SaoError(f"arrangement {arrangement!r} is of SAO masks; method {method!r} has none")
     if not (math.isfinite(gain) and gain > 0):
         raise SaoError(f"gain {gain} is no positive finite number; 1 leaves the weights as they are")
-    if dtype is not None and dtype not in PRECISIONS:
-        raise SaoError(unknown_name("unknown dtype", dtype, PRECISIONS))
+    if dtype is not None:
+        catalog.check("dtype", dtype, PRECISIONS)
+
+
+def _taking(option: str) -> str:
+    return catalog.one_of(name for name, row in catalog.SCHEMES.items() if option in row.takes)
 
 
 def _finished(kernel: Kernel, gain: float, facts: dict[str, Any]) -> Kernel:
