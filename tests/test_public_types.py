@@ -18,14 +18,23 @@ mask: sao_cli.Mask = sao_cli.sao_mask(8, 8, 2, seed=1)
 facts: sao_cli.Expansion = sao_cli.expansion(mask)
 bound: float | None = facts.bound
 network = sao_cli.nets.FNN(2, (8, 8, 4), method="sao")
+summary: sao_cli.AuditSummary = sao_cli.audit_checkpoint("a.safetensors", include="net.*").summary
+changes = sao_cli.prune_checkpoint("a.safetensors", "b.safetensors", sparsity=0.9)
+share: list[float | None] = [row.kept_norm for row in changes.changed]
 
 sao_cli.sao_mask(8, 8, 2, sede=1)
 sao_cli.ramanujan_mask("8", 8, 2)
 sao_cli.sao_maks(8, 8, 2)
 facts.bownd
 sao_cli.nets.FNN(2, metod="sao")
+sao_cli.repair_checkpoint("a.safetensors")
+changes.summary.repaired
 """
-REFUSED = {9: "call-arg", 10: "arg-type", 11: "attr-defined", 12: "attr-defined", 13: "call-arg"}
+REFUSED = dict(
+    enumerate(
+        ["call-arg", "arg-type", "attr-defined", "attr-defined", "call-arg", "call-arg", "attr-defined"], start=12
+    )
+)
 
 
 def test_a_users_mistakes_are_refused_and_the_rest_is_not(tmp_path):

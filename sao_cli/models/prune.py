@@ -16,14 +16,14 @@ from sao_cli.base.errors import InfeasibleError, SaoError, SaoWarning
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.mask import Mask
 from sao_cli.io.checkpoints import Checkpoint, Entry
-from sao_cli.io.checkpoints.layouts import Said
-from sao_cli.io.checkpoints.structure import Structure, structure_of
+from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
 from sao_cli.masks.degrees import density_of
 from sao_cli.models.audit.row import audit_weight
 from sao_cli.models.opened import opened
-from sao_cli.models.rewrite import read_or_reason, rewritten, told_of, weights_asked_for
+from sao_cli.models.rewrite import rewritten, told_of
+from sao_cli.models.select import Selection, read_or_reason, weights_asked_for
 from sao_cli.pruning.keep import warn_of_collapse
 from sao_cli.pruning.pruner import Prunable, Pruner
 from sao_cli.pruning.scores.magnitude import unit_magnitudes
@@ -44,10 +44,10 @@ def prune_checkpoint(
     method: str = "lmp",
     sparsity: float | None = None,
     d: int | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     groups: Sequence[tuple[str, int]] = (),
-    transpose: Sequence[str] = (),
+    transpose: str | Sequence[str] = (),
     skip_ends: bool = True,
     facts: bool = True,
     seed: int = 0,
@@ -84,11 +84,12 @@ def prune_checkpoint(
     """
     pruner = Pruner(method, d=d, sparsity=sparsity, seed=seed, progress=progress)
     _require_target(sparsity, d)
+    selection = Selection.of(include, exclude, groups, transpose)
     with opened(model, out) as checkpoint:
-        structure = structure_of(checkpoint, said=Said(tuple(groups), tuple(transpose)), include=include)
+        structure = selection.structure(checkpoint)
         run = _Run(checkpoint, structure, pruner, facts)
         ends = _ends(structure) if skip_ends else {}
-        choice = weights_asked_for(structure, include, exclude)
+        choice = weights_asked_for(structure, selection)
         choice = choice.without(lambda entry: _kept_dense(structure, entry, ends)).without(run.why_not)
         choice = choice.without(lambda entry: read_or_reason(checkpoint, entry, no_numbers))
         choice.require_any("prune")

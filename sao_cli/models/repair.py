@@ -15,11 +15,10 @@ from sao_cli.base.errors import SaoWarning
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.kernel import all_channels, own_channels
 from sao_cli.io.checkpoints import Checkpoint, Entry
-from sao_cli.io.checkpoints.layouts import Said
-from sao_cli.io.checkpoints.structure import structure_of
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.models.opened import opened
-from sao_cli.models.rewrite import read_or_reason, rewritten, told_of, weights_asked_for
+from sao_cli.models.rewrite import rewritten, told_of
+from sao_cli.models.select import Selection, read_or_reason, weights_asked_for
 from sao_cli.reports.changes import Changes, RepairedWeight, RepairSummary
 from sao_cli.reports.weights import RepairFacts
 from sao_cli.weights.isometry import MAX_STEPS
@@ -33,10 +32,10 @@ def repair_checkpoint(
     model: Path | Checkpoint,
     out: Path,
     *,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     groups: Sequence[tuple[str, int]] = (),
-    transpose: Sequence[str] = (),
+    transpose: str | Sequence[str] = (),
     gain: float | None = None,
     steps: int = MAX_STEPS,
     progress: Progress = silent,
@@ -60,8 +59,9 @@ def repair_checkpoint(
     (True, 0.0)
     """
     told = {"version": __version__, "command": "repair", "gain": "keep" if gain is None else gain, "steps": steps}
+    selection = Selection.of(include, exclude, groups, transpose)
     with opened(model, out) as checkpoint:
-        structure = structure_of(checkpoint, said=Said(tuple(groups), tuple(transpose)), include=include)
+        structure = selection.structure(checkpoint)
 
         def change(entry: Entry, weight: NDArray[Any]) -> tuple[NDArray[Any], RepairedWeight]:
             dtype = entry.dtype if entry.dtype == "bfloat16" else None  # which numpy lacks
@@ -71,7 +71,7 @@ def repair_checkpoint(
             facts = {field.name: getattr(found, field.name) for field in fields(RepairFacts)}
             return own_channels(found.weight, channels), RepairedWeight(**told_of(structure, entry), **facts)
 
-        choice = weights_asked_for(structure, include, exclude)
+        choice = weights_asked_for(structure, selection)
         choice = choice.without(lambda entry: read_or_reason(checkpoint, entry, whole_matrix))
         choice = choice.without(lambda entry: structure.layout(entry).reason)
         choice.require_any("repair")

@@ -4,80 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic
 
-from sao_cli.base.errors import SaoError, SaoWarning
+from sao_cli.base.errors import SaoWarning
 from sao_cli.base.progress import Progress, silent
 from sao_cli.io.checkpoints import Checkpoint, Entry, Lazy, write_checkpoint
 from sao_cli.io.checkpoints.copies import changed_tensors, stored_names
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
-from sao_cli.io.output import shown
 from sao_cli.io.provenance import named_provenance, provenance_json
+from sao_cli.models.select import Choice
 from sao_cli.reports.changes import Changed, SkippedWeight
 
-NAMED = 5  # weights that a message names
 _PROVENANCE = "sao"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The weights of a checkpoint that are to change, and why the others among those asked for are not, by name."""
-
-    entries: list[Entry]
-    skipped: dict[str, str] = field(default_factory=dict)
-
-    def without(self, why: Callable[[Entry], str | None]) -> Choice:
-        """The choice without those entries for which there is a reason."""
-        kept, skipped = [], dict(self.skipped)
-        for entry in self.entries:
-            reason = why(entry)
-            if reason is None:
-                kept.append(entry)
-            else:
-                skipped[entry.name] = reason
-        return Choice(kept, skipped)
-
-    def require_any(self, what: str) -> None:
-        """Raise SaoError, with the reasons, where no entry is left."""
-        if self.entries:
-            return
-        told = [f"{shown(name)}: {reason}" for name, reason in list(self.skipped.items())[:NAMED]]
-        rest = len(self.skipped) - NAMED
-        reasons = "; ".join(told) + (f"; and {rest} more" if rest > 0 else "")
-        raise SaoError(f"nothing to {what}: {reasons or 'there is no matrix and no kernel'}")
-
-
-def weights_asked_for(structure: Structure, include: Sequence[str], exclude: Sequence[str]) -> Choice:
-    """The matrices and kernels that the patterns let through; SaoError for a pattern that matches nothing.
-
-    One weight under several names is asked for by each of them, and left out by each.
-    """
-    chosen = structure.chosen(include, exclude)
-    names = {entry.name for entry in structure.chosen((), exclude)} if exclude else None
-    weights: list[Entry] = []
-    skipped: dict[str, str] = {}
-    for entry in chosen:
-        tied = structure.tied_with(entry)
-        if entry.kind == "skipped":
-            if include:
-                skipped[entry.name] = entry.reason or "no weight"
-        elif names is not None and (kept := next((name for name in tied if name not in names), None)):
-            skipped[entry.name] = f"one weight with {kept}, which --exclude leaves as it is"
-        elif not any(other.name in tied for other in weights):
-            weights.append(entry)
-    return Choice(weights, skipped)
-
-
-def read_or_reason(checkpoint: Checkpoint, entry: Entry, look: Callable[[Any], str | None]) -> str | None:
-    """Why the entry can't be read, or what `look` says against the array that it is."""
-    try:
-        return look(checkpoint.read(entry))
-    except SaoError as error:
-        where = f"{checkpoint.name}: tensor {shown(entry.name)}"
-        return str(error).removeprefix(where).lstrip(": ")
 
 
 def rewritten(
@@ -160,10 +100,10 @@ def _warn_of_form(checkpoint: Checkpoint, entries: Sequence[Entry]) -> None:
     joined = sum(len(entry.parts) > 1 and entry.masked_by is None for entry in entries)
     if joined:
         told = f"{joined} {'weight' if joined == 1 else 'weights'} that several tensors made are one dense tensor each"
-        warnings.warn(told, SaoWarning, stacklevel=3)
+        warnings.warn(told, SaoWarning, stacklevel=4)
     for entry in checkpoint.entries:
         if not entry.parts:
-            warnings.warn(f"left out: {entry.reason}", SaoWarning, stacklevel=3)
+            warnings.warn(f"left out: {entry.reason}", SaoWarning, stacklevel=4)
 
 
 def _metadata(checkpoint: Checkpoint, own: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

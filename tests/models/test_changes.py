@@ -109,16 +109,38 @@ def test_what_can_not_be_is_refused_and_nothing_written(model, tmp_path, asked, 
 def test_collapse_is_warned_of(tmp_path):
     sizes = {"a": 3.0, "b": 2.0, "c": 1.0}
     write_checkpoint({name: np.full((4, 4), size) for name, size in sizes.items()}, tmp_path / "m.safetensors")
-    with pytest.warns(SaoWarning, match=r"nothing is left of b, c: no signal passes \(layer collapse\)"):
+    with pytest.warns(SaoWarning, match=r"nothing is left of b, c: no signal passes \(layer collapse\)") as caught:
         sao_cli.prune_checkpoint(
             tmp_path / "m.safetensors", tmp_path / "out.safetensors", method="gmp", sparsity=0.9, skip_ends=False
         )
+
+    assert caught[0].filename == __file__  # at the caller's line
 
 
 def test_gains_far_below_one_are_warned_of(model):
     write_checkpoint({"net.0.weight": 0.01 * normal(4, 4)}, "small.safetensors")
     with pytest.warns(SaoWarning, match="which is far below 1"):
         sao_cli.repair_checkpoint("small.safetensors", "python.safetensors")
+
+
+def test_what_changes_its_form_is_warned_of(tmp_path):
+    import torch
+
+    state = {"a.weight_orig": torch.ones(4, 4), "a.weight_mask": torch.eye(4), "b.weight": torch.ones(4, 4)}
+    torch.save({"state_dict": state, "optimizer": {"x": torch.ones(2)}}, tmp_path / "wrapped.pt")
+    with pytest.warns(SaoWarning) as caught:
+        sao_cli.prune_checkpoint(tmp_path / "wrapped.pt", tmp_path / "out.safetensors", d=1, skip_ends=False)
+    said = [str(one.message) for one in caught]
+    assert said[0] == "1 weight that several tensors made are one dense tensor each"
+    assert said[1].startswith("left out: optimizer state")
+    assert {one.filename for one in caught} == {__file__}
+
+
+def test_a_text_is_one_pattern(model):
+    changes = sao_cli.repair_checkpoint(model, "python.safetensors", include="net.2.*")
+    assert [row.name for row in changes.changed] == ["net.2.weight"]
+    assert [row.name for row in sao_cli.audit_checkpoint(model, exclude="*.weight")] == ["net.2.bias"]
+    assert sao_cli.audit_checkpoint(model, include="net.2.weight", transpose="net.2.*").rows[0].m == 8
 
 
 def test_rows_hold_no_weights(model):

@@ -10,15 +10,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import format_bytes
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
 from sao_cli.io.checkpoints import Checkpoint, Entry
-from sao_cli.io.checkpoints.layouts import Layout, Said
-from sao_cli.io.checkpoints.structure import Structure, structure_of
+from sao_cli.io.checkpoints.layouts import Layout
+from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
 from sao_cli.models.audit.chains import audit_summary, named_chains
@@ -27,6 +27,7 @@ from sao_cli.models.audit.comparison import compare_audits
 from sao_cli.models.audit.heavy_tail import require_powerlaw
 from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
 from sao_cli.models.opened import opened
+from sao_cli.models.select import Selection
 from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary, CheckFailure
 
 BAR = 16  # characters
@@ -35,11 +36,11 @@ BAR = 16  # characters
 def audit_checkpoint(
     model: Path | Checkpoint,
     *,
-    checks: Sequence[str] = (),
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    checks: str | Sequence[str] = (),
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     groups: Sequence[tuple[str, int]] = (),
-    transpose: Sequence[str] = (),
+    transpose: str | Sequence[str] = (),
     threshold: float = 0.0,
     image: int | Sequence[int] | None = None,
     padding: str | int = "zeros",
@@ -74,29 +75,15 @@ def audit_checkpoint(
     >>> audit.summary.rank_deficient, [failure.name for failure in audit.failures], audit.chains[0].reachable
     (('net.2.weight',), ['net.2.weight'], 1.0)
     """
-    conditions = [Check.of(text) for text in checks]
+    conditions = [Check.of(text) for text in ([checks] if isinstance(checks, str) else checks)]
     if jobs < 1:
         raise SaoError(f"jobs {jobs}; it is how many tensors are measured at once, 1 or more")
     if heavy_tail:
         require_powerlaw()
     measure = {"threshold": threshold, "image": image, "padding": padding, "stride": stride, "max_size": max_size}
     measure |= {"heavy_tail": heavy_tail, "seed": seed}
-    return Audit(
-        model,
-        conditions,
-        _Selection(tuple(include), tuple(exclude), Said(tuple(groups), tuple(transpose))),
-        measure,
-        1 if heavy_tail else jobs,
-        progress,
-    )
-
-
-class _Selection(NamedTuple):
-    """Which tensors, and what is said of them."""
-
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    said: Said
+    selection = Selection.of(include, exclude, groups, transpose)
+    return Audit(model, conditions, selection, measure, 1 if heavy_tail else jobs, progress)
 
 
 class Audit:
@@ -110,7 +97,7 @@ class Audit:
         self,
         model: Path | Checkpoint,
         checks: Sequence[Check],
-        selection: _Selection,
+        selection: Selection,
         measure: dict[str, Any],
         jobs: int,
         progress: Progress,
@@ -181,13 +168,12 @@ class Audit:
         return row is not None
 
     def _measured(
-        self, model: Path | Checkpoint, selection: _Selection, measure: dict[str, Any], jobs: int
+        self, model: Path | Checkpoint, selection: Selection, measure: dict[str, Any], jobs: int
     ) -> Generator[Any, None, None]:
         """What the names tell of the order of layers, then the rows."""
-        include, exclude, said = selection
         with opened(model) as checkpoint:
-            structure = structure_of(checkpoint, said=said, include=include)
-            entries = structure.chosen(include, exclude)
+            structure = selection.structure(checkpoint)
+            entries = structure.chosen(selection.include, selection.exclude)
             yield structure.order
             yield from audited_rows(checkpoint, structure, entries, jobs=jobs, progress=self._progress, **measure)
         self._complete = True

@@ -12,7 +12,8 @@ from sao_cli.catalog import METHODS, SCHEMES, check
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
 from sao_cli.masks.lrp import lrp_mask
-from sao_cli.pruning.keep import keep_largest
+from sao_cli.pruning.scores.magnitude import unit_magnitudes
+from sao_cli.pruning.units import largest_units
 from sao_cli.weights.kernels.channels import (
     Taps,
     channel_mask,
@@ -88,9 +89,7 @@ def lmp_kernel(dense: Kernel, count: int) -> Kernel:
     >>> lmp_kernel(Kernel.from_dense(np.array([[[1.0, 1.0], [2.0, 0.0]]])), 1).values[0, 1]
     array([2., 0.])
     """
-    norms = np.square(dense.values).sum(axis=tuple(range(2, dense.values.ndim)))
-    kept = keep_largest(norms.reshape(-1), count)
-    return masked_kernel(dense, Mask.from_entries(*np.divmod(kept, dense.shape[1]), dense.mask.shape), "lmp")
+    return masked_kernel(dense, largest_units(unit_magnitudes(dense.values), count), "lmp")
 
 
 def lrp_kernel(dense: Kernel, count: int, *, seed: int = 0, layer: int = 1) -> Kernel:
