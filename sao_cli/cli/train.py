@@ -169,8 +169,7 @@ def train(
     else:
         folder.begin(settings, data_folder)
     talk.parting = lambda: folder.to_go_on(settings.total_epochs)
-    with folder.telling_what_is_kept():
-        emit("train", settings.seed, folder.epochs(training), **told)
+    emit("train", settings.seed, folder.epochs(training), **told)
     talk.say(f"the trained network is in {folder.path}/final.safetensors")
 
 

@@ -1,19 +1,25 @@
 """The folder of a training run: its settings, its rows, what it goes on from, and the trained network."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sao_cli import __version__
 from sao_cli.base.errors import FileError, FormatError, SaoError
+from sao_cli.io.checkpoints import Lazy, write_checkpoint
+from sao_cli.io.formats.safetensors_files import SafetensorsFile
+from sao_cli.io.output import atomic_output, naming_output, shown
+from sao_cli.nets.training.loop import DivergedError, Training
+from sao_cli.nets.training.resume import final_tensors, read_rows
+from sao_cli.nets.training.settings import TrainingSettings
+from sao_cli.reports.networks import EpochRow
 from sao_cli.reports.report import plain
-
-if TYPE_CHECKING:
-    from sao_cli.nets.training.loop import Training
-    from sao_cli.nets.training.settings import TrainingSettings
 
 SETTINGS, METRICS, LAST, FINAL = "settings.json", "metrics.jsonl", "last.safetensors", "final.safetensors"
 
@@ -41,20 +47,16 @@ class RunFolder:
             if folder.exists() and not folder.is_dir():
                 raise FileError(f"{str(folder)!r} is a file, and -o names a folder; choose another name")
 
-    def begin(self, settings: "TrainingSettings", data_folder: str | None) -> None:
+    def begin(self, settings: TrainingSettings, data_folder: str | None) -> None:
         """Make the folder, and write the settings."""
-        from sao_cli.io.output import atomic_output
-
         with self._naming():
             self.path.mkdir(parents=True, exist_ok=True)
         told = {"command": "train", "version": __version__, "data_folder": data_folder, "settings": settings.to_dict()}
         with atomic_output(self.path / SETTINGS) as file:
             file.write((json.dumps(plain(told), indent=1, allow_nan=False) + "\n").encode())
 
-    def settings(self) -> "tuple[TrainingSettings, str | None]":
+    def settings(self) -> tuple[TrainingSettings, str | None]:
         """The settings of the run that is here, and the folder of its data. Raises FileError where there is none."""
-        from sao_cli.nets.training.settings import TrainingSettings
-
         try:
             told = json.loads((self.path / SETTINGS).read_bytes())
             return TrainingSettings.from_dict(told["settings"]).resolved(), told.get("data_folder")
@@ -66,11 +68,8 @@ class RunFolder:
                 f"{self._shown()}: {SETTINGS} can't be read: {reason}; begin a new run elsewhere"
             ) from error
 
-    def restore(self, training: "Training") -> None:
+    def restore(self, training: Training) -> None:
         """Put `training` where the run's last epoch left it; the beginning, where it had not finished epoch 0."""
-        from sao_cli.io.formats.safetensors_files import SafetensorsFile
-        from sao_cli.nets.training.resume import read_rows
-
         for aside in self.path.glob(".sao-*.part"):  # what a killed process was writing
             with contextlib.suppress(OSError):
                 aside.unlink()
@@ -84,15 +83,11 @@ class RunFolder:
         except FormatError as error:
             raise FormatError(f"{self._shown(LAST)}: {error}") from error
 
-    def epochs(self, training: "Training") -> Iterator[dict[str, Any]]:
+    def epochs(self, training: Training) -> Iterator[dict[str, Any]]:
         """The rows of the epochs to come, each written when it is there; at the end, the trained network."""
-        from sao_cli.io.checkpoints import Lazy, write_checkpoint
-        from sao_cli.io.output import atomic_output
-        from sao_cli.nets.training.resume import final_tensors
-
         with atomic_output(self.path / METRICS) as file:  # a killed process may have left out a line
             file.writelines(self._line(row, training) for row in training.rows)
-        for row in training.epochs():
+        for row in self._learning(training):
             state = training.state()
             write_checkpoint(state.tensors, self.path / LAST, state.metadata)
             self._kept = row.epoch
@@ -103,13 +98,10 @@ class RunFolder:
         made = {name: Lazy(*one) for name, one in final_tensors(training.model).items()}
         write_checkpoint(made, self.path / FINAL, {"sao": __version__, "settings": told})
 
-    @contextlib.contextmanager
-    def telling_what_is_kept(self) -> Iterator[None]:
-        """Let a DivergedError say which epoch is kept."""
-        from sao_cli.nets.training.loop import DivergedError
-
+    def _learning(self, training: Training) -> Iterator[EpochRow]:
+        """The epochs of `training`; a DivergedError says which one is kept."""
         try:
-            yield
+            yield from training.epochs()
         except DivergedError as error:
             kept = f"; epoch {self._kept} is kept in {self._shown(LAST)}" if self._kept >= 0 else ""
             raise DivergedError(f"{error}{kept}") from error
@@ -120,22 +112,18 @@ class RunFolder:
             return ""
         return f"epoch {self._kept} of {epochs} is kept; `sao train --resume -o {self.path}` goes on"
 
-    def _line(self, row: dict[str, Any], training: "Training") -> bytes:
+    def _line(self, row: dict[str, Any], training: Training) -> bytes:
         head = {"command": "train", "version": __version__, "seed": training.settings.seed}
         return (json.dumps(plain(head | row), allow_nan=False) + "\n").encode()
 
-    def _naming(self, name: str = "") -> Any:
-        from sao_cli.io.output import naming_output
-
+    def _naming(self, name: str = "") -> AbstractContextManager[None]:
         return naming_output(self._shown(name))
 
     def _shown(self, name: str = "") -> str:
-        from sao_cli.io.output import shown
-
         return shown(os.fspath(self.path / name))
 
 
-def require_same(asked: dict[str, Any], settings: "TrainingSettings") -> None:
+def require_same(asked: dict[str, Any], settings: TrainingSettings) -> None:
     """Raise SaoError where an option that was given is not what the run to resume has."""
     for name, value in asked.items():
         has = getattr(settings, name)
