@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING
 from sao_cli.base.errors import FormatError
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
-from sao_cli.io.formats.matrix_market_reader import read_matrix_market
-from sao_cli.io.formats.matrix_market_writer import BANNER
-from sao_cli.io.formats.safetensors_header import looks_like_safetensors
+from sao_cli.io.formats.recognition import GZIP, recognised
 from sao_cli.io.source import PathOrFile, Source, open_source
-from sao_cli.io.tensors import no_names
 
 if TYPE_CHECKING:
     from sao_cli.data.kernel import Kernel, Weight
-
-_GZIP = b"\x1f\x8b"
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_NPY = b"\x93NUMPY"
-_PICKLE = b"\x80"
-_EXPECTED = "expected Matrix Market text (%%MatrixMarket ...), .npz, .npy, .safetensors or .pt"
 
 
 def read_masks(source: PathOrFile, *, tensor: str | None = None) -> list[Mask]:
@@ -82,29 +73,11 @@ def _matrix(weight: Weight, name: str) -> Matrix:
 
 
 def _read(source: Source, tensor: str | None, compressed: bool = False) -> Sequence[Weight]:
-    start = source.peek(len(BANNER))
-    if not start:
-        raise source.fail(f"it is empty; {_EXPECTED}")
-    if start.startswith(_GZIP) and not compressed:
+    if not compressed and source.peek(len(GZIP)) == GZIP:
         return _read_gzip(source, tensor)
-    if start.lower() == BANNER.lower():
-        no_names(tensor, source.name)
-        return read_matrix_market(source)
-    if start.startswith(_NPY):
-        from sao_cli.io.formats.numpy_files import read_npy
-
-        return read_npy(source, tensor)
-    if looks_like_safetensors(start):
-        from sao_cli.io.formats.safetensors_files import read_safetensors
-
-        return read_safetensors(source, tensor)
-    if start.startswith(_ZIP):
-        return _read_zip(source, tensor)
-    if start.startswith(_PICKLE):
-        return _read_legacy_torch(source, tensor)
-    from sao_cli.io.formats.foreign_formats import RECOGNISED_BY, foreign_format
-
-    raise source.fail(foreign_format(source.peek(RECOGNISED_BY)) or f"found {start!r} at its start; {_EXPECTED}")
+    found = recognised(source, "read")
+    weights: Sequence[Weight] = found.door(found.read)(source, tensor)
+    return weights
 
 
 def _read_gzip(source: Source, tensor: str | None) -> Sequence[Weight]:
@@ -114,32 +87,3 @@ def _read_gzip(source: Source, tensor: str | None) -> Sequence[Weight]:
     with gzip.GzipFile(fileobj=source) as raw:  # type: ignore[call-overload]  # it needs no more than read()
         failures = (gzip.BadGzipFile, EOFError, zlib.error)
         return _read(Source(raw, source.name, failures=failures, packed=source), tensor, compressed=True)
-
-
-def _read_zip(source: Source, tensor: str | None) -> Sequence[Weight]:
-    from sao_cli.io.formats.archives import open_archive
-    from sao_cli.io.formats.foreign_formats import foreign_archive
-    from sao_cli.io.formats.numpy_files import read_npz
-    from sao_cli.io.formats.torch_files import read_torch
-
-    file = source.whole()
-    with open_archive(file, source.name) as archive:
-        names = archive.namelist()
-        if any(name.endswith(".npy") for name in names):
-            return read_npz(archive, source.name, tensor)
-    if (foreign := foreign_archive(names)) is not None:
-        raise source.fail(foreign)
-    if any(name.endswith("data.pkl") for name in names):
-        file.seek(0)
-        return read_torch(file, source.name, tensor)
-    raise source.fail("a zip archive that is neither .npz nor .pt")
-
-
-def _read_legacy_torch(source: Source, tensor: str | None) -> Sequence[Weight]:
-    from sao_cli.io.formats.foreign_formats import PICKLE
-    from sao_cli.io.formats.torch_files import read_torch
-    from sao_cli.io.formats.torch_records import LEGACY_MAGIC
-
-    if source.peek(len(LEGACY_MAGIC)) != LEGACY_MAGIC:
-        raise source.fail(f"this is {PICKLE}")
-    return read_torch(source.whole(), source.name, tensor)

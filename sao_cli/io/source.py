@@ -40,6 +40,7 @@ class Source:
         self.raw, self.name, self.size, self._failures, self._packed = raw, name, size, failures, packed
         self.passed = 0
         self._peeked = b""
+        self._copy: io.BytesIO | None = None
 
     def read(self, count: int = CHUNK, /) -> bytes:
         """At most `count` bytes, and b"" only at the end."""
@@ -83,7 +84,10 @@ class Source:
         if self.size is not None:
             self.raw.seek(0)
             return self.raw
-        copy = io.BytesIO()
+        if self._copy is not None:
+            self._copy.seek(0)
+            return self._copy
+        self._copy = copy = io.BytesIO()
         while more := self.read(CHUNK):
             copy.write(more)
             if copy.tell() > PIPED_LIMIT:

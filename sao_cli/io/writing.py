@@ -5,24 +5,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from sao_cli.base.errors import FileError, FormatError
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import FINITE, Matrix
-from sao_cli.io.formats.matrix_market_writer import write_matrix_market
+from sao_cli.io.formats.registry import either, format_of, suffixes_for
 from sao_cli.io.output import atomic_output, naming_output, refuse_terminal, shown, standard_output
 from sao_cli.io.tensors import NO_BFLOAT16
 
 if TYPE_CHECKING:
     from sao_cli.data.kernel import Kernel, Weight
     from sao_cli.io.source import PathOrFile
-
-SUFFIXES = (".mtx", ".mtx.gz", ".npz", ".npy", ".safetensors", ".pt")
-_SINGLE = (".npz", ".npy")
-_TEXT = (".mtx", ".mtx.gz")
 
 
 def write_masks(masks: Mask | Sequence[Mask], destination: PathOrFile) -> None:
@@ -82,7 +78,7 @@ def write_weights(weights: Weight | Sequence[Weight], destination: PathOrFile) -
             _write(stack, _streamed(kernels), file)
     elif isinstance(destination, str | os.PathLike):
         suffix = suffix_for(destination, len(stack), kernels=kernels)
-        if suffix == ".npy" and stack[0].values is not None and stack[0].dtype == "bfloat16":
+        if not format_of(suffix).bfloat16 and stack[0].values is not None and stack[0].dtype == "bfloat16":
             raise FormatError(f"{shown(destination)}: {NO_BFLOAT16}, or --dtype float32")
         with atomic_output(destination) as file:
             _write(stack, suffix, file)
@@ -92,25 +88,15 @@ def write_weights(weights: Weight | Sequence[Weight], destination: PathOrFile) -
 
 
 def _write(stack: list[Weight], suffix: str, file: IO[bytes]) -> None:
-    if suffix == ".mtx":
-        write_matrix_market(cast("list[Matrix]", stack), file)
-    elif suffix == ".mtx.gz":
-        import gzip
+    format = format_of(suffix)
+    write = format.door(format.write)
+    if not suffix.endswith(".gz"):
+        write(stack, file)
+        return
+    import gzip
 
-        with gzip.GzipFile("", "wb", 6, file, mtime=0) as compressed:  # no name, no time: the same bytes each time
-            write_matrix_market(cast("list[Matrix]", stack), compressed)  # type: ignore[arg-type]
-    elif suffix in _SINGLE:
-        from sao_cli.io.formats import numpy_files
-
-        (numpy_files.write_npz if suffix == ".npz" else numpy_files.write_npy)(stack[0], file)
-    elif suffix == ".safetensors":
-        from sao_cli.io.formats.safetensors_files import write_safetensors
-
-        write_safetensors(stack, file)
-    else:
-        from sao_cli.io.formats.torch_files import write_torch
-
-        write_torch(stack, file)
+    with gzip.GzipFile("", "wb", 6, file, mtime=0) as compressed:  # no name, no time: the same bytes each time
+        write(stack, compressed)
 
 
 def suffix_for(path: str | os.PathLike[str], count: int, *, kernels: bool = False) -> str:
@@ -119,18 +105,25 @@ def suffix_for(path: str | os.PathLike[str], count: int, *, kernels: bool = Fals
     With `kernels` some of them are convolution kernels. Raises FileError for an unknown suffix, and for one whose
     format has no place for kernels, and FormatError for several matrices where the format holds one.
     """
-    name = os.path.basename(os.fsdecode(path)).lower()
-    known = [suffix for suffix in SUFFIXES if name.endswith(suffix) and name != suffix]
-    if not known and path != "-" and not _is_stream(path):
-        possible = ", ".join(suffix for suffix in SUFFIXES if not (kernels and suffix in _TEXT))
-        raise FileError(f"can't tell a format from the name {shown(path)}; end it in one of {possible}")
-    suffix = known[0] if known else _streamed(kernels)
-    if kernels and suffix in _TEXT:
+    suffix = _suffix_of(path, kernels)
+    format = format_of(suffix)
+    if kernels and not format.kernels:
         raise FileError(f"{shown(path)}: a {suffix} file holds matrices, and a kernel has taps too; use .safetensors")
-    if suffix in _SINGLE and count > 1:
-        better = ".safetensors" if kernels else ".mtx or .safetensors"
+    if not format.several and count > 1:
+        better = either(tuple(dict.fromkeys((_streamed(kernels), _streamed(kernels=True)))))
         raise FormatError(f"{shown(path)}: a {suffix} file holds one matrix, and there are {count}; use {better}")
     return suffix
+
+
+def _suffix_of(path: str | os.PathLike[str], kernels: bool) -> str:
+    name = os.path.basename(os.fsdecode(path)).lower()
+    for suffix in suffixes_for():
+        if name.endswith(suffix) and name != suffix:
+            return suffix
+    if path == "-" or _is_stream(path):
+        return _streamed(kernels)
+    possible = ", ".join(suffixes_for(kernels=kernels))
+    raise FileError(f"can't tell a format from the name {shown(path)}; end it in one of {possible}")
 
 
 def _streamed(kernels: bool) -> str:

@@ -22,9 +22,10 @@ from hypothesis import strategies as st
 from sao_cli.base.errors import FileError, FormatError, MemoryLimitError, SaoWarning
 from sao_cli.data.mask import Mask
 from sao_cli.io import Matrix, read_masks, read_matrices, write_masks, write_matrices
-from sao_cli.io.writing import SUFFIXES
+from sao_cli.io.formats.registry import suffixes_for
 
 MATRICES = st.from_type(Matrix)
+SUFFIXES = suffixes_for()
 STACKING = [suffix for suffix in SUFFIXES if suffix not in (".npz", ".npy")]
 CARRYING = [suffix for suffix in SUFFIXES if suffix != ".npy"]
 MASK = Mask.from_dense([[0, 1, 0], [1, 0, 1]], {"method": "sao", "seed": 3, "unknown": ["kept"]})

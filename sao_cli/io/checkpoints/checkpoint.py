@@ -18,16 +18,14 @@ from sao_cli.io.checkpoints.assembly import assembled
 from sao_cli.io.checkpoints.entries import Entry, entries_of
 from sao_cli.io.checkpoints.order import natural
 from sao_cli.io.checkpoints.ties import Tie, ties_of
-from sao_cli.io.formats.foreign_formats import PICKLE, RECOGNISED_BY, SAVED_MODEL, foreign_archive, foreign_format
-from sao_cli.io.formats.safetensors_header import looks_like_safetensors
-from sao_cli.io.formats.tensor_file import Path, Snapshot, TensorFile
+from sao_cli.io.formats.foreign_formats import SAVED_MODEL, foreign_format
+from sao_cli.io.formats.recognition import open_tensors
+from sao_cli.io.formats.registry import FORMATS
+from sao_cli.io.formats.tensor_file import Path, TensorFile
 from sao_cli.io.output import brief, file_error, shown
-from sao_cli.io.reading import _GZIP, _NPY, _PICKLE, _ZIP
 
-_EXPECTED = "expected .safetensors, a torch file (.pt, .bin, .pth), .npz, .npy or an index (.safetensors.index.json)"
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
-_SUFFIXES = ((".safetensors",), (".pt", ".pth", ".bin"))
 _SAVED_MODEL = "saved_model.pb"  # beside which the variables lie in a folder
 _LISTED = 4
 _PIECE = 1 << 20  # numbers looked at once
@@ -56,7 +54,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """
     if path == "-":
         raise FileError("a checkpoint is read in parts, not from a pipe; save it, and name the file")
-    return Checkpoint(_opened(_in_folder(path) if os.path.isdir(path) else path))
+    return Checkpoint(open_tensors(_in_folder(path) if os.path.isdir(path) else path))
 
 
 def checkpoint_files(path: Path) -> list[str]:
@@ -148,69 +146,6 @@ def _require_finite(array: NDArray[Any], where: str) -> None:
             raise FormatError(f"{where}: {flat[place]} at place {index}; every value must be a finite number")
 
 
-def _opened(path: Path, is_shard: bool = False) -> TensorFile:
-    file = Snapshot(path)
-    try:
-        with open(path, "rb") as raw:
-            start = raw.read(RECOGNISED_BY)
-    except OSError as error:
-        raise file_error(error, file.name, "read") from error
-    if looks_like_safetensors(start):
-        from sao_cli.io.formats.safetensors_files import SafetensorsFile
-
-        return SafetensorsFile(path)
-    if start.startswith(_ZIP):
-        return _opened_zip(path, file.name)
-    if start.startswith(_PICKLE):
-        return _opened_pickle(path, start, file.name)
-    if start.startswith(_NPY):
-        from sao_cli.io.formats.numpy_files import NpyFile
-
-        return NpyFile(path)
-    if start.lstrip().startswith(b"{") and not is_shard:
-        from sao_cli.io.formats.shards import ShardedFiles
-
-        return ShardedFiles(path, lambda shard: _opened(shard, is_shard=True))
-    raise FormatError(f"{file.name}: {foreign_format(start) or f'{_strange(start)}; {_EXPECTED}'}")
-
-
-def _strange(start: bytes) -> str:
-    if not start:
-        return "it is empty"
-    if start.startswith(_GZIP):
-        return "it is compressed by gzip, and a checkpoint is read in parts: gunzip it"
-    if len(start) < 9:
-        return f"it ends after {len(start)} bytes: it is cut off"
-    return f"found {start[:9]!r} at its start"
-
-
-def _opened_zip(path: Path, name: str) -> TensorFile:
-    from sao_cli.io.formats.archives import open_archive
-
-    with open_archive(path, name) as archive:
-        members = archive.namelist()
-    if any(member.endswith(".npy") for member in members):
-        from sao_cli.io.formats.numpy_files import NpzFile
-
-        return NpzFile(path)
-    if (foreign := foreign_archive(members)) is not None:
-        raise FormatError(f"{name}: {foreign}")
-    if any(member.endswith("data.pkl") for member in members):
-        from sao_cli.io.formats.torch_files import TorchFile
-
-        return TorchFile(path)
-    raise FormatError(f"{name}: a zip archive that is neither .npz nor a torch file; {_EXPECTED}")
-
-
-def _opened_pickle(path: Path, start: bytes, name: str) -> TensorFile:
-    from sao_cli.io.formats.torch_files import TorchFile
-    from sao_cli.io.formats.torch_records import LEGACY_MAGIC
-
-    if not start.startswith(LEGACY_MAGIC):
-        raise FormatError(f"{name}: this is {PICKLE}")
-    return TorchFile(path)
-
-
 def _in_folder(folder: Path) -> str:
     """The checkpoint in a folder; FileError where there is none, or more than one."""
     try:
@@ -223,12 +158,14 @@ def _in_folder(folder: Path) -> str:
     for choice in (*_INDEXES, *_WHOLE):
         if choice in texts:
             return os.path.join(os.fsdecode(folder), choice)
+    kinds = [row.in_folders for row in FORMATS]
     groups = [[name for name in texts if name.endswith(".index.json")]]
-    groups += [[name for name in texts if name.endswith(suffixes)] for suffixes in _SUFFIXES]
+    groups += [[name for name in texts if name.endswith(suffixes)] for suffixes in kinds if suffixes]
     for found in groups:
         if len(found) == 1:
             return os.path.join(os.fsdecode(folder), found[0])
         if found:
             listed = ", ".join(map(shown, found[:_LISTED])) + (", ..." if len(found) > _LISTED else "")
             raise FileError(f"{shown(folder)} holds {len(found)} checkpoints: {listed}; name one of them")
-    raise FileError(f"{shown(folder)} is a folder without a checkpoint (.safetensors, .pt, .bin, .pth); name a file")
+    named = ", ".join(suffix for suffixes in kinds for suffix in suffixes)
+    raise FileError(f"{shown(folder)} is a folder without a checkpoint ({named}); name a file")

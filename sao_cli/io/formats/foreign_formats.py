@@ -6,12 +6,14 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
+from sao_cli.io.formats.registry import FORMATS, either
+
 RECOGNISED_BY = 300  # bytes from the start of a file
 PICKLE = (
     "a Python pickle (joblib writes them too), which is never read, since that could execute anything: nothing was "
     "executed; save the model's state_dict by torch.save, or arrays by numpy.savez"
 )
-_READS = "sao reads Matrix Market text, .npz, .npy, .safetensors and .pt"
+_READS = f"sao reads {either([row.name for row in FORMATS if row.read])}"
 _SAVEZ = "numpy.savez('model.npz', **{"
 _WEIGHTS = "w.path: w.numpy() for w in keras.models.load_model(FILE).weights})"
 _CHECKPOINT = "tf.train.load_checkpoint('FOLDER/variables/variables')"
@@ -51,7 +53,7 @@ _NO_MODELS = [
     _Format(rb"\xfd7zXZ\0|BZh\d|\x28\xb5\x2f\xfd|7z\xbc\xaf|\x04\x22\x4d\x18", "compressed, not by gzip", "unpack it"),
     _Format(b".{257}ustar", "a tar archive", "unpack it"),
     _Format(rb"\s*[\[{]", "JSON", "name the file with the tensors (sao audit, prune, repair: or the index)"),
-    _Format(rb"\(dp|\(lp|ccopy_reg\n|cnumpy|c__builtin__", PICKLE, ""),
+    _Format(rb"\x80|\(dp|\(lp|ccopy_reg\n|cnumpy|c__builtin__", PICKLE, ""),
 ]
 _ARCHIVES = {
     "constants.pkl": ("a TorchScript archive", "torch.save(torch.jit.load(FILE).state_dict(), 'model.pt')"),

@@ -28,6 +28,7 @@ from sao_cli.io.formats.text.lines import (
 )
 from sao_cli.io.provenance import parsed_provenance, told_dtype
 from sao_cli.io.source import Source
+from sao_cli.io.tensors import no_names
 
 _FIELDS = ("pattern", "real", "integer", "double", "unsigned-integer")
 _SYMMETRIES = ("general", "symmetric", "skew-symmetric")
@@ -49,7 +50,7 @@ class _Entries(NamedTuple):
     values: Values | None
 
 
-def read_matrix_market(source: Source) -> list[Matrix]:
+def read_matrix_market(source: Source, tensor: str | None = None) -> list[Matrix]:
     """The matrices of a stream, one a document, first document first.
 
     Coordinate and array layouts; pattern, real, double and (unsigned-)integer fields; general, symmetric and
@@ -57,6 +58,7 @@ def read_matrix_market(source: Source) -> list[Matrix]:
     document. Raises FormatError for anything else, and MemoryLimitError for sizes that would not fit, before
     allocating. O(nnz) where entries come row by row, else O(nnz log nnz), and O(m n) for the array layout.
     """
+    no_names(tensor, source.name)
     lines = Lines(source)
     matrices: list[Matrix] = []
     while (banner := _next_banner(lines)) is not None:

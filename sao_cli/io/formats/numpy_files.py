@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -79,8 +79,13 @@ def read_inputs(path: PathOrFile, n: int) -> NDArray[np.float64]:
         return inputs
 
 
-def read_npz(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[Weight]:
+def read_npz(source: Source, tensor: str | None) -> list[Weight]:
     """The weights in a .npz: scipy's sparse layout, or plain arrays of which `tensor` may choose one."""
+    with open_archive(source.whole(), source.name) as archive:
+        return _read_archive(archive, source.name, tensor)
+
+
+def _read_archive(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[Weight]:
     members = {member.removesuffix(".npy"): member for member in archive.namelist() if member.endswith(".npy")}
     if is_sparse(members):
         no_names(tensor, name)
@@ -102,16 +107,18 @@ def read_npz(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[We
     return found
 
 
-def write_npy(weight: Weight, file: IO[bytes]) -> None:
-    """Write the dense weight: bool for a mask, else of its own dtype, which is not bfloat16."""
+def write_npy(weights: Sequence[Weight], file: IO[bytes]) -> None:
+    """Write one dense weight: bool for a mask, else of its own dtype, which is not bfloat16."""
+    [weight] = weights
     npy.write_array(file, weight.to_dense(), allow_pickle=False)
 
 
-def write_npz(weight: Weight, file: IO[bytes]) -> None:
-    """Write what scipy.sparse.load_npz reads as a csr_array, or a kernel as the dense array "weight".
+def write_npz(weights: Sequence[Weight], file: IO[bytes]) -> None:
+    """Write one weight: what scipy.sparse.load_npz reads as a csr_array, or a kernel as the dense array "weight".
 
     The provenance is one more array, "sao": JSON, by array name for a kernel.
     """
+    [weight] = weights
     if not isinstance(weight, Matrix):
         [key] = tensor_names([weight])
         dense: dict[str, Any] = {key: weight.to_dense()}
@@ -249,7 +256,7 @@ class NpzFile(TensorFile):
         self.name, self.metadata = self._file.name, {}
         with self._archive() as archive:
             self._members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
-            self._sparse = read_npz(archive, self.name, None)[0] if is_sparse(self._members) else None
+            self._sparse = _read_archive(archive, self.name, None)[0] if is_sparse(self._members) else None
             stored = {name: self._listed(archive, member) for name, member in self._members.items()}
             if self._sparse is not None:
                 stored = {stem(path): _of_sparse(self._sparse, stored)}

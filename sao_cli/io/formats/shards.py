@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
+from sao_cli.io.formats.recognition import open_tensors
 from sao_cli.io.formats.safetensors_header import PARSED
 from sao_cli.io.formats.tensor_file import Path, Snapshot, Stored, TensorFile
 from sao_cli.io.output import brief, file_error, shown
@@ -21,13 +21,13 @@ MAX_INDEX = 1 << 26  # bytes; one of a hundred thousand tensors has a tenth
 
 
 class ShardedFiles(TensorFile):
-    """The shards that an index names, in the order of their numbers; `opener` opens each, and no further index.
+    """The shards that an index names, in the order of their numbers, which can be no index again.
 
     A shard that is missing or damaged leaves its tensors listed with that problem. A shard outside the index's folder
     is never opened. Raises FormatError for an index that can't be read.
     """
 
-    def __init__(self, path: Path, opener: Callable[[str], TensorFile]) -> None:
+    def __init__(self, path: Path) -> None:
         self.name, self.metadata = shown(path), {}
         shards: dict[str, list[str]] = {}
         for name, shard in _weight_map(path, self.name).items():
@@ -36,7 +36,7 @@ class ShardedFiles(TensorFile):
         self._home: dict[str, str] = {}
         self.stored: dict[str, Stored] = {}
         for shard in sorted(shards, key=_by_number):
-            self._add(shard, shards[shard], os.path.dirname(os.fspath(path)), opener)
+            self._add(shard, shards[shard], os.path.dirname(os.fspath(path)))
 
     def read(self, name: str) -> NDArray[Any]:
         """The named tensor from its shard."""
@@ -53,9 +53,9 @@ class ShardedFiles(TensorFile):
         for file in self._files.values():
             file.close()
 
-    def _add(self, shard: str, names: list[str], folder: str, opener: Callable[[str], TensorFile]) -> None:
+    def _add(self, shard: str, names: list[str], folder: str) -> None:
         try:
-            file = self._opened(shard, folder, opener)
+            file = self._opened(shard, folder)
         except SaoError as error:
             missing = Stored((), "unknown", 0, brief(error, 200))
             self.stored.update((name, missing) for name in names if name not in self.stored)
@@ -71,13 +71,13 @@ class ShardedFiles(TensorFile):
         absent = Stored((), "unknown", 0, f"not in its shard {shown(shard)}, where the index has it")
         self.stored.update((name, absent) for name in names if name not in file.stored)
 
-    def _opened(self, shard: str, folder: str, opener: Callable[[str], TensorFile]) -> TensorFile:
+    def _opened(self, shard: str, folder: str) -> TensorFile:
         if os.path.isabs(shard) or ".." in re.split(r"[/\\]", shard) or "\0" in shard:
             raise FormatError(f"its shard {shown(shard)} is outside the folder of the index")
         path = os.path.join(folder, shard)
         if not os.path.exists(path):
             raise FormatError(f"its shard {shown(shard)} is missing")
-        return opener(path)
+        return open_tensors(path, listed=True)
 
 
 def shard_paths(path: Path) -> list[str]:

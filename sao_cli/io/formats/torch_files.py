@@ -23,6 +23,7 @@ from sao_cli.io.formats.torch_records import require_sound
 from sao_cli.io.output import brief, file_error, shown
 from sao_cli.io.proportions import MOST_THINGS, require_proportion
 from sao_cli.io.provenance import parsed_provenance, provenance_json, provenance_of
+from sao_cli.io.source import Source
 from sao_cli.io.tensors import choose_tensors, masked, masked_parts, merged_shapes, tensor_names, weight_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ NESTED = 8  # dicts and lists inside each other, at most
 _PROVENANCE = "sao"
 
 
-def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Weight]:
+def read_torch(source: Source, tensor: str | None) -> list[Weight]:
     """The weights in a .pt file: a tensor, or tensors in dicts and lists, whose names are joined by dots.
 
     A pruned tensor, kept as NAME_orig and NAME_mask (torch.nn.utils.prune), or with a mask of zeros and ones beside it,
@@ -43,7 +44,8 @@ def read_torch(file: IO[bytes], name: str, tensor: str | None) -> list[Weight]:
 
     Raises FormatError for a file that needs more than weights_only=True allows.
     """
-    loaded, _ = load_tensors(file, name)
+    name = source.name
+    loaded, _ = load_tensors(source.whole(), name)
     tensors = {key: found for key, found in tensors_in(loaded, name) if not found.is_nested}  # which has no shape
     shapes = {key: tuple(found.shape) for key, found in tensors.items()}
     chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)

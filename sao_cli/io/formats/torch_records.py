@@ -16,9 +16,9 @@ from typing import IO, Any, NamedTuple
 from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import require_memory
 from sao_cli.io.formats.archives import DAMAGED, open_archive
+from sao_cli.io.formats.registry import LEGACY_MAGIC
 from sao_cli.io.output import brief
 
-LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began a file before version 1.6
 _BEFORE_LEGACY_DATA = 3  # pickles: magic number, protocol, system
 _MOST_STEPS = 10_000_000  # a tensor takes some thirty
 _PICKLED = 48  # bytes of Python objects that a byte of a pickle may become

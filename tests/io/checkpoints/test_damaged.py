@@ -223,7 +223,7 @@ def test_nothing_of_a_hostile_pickle_is_executed(tmp_path, form):
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"", "it is empty; expected .safetensors"),
+        (b"", "it is empty; expected .npz, .npy, .safetensors, .pt or an index"),
         (b"GGUF\x03\0\0\0\0\0\0\0", "this is a GGUF file; sao reads .* convert it with"),
         (b"\x1f\x8b\x08\0aaaaaaaaaaaa", "compressed by gzip, .* gunzip it"),
         (b"%%MatrixMarket matrix", "this is Matrix Market text; sao verify, spectrum and reach read it"),
@@ -251,7 +251,7 @@ def test_what_is_no_checkpoint(tmp_path, data, problem):
 def test_zips_that_are_no_checkpoint(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "text")
-    with pytest.raises(FormatError, match=r"neither \.npz nor a torch file"):
+    with pytest.raises(FormatError, match=r"neither \.npz nor \.pt; expected"):
         open_checkpoint(tmp_path / "a.zip")
     np.savez(tmp_path / "b.npz", text=np.array("text"), good=np.eye(2))
     assert {entry.name: entry.reason for entry in open_checkpoint(tmp_path / "b.npz").entries}["good"] is None

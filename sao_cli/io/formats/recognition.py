@@ -1,0 +1,75 @@
+"""Which format a source has, by its first bytes or, in a zip archive, by its members."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sao_cli.base.errors import FormatError
+from sao_cli.io.formats.registry import FORMATS, START, Door, Format, expected
+from sao_cli.io.source import Source, open_source
+
+if TYPE_CHECKING:
+    from sao_cli.io.formats.tensor_file import Path, TensorFile
+
+GZIP = b"\x1f\x8b"
+_SHORTEST = 9  # bytes, of which no file of any format is shorter
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def recognised(source: Source, door: Door) -> Format:
+    """The format that `source` has by its first bytes, or by the members of the archive that it is; none is taken.
+
+    Raises FormatError for nothing at all and for a format without this door, with the way out where it is known.
+    """
+    start = source.peek(START)
+    if not start:
+        raise source.fail(f"it is empty; {expected(door)}")
+    for row in FORMATS:
+        if row.starts is not None and getattr(row, door) and row.starts(start):
+            return row
+    if start.startswith(_ZIP):
+        return _archived(source, door)
+    raise _strange(source, door)
+
+
+def _archived(source: Source, door: Door) -> Format:
+    from sao_cli.io.formats.archives import open_archive
+    from sao_cli.io.formats.foreign_formats import foreign_archive
+
+    with open_archive(source.whole(), source.name) as archive:
+        members = archive.namelist()
+    if (foreign := foreign_archive(members)) is not None:
+        raise source.fail(foreign)
+    for row in FORMATS:
+        if row.member and getattr(row, door) and any(member.endswith(row.member) for member in members):
+            return row
+    known = " nor ".join(row.name for row in FORMATS if row.member)
+    raise source.fail(f"a zip archive that is neither {known}; {expected(door)}")
+
+
+def _strange(source: Source, door: Door) -> FormatError:
+    from sao_cli.io.formats.foreign_formats import RECOGNISED_BY, foreign_format
+
+    start = source.peek(RECOGNISED_BY)
+    if (foreign := foreign_format(start)) is not None:
+        return source.fail(foreign)
+    short = f"{len(start)} bytes, cut off or of another format: " if len(start) < _SHORTEST else ""
+    return source.fail(f"{short}found {start[:START]!r} at its start; {expected(door)}")
+
+
+def open_tensors(path: Path, *, listed: bool = False) -> TensorFile:
+    """The TensorFile in a regular file of any format that has one; to be closed. `listed`: an index names it.
+
+    Raises FileError for what can't be opened, and FormatError, of one line, where nothing of it can be read.
+    """
+    from sao_cli.io.formats.tensor_file import Snapshot
+
+    Snapshot(path)  # which is a regular file
+    with open_source(path) as source:
+        if source.peek(len(GZIP)) == GZIP:
+            raise source.fail("it is compressed by gzip, and a checkpoint is read in parts: gunzip it")
+        found = recognised(source, "opens")
+        if listed and not found.read:
+            raise _strange(source, "opens")
+    opened: TensorFile = found.door(found.opens)(path)
+    return opened
