@@ -43,8 +43,9 @@ def kernel(
 ) -> None:
     """Build a convolution kernel (c_out, c_in, k, k), dense or with whole 2-D kernels removed.
 
-    The result is safetensors bytes, or a file by its suffix (.safetensors, .pt, .npy, .npz). --d, --c and --sparsity
-    count kernels: those that an output channel keeps, those that an input channel feeds, and the fraction removed.
+    The result is safetensors bytes, or a file as of `sao mask`, but not Matrix Market text, which has no place for
+    taps. --d, --c and --sparsity count kernels: those that an output channel keeps, those that an input channel feeds,
+    and the fraction removed.
 
     \b
     Schemes:

@@ -11,6 +11,7 @@ from sao_cli.cli.shared.deliver import deliver
 from sao_cli.cli.shared.inputs import build_masks, options_given, say_default
 from sao_cli.cli.shared.options import DEFAULT_LAYER, DESCRIBING, common_options, mask_options
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.io.formats.registry import either, suffixes_for
 
 
 @click.command(cls=SaoCommand)
@@ -20,8 +21,8 @@ from sao_cli.cli.shared.talk import Talk
 def mask(talk: Talk, /, seed: int, as_json: bool | None, output: str | None, **described: Any) -> None:
     """Build the mask of a sparse layer, or the masks of a stack of layers.
 
-    The result is a Matrix Market stream, or, with -o, a file whose suffix says its format: .mtx, .mtx.gz, .npz, .npy,
-    .safetensors or .pt. On a terminal, and with --json or --table, a summary is printed instead.
+    The result is a Matrix Market stream, or, with -o, a file whose suffix says its format: {suffixes}.
+    On a terminal, and with --json or --table, a summary is printed instead.
 
     \b
     Methods:
@@ -38,3 +39,4 @@ def mask(talk: Talk, /, seed: int, as_json: bool | None, output: str | None, **d
 
 
 mask.help = inspect.cleandoc(mask.help or "").replace("  {methods}", lines(METHODS))
+mask.help = mask.help.replace("{suffixes}", either(suffixes_for()))

@@ -38,8 +38,9 @@ def require_output(output: str | None) -> str:
     """The file to write; refused before any work are none, and another suffix."""
     if output is None:
         raise click.UsageError("name the file for the changed model: -o OUT.safetensors, or -o - for a pipe")
-    if output != "-" and not output.endswith(".safetensors"):
-        raise click.UsageError(f"-o {output!r}: a checkpoint is written as safetensors; end the name in .safetensors")
+    from sao_cli.io.checkpoints.saving import require_suffix
+
+    require_suffix(output)
     return output
 
 

@@ -51,11 +51,9 @@ def write_checkpoint(tensors: Mapping[str, Any], path: Path, metadata: Mapping[s
 
     >>> write_checkpoint({"a": np.eye(2), "b": Lazy((3,), "float16", lambda: np.ones(3))}, "two.safetensors")
     """
-    name = shown(path)
+    require_suffix(path)
     if path == "-":
         refuse_terminal("a checkpoint")
-    elif os.path.splitext(os.fsdecode(path))[1] != ".safetensors" and not os.fsdecode(path).startswith("/dev/"):
-        raise FileError(f"can't write a checkpoint to {name}; end its name in .safetensors")
     lazy = {key: _lazy(key, tensor) for key, tensor in tensors.items()}
     order = sorted(lazy, key=lambda key: -WRITTEN[lazy[key].dtype][1])
     text = _header(lazy, order, metadata or {})
@@ -63,6 +61,13 @@ def write_checkpoint(tensors: Mapping[str, Any], path: Path, metadata: Mapping[s
         file.write(len(text).to_bytes(8, "little") + text)
         for key in order:
             _write(lazy[key], file, f"tensor {shown(key)}")
+
+
+def require_suffix(path: Path) -> None:
+    """Raise FileError for a name that no checkpoint is written to; to be asked before long work."""
+    name = os.fsdecode(path)
+    if name != "-" and not name.startswith("/dev/") and os.path.splitext(name)[1] != ".safetensors":
+        raise FileError(f"{shown(path)}: a checkpoint is written as safetensors; end the name in .safetensors")
 
 
 def _lazy(key: str, tensor: Any) -> Lazy:

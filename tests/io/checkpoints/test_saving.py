@@ -137,5 +137,5 @@ def test_what_is_not_finite_is_written_as_it_is_and_other_suffixes_are_refused(t
 
     for tensor in load_file(tmp_path / "a.safetensors").values():
         np.testing.assert_array_equal(tensor.float().numpy(), values)
-    with pytest.raises(FileError, match=r"end its name in \.safetensors"):
+    with pytest.raises(FileError, match=r"end the name in \.safetensors"):
         write_checkpoint({"a": values}, tmp_path / "a.pt")
