@@ -69,6 +69,7 @@ from sao_cli.io import write_weights as write_weights
 from sao_cli.io import write_kernel as write_kernel
 
 # Whole checkpoints
+from sao_cli.io.checkpoints import Checkpoint as Checkpoint
 from sao_cli.io.checkpoints import open_checkpoint as open_checkpoint
 from sao_cli.io.checkpoints import write_checkpoint as write_checkpoint
 from sao_cli.models.audit.stream import audit_checkpoint as audit_checkpoint
