@@ -62,114 +62,41 @@ class Method(NamedTuple):
         return "" if self.any_values or self.values not in LAWS else self.values
 
 
+_VANILLA, _ALL = ("fnn", "cnn"), ("fnn", "cnn", "lipconvnet")
+
+
 def _on_mask(name: str, line: str, mask: str, values: str, *takes: str, **traits: Any) -> Method:
     return Method(name, line, mask, "", name, values, takes, any_values=True, **traits)
 
 
-METHODS = _table(  # all of them build weights; of masks alone, those that have a `mask`
-    _on_mask(
-        "sao",
-        "K disjoint complete bipartite graphs: exactly orthogonalisable (the default)",
-        "masks.sao:sao_mask",
-        "orthogonal",
-        "arrangement",
-        kernels=True,
-        trains=("fnn", "cnn", "lipconvnet"),
-    ),
-    Method(
-        "rg-n",
-        "an SAO mask; its weights are normal",
-        on="sao",
-        values="normal",
-        kernels=True,
-        trains=("fnn", "cnn"),
-    ),
-    Method(
-        "rg-u",
-        "an SAO mask; its weights are uniform",
-        on="sao",
-        values="uniform",
-        kernels=True,
-        trains=("fnn", "cnn"),
-    ),
-    Method(
-        "rg-s",
-        "an SAO mask; its weights are a dense orthogonal layer's",
-        on="sao",
-        values="masked orthogonal",
-        kernels=True,
-        kept_kernel="weights.kernels.baselines:masked_kernel",
-        trains=("fnn", "cnn"),
-    ),
-    _on_mask(
-        "ramanujan",
-        "random lifts of K_{c,d}, drawn until one is certified: connected",
-        "masks.ramanujan:ramanujan_mask",
-        "normal",
-        "progress",
-        trains=("fnn",),
-    ),
-    _on_mask(
-        "biregular",
-        "a uniformly random simple (c, d)-biregular graph",
-        "masks.biregular:biregular_mask",
-        "normal",
-        "progress",
-    ),
+# fmt: off
+METHODS = _table(
+    _on_mask("sao", "K disjoint complete bipartite graphs: exactly orthogonalisable", "masks.sao:sao_mask",
+             "orthogonal", "arrangement", kernels=True, trains=_ALL),
+    Method("rg-n", "an SAO mask; its weights are normal", on="sao", values="normal", kernels=True, trains=_VANILLA),
+    Method("rg-u", "an SAO mask; its weights are uniform", on="sao", values="uniform", kernels=True, trains=_VANILLA),
+    Method("rg-s", "an SAO mask; its weights are a dense orthogonal layer's", on="sao", values="masked orthogonal",
+           kernels=True, kept_kernel="weights.kernels.baselines:masked_kernel", trains=_VANILLA),
+    _on_mask("ramanujan", "random lifts of K_{c,d}, drawn until one is certified: connected",
+             "masks.ramanujan:ramanujan_mask", "normal", "progress", trains=("fnn",)),
+    _on_mask("biregular", "a uniformly random simple (c, d)-biregular graph",
+             "masks.biregular:biregular_mask", "normal", "progress"),
     _on_mask("xnet", "every output reads d random inputs", "masks.xnet:xnet_mask", "normal", varied=True),
     _on_mask("radix", "RadiX-Net's mixed-radix topology", "masks.radix:radix_stack", "normal", whole_stack=True),
-    _on_mask(
-        "two-stage",
-        "a product of two SAO stages: connected, exactly orthogonalisable",
-        "masks.two_stage:two_stage_mask",
-        "orthogonal",
-        "progress",
-    ),
-    Method(
-        "eoi",
-        "where a product of random Givens rotations is not zero",
-        weight="weights.givens:eoi_weight",
-        takes=("sparsity", "progress"),
-        keeps=True,
-        drawn=True,
-        trains=("fnn",),
-    ),
-    Method(
-        "dense",
-        "all ones",
-        weight="weights.orthogonal:dense_weight",
-        takes=("values",),
-        any_values=True,
-        full=True,
-        kernels=True,
-        trains=("fnn", "cnn", "lipconvnet"),
-    ),
-    Method(
-        "lmp",
-        "the largest weights of each dense orthogonal layer",
-        weight="weights.pruned:lmp_weight",
-        keeps=True,
-        kernels=True,
-        kept_kernel="weights.kernels.baselines:lmp_kernel",
-    ),
-    Method(
-        "gmp",
-        "the largest weights of all dense orthogonal layers together",
-        weight="weights.pruned:gmp_stack",
-        keeps=True,
-        whole_stack=True,
-        drawn=True,
-    ),
-    Method(
-        "lrp",
-        "uniformly random positions",
-        "masks.lrp:lrp_mask",
-        "weights.pruned:lrp_weight",
-        keeps=True,
-        kernels=True,
-        kept_kernel="weights.kernels.baselines:lrp_kernel",
-    ),
+    _on_mask("two-stage", "a product of two SAO stages: connected, exactly orthogonalisable",
+             "masks.two_stage:two_stage_mask", "orthogonal", "progress"),
+    Method("eoi", "where a product of random Givens rotations is not zero", weight="weights.givens:eoi_weight",
+           takes=("sparsity", "progress"), keeps=True, drawn=True, trains=("fnn",)),
+    Method("dense", "all ones", weight="weights.orthogonal:dense_weight", takes=("values",), any_values=True,
+           full=True, kernels=True, trains=_ALL),
+    Method("lmp", "the largest weights of each dense orthogonal layer", weight="weights.pruned:lmp_weight",
+           keeps=True, kernels=True, kept_kernel="weights.kernels.baselines:lmp_kernel"),
+    Method("gmp", "the largest weights of all dense orthogonal layers together", weight="weights.pruned:gmp_stack",
+           keeps=True, whole_stack=True, drawn=True),
+    Method("lrp", "uniformly random positions", "masks.lrp:lrp_mask", "weights.pruned:lrp_weight",
+           keeps=True, kernels=True, kept_kernel="weights.kernels.baselines:lrp_kernel"),
 )
+# fmt: on
 MASK_METHODS = {name: row for name, row in METHODS.items() if row.mask}
 KERNEL_METHODS = {name: row for name, row in METHODS.items() if row.kernels}
 
@@ -212,41 +139,21 @@ class Scheme(NamedTuple):
     grows: bool = False  # larger than the size that was asked for
 
 
+# fmt: off
 SCHEMES = _table(
-    Scheme(
-        "delta",
-        "an orthogonal matrix in the centre tap: orthogonal under any padding that keeps the image",
-        "weights.kernels.delta:delta_kernel",
-        central=True,
-    ),
-    Scheme(
-        "eco",
-        "orthogonal at each frequency: so where the image's side divides dilation times size",
-        "weights.kernels.eco:eco_kernel",
-        "nets.layers.eco_conv:ECOConv2d",
-        takes=("stride",),
-        circular=True,
-        sampled=True,
-    ),
-    Scheme(
-        "soc",
-        "the exponential of a skew-symmetric convolution, as a larger kernel of --terms terms",
-        "weights.kernels.soc:soc_kernel",
-        "nets.layers.soc_conv:SOCConv2d",
-        takes=("terms",),
-        circular=True,
-        grows=True,
-    ),
-    Scheme(
-        "normal", "independent normal values of variance 1/(d k^2)", "weights.kernels.baselines:random_kernel", law=True
-    ),
-    Scheme(
-        "uniform",
-        "independent uniform values of variance 1/(d k^2)",
-        "weights.kernels.baselines:random_kernel",
-        law=True,
-    ),
+    Scheme("delta", "an orthogonal matrix in the centre tap: orthogonal under any padding that keeps the image",
+           "weights.kernels.delta:delta_kernel", central=True),
+    Scheme("eco", "orthogonal at each frequency: so where the image's side divides dilation times size",
+           "weights.kernels.eco:eco_kernel", "nets.layers.eco_conv:ECOConv2d", ("stride",),
+           circular=True, sampled=True),
+    Scheme("soc", "the exponential of a skew-symmetric convolution, as a larger kernel of --terms terms",
+           "weights.kernels.soc:soc_kernel", "nets.layers.soc_conv:SOCConv2d", ("terms",), circular=True, grows=True),
+    Scheme("normal", "independent normal values of variance 1/(d k^2)", "weights.kernels.baselines:random_kernel",
+           law=True),
+    Scheme("uniform", "independent uniform values of variance 1/(d k^2)", "weights.kernels.baselines:random_kernel",
+           law=True),
 )
+# fmt: on
 SIZED_SCHEMES = {name: row for name, row in SCHEMES.items() if not row.grows}
 
 
@@ -268,7 +175,7 @@ class Pruning(NamedTuple):
 
 _MAGNITUDE = "pruning.scores.magnitude:unit_magnitudes"
 PRUNING = _table(
-    Pruning("lmp", "the largest magnitudes of each weight (the default)", _MAGNITUDE),
+    Pruning("lmp", "the largest magnitudes of each weight", _MAGNITUDE),
     Pruning("gmp", "the largest magnitudes of all weights together", _MAGNITUDE, together=True),
     Pruning("lrp", "random places", mask="pruning.scores.random_places:random_places"),
     Pruning(
@@ -281,12 +188,172 @@ PRUNING = _table(
 )
 
 
+class TrainMethod(NamedTuple):
+    """One way to get a sparse network that is trained: made by a method, or dense and pruned by a `rule` of PRUNING."""
+
+    name: str
+    line: str
+    trains: tuple[str, ...]  # the architectures that have it
+    rule: str = ""
+    after: bool = False  # pruned when it is trained, and then finetuned for as long
+
+
+_WHEN = {"s": (False, "before training"), "t": (True, "after training, and finetuned")}
+TRAIN_METHODS = _table(
+    *(TrainMethod(row.name, row.line, row.trains) for row in METHODS.values() if row.trains),
+    *(
+        TrainMethod(f"{row.name}-{suffix}", f"{row.line}, {when}", _VANILLA, row.name, after)
+        for row in PRUNING.values()
+        for suffix, (after, when) in _WHEN.items()
+        if not row.by_degree  # an SAO mask is built, and not pruned to
+    ),
+)
+
+
+class Architecture(NamedTuple):
+    """A network of the paper, and its least sizes there."""
+
+    name: str
+    line: str
+    home: str
+    depth: int
+    width: int
+    image: int = 0  # the side of the images that it reads, where they are no vectors
+    sized_by: str = "width"  # what its construction calls the width
+    fixed: bool = False  # its activation, its gain and its schemes are its own
+
+
+# fmt: off
+ARCHITECTURES = _table(
+    Architecture("fnn", "fully connected (SAO, Table 1)", "nets.networks.fnn:FNN", 50, 256),
+    Architecture("cnn", "the vanilla CNN (SAO, section III-D.1)", "nets.networks.cnn:CNN", 32, 32, 32),
+    Architecture("lipconvnet", "LipConvNet, orthogonal and of MaxMin (SAO, Table 4)",
+                 "nets.networks.lipconvnet:LipConvNet", 5, 32, 24, sized_by="base", fixed=True),
+)
+# fmt: on
+
+
+class Form(NamedTuple):
+    """How a CNN goes on from its N convolutions."""
+
+    name: str
+    line: str
+    pooled: bool = False  # by an average over the image, and not by two convolutions more
+
+
+FORMS = _table(
+    Form("cifar10", "average pooling", pooled=True),
+    Form("cinic10", "two more convolutions of stride 2, flattened"),
+    Form("cifar100", "two more convolutions of stride 2, flattened"),
+)
+
+
+class DataSet(NamedTuple):
+    """Labelled images to train on."""
+
+    name: str
+    line: str
+    bundled: bool = False  # comes with scikit-learn, and is smaller than any of the paper's
+    vision: str = ""  # its class in torchvision.datasets; without it a folder of images, as its authors publish it
+    form: str = "cifar10"  # of the paper's CNN for it
+    augmented: bool = False  # with the convolutional networks (SAO, section III-D.1)
+
+
+DATA = _table(
+    DataSet("digits", "scikit-learn's 1,797 images of 8 x 8", bundled=True),
+    DataSet("mnist", "70,000 digits of 28 x 28", vision="MNIST"),
+    DataSet("fashion-mnist", "70,000 garments of 28 x 28", vision="FashionMNIST"),
+    DataSet("cifar10", "60,000 coloured images of 32 x 32, in 10 classes", vision="CIFAR10", augmented=True),
+    DataSet(
+        "cifar100",
+        "60,000 coloured images of 32 x 32, in 100 classes",
+        vision="CIFAR100",
+        form="cifar100",
+        augmented=True,
+    ),
+    DataSet("cinic10", "270,000 coloured images of 32 x 32, in 10 classes", form="cinic10", augmented=True),
+)
+
+
+class Activation(NamedTuple):
+    """A function that follows a layer, elementwise."""
+
+    name: str
+    line: str
+    homogeneous: bool = False  # phi(a h) = a phi(h) for a > 0
+
+
+ACTIVATIONS = _table(
+    Activation("linear", "h", homogeneous=True),
+    Activation("tanh", "the hyperbolic tangent"),
+    Activation("relu", "max(h, 0)", homogeneous=True),
+    Activation("leaky-relu", "h above 0, and 0.01 h below", homogeneous=True),
+    Activation("silu", "h times its sigmoid"),
+    Activation("gelu", "h Phi(h), by the error function"),
+    Activation("selu", "1.05 h above 0, and 1.76 (e^h - 1) below"),
+    Activation("softplus", "log(1 + e^h)"),
+    Activation("erf", "the error function"),
+    Activation("hard-tanh", "h from -1 to 1, and -1 or 1 beyond"),
+    Activation("sigmoid", "1 / (1 + e^-h)"),
+)
+
+
+class Precision(NamedTuple):
+    """A type of numbers in which weights are kept."""
+
+    name: str
+    line: str
+    bits: int  # of its fraction: 2^-bits is its eps
+    computes: bool = False  # `sao train` and `sao jacobian` can compute in it
+
+
+DTYPES = _table(
+    Precision("float64", "double precision", 52, computes=True),
+    Precision("float32", "single precision", 23, computes=True),
+    Precision("float16", "half precision", 10),
+    Precision("bfloat16", "half precision with single's range", 7),
+)
+COMPUTED = {name: row for name, row in DTYPES.items() if row.computes}
+
+ARRANGEMENTS = _table(
+    Name("random", "each row and column in a uniformly random group"),
+    Name("minimal", "a generalised de Bruijn digraph: a stack connects all at the least depth"),
+)
+LAYERS = _table(
+    Name("masked", "dense weights under a mask, of any method"), Name("blocks", "the weights of an SAO layer alone")
+)
+SCHEDULES = _table(
+    Name("steps", "times --decay at each of the --milestones"), Name("cosine", "half a cosine wave, down to 0")
+)
+CRITERIA = _table(
+    Name("paper", "of the distinct eigenvalues of the mask"),
+    Name("standard", "of all eigenvalues, and the mask is connected"),
+)
+REFERENCES = _table(
+    Name("dense", "a Haar orthogonal layer of the same shape, times --gain"),
+    Name("marchenko-pastur", "the law of independent entries of the layer's variance"),
+    Name("none", "nothing"),
+)
+PADDINGS = _table(
+    Name("circular", "as if the image were repeated"),
+    Name("zeros", "as many zeros before as after"),
+    Name("same", "TensorFlow's zeros"),
+    Name("valid", "none"),
+    Name("reflect", "the image mirrored, without its edge"),
+)
+FIELDS = _table(Name("boolean", "whether there is a path"), Name("f2", "whether there is an odd number of them"))
+DEPTH_PICTURES = _table(
+    Name("depth", "mean and variance against depth"), Name("histogram", "histograms of log10 sigma")
+)
+VALUE_PICTURES = _table(Name("density", "the distributions"), Name("cdf", "their CDFs with the KS distance"))
+
+
 def check(kind: str, name: str, known: Collection[str], more: str = "") -> None:
     """Raise SaoError, with the nearest name, where `name` is none of `known`.
 
     `kind` says what it should be, and `more` what else would do.
     """
-    if name not in known:
+    if not isinstance(name, str) or name not in known:  # of a file it may be anything
         raise SaoError(unknown_name(f"unknown {kind}", name, known) + more)
 
 
@@ -306,7 +373,8 @@ def one_of(names: Iterable[str]) -> str:
     return " or ".join(", ".join(names).rsplit(", ", 1))
 
 
-def lines(rows: Mapping[str, Row]) -> str:
+def lines(rows: Mapping[str, Row], default: str = "") -> str:
     """The names, each with its line of help: a paragraph for --help."""
     width = max(map(len, rows))
-    return "\n".join(f"  {name:<{width}}  {row.line}" for name, row in rows.items())
+    told = {name: row.line + " (the default)" * (name == default) for name, row in rows.items()}
+    return "\n".join(f"  {name:<{width}}  {line}" for name, line in told.items())

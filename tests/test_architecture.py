@@ -16,7 +16,7 @@ ARRAYS = BASICS | {"masks", "pruning", "weights", "measure", "io"}
 MAY_IMPORT = {  # room: the rooms that it may know, besides itself
     "base": set(),
     "catalog": {"base"},
-    "data": {"base"},
+    "data": {"base", "catalog"},
     "reports": {"base", "data"},
     "measure": BASICS,
     "io": BASICS,

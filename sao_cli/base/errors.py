@@ -32,7 +32,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     import difflib  # only now: most commands name what there is
 
     known = list(known)
-    near = difflib.get_close_matches(name, known, 1)
+    near = difflib.get_close_matches(str(name), known, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{kind} {name!r}; {hint}there are: {', '.join(known)}"
 

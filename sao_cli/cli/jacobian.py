@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
+from sao_cli.catalog import ACTIVATIONS
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given
 from sao_cli.cli.shared.options import (
@@ -113,13 +114,12 @@ def jacobian(
     Example: sao jacobian --depth 50 --depth 200 --width 256 --method sao --method rg-n --gain 1.1 --plot fig11.pdf
     """
     source = input_source(file, of_built=("gain",), builds=DEFAULT_NETWORK)
-    from sao_cli.measure.layer.activations import ACTIVATIONS
     from sao_cli.nets.devices import find_device
 
     where = str(find_device(device, dtype))
     if device == "auto" and where != "cpu":
         talk.say(f"computing on {where}")
-    names = ACTIVATIONS if "all" in activations else list(dict.fromkeys(activations))
+    names = list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
     asked = {"inputs": inputs, "input_std": input_std, "device": where, "dtype": dtype, "seed": seed, "progress": talk}
     if arch == "fnn":
         rows = list(_of_layers(source, tensor, depths, names, described, asked, talk))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
+from sao_cli.catalog import ACTIVATIONS
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given, take_widths
 from sao_cli.cli.shared.options import (
@@ -137,7 +138,6 @@ def spectrum(
     """
     source = input_source(file, builds=DEFAULT_LAYER)
     from sao_cli.io import read_inputs, read_weights
-    from sao_cli.measure.layer.activations import ACTIVATIONS
     from sao_cli.measure.layer.spectrum import compare_spectra
 
     if plot is not None and picture == "cdf" and options["reference"] in LAWS[1:]:
@@ -159,7 +159,7 @@ def spectrum(
         chosen = None if inputs is None else read_inputs(inputs, n)
         found = compare_spectra(
             draws,
-            ACTIVATIONS if "all" in activations else list(dict.fromkeys(activations)),
+            list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations)),
             input_std=input_std,
             inputs=chosen,
             comparison=comparison,

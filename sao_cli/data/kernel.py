@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sao_cli.base.errors import FormatError, SaoError, unknown_name
+from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import require_memory
+from sao_cli.catalog import DTYPES, check
 from sao_cli.data.arrays import Values
 from sao_cli.data.coercion import array_of, is_graph
 from sao_cli.data.mask import Mask
@@ -45,8 +46,7 @@ class Kernel:
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        if self.dtype not in PRECISIONS:
-            raise SaoError(unknown_name("unknown dtype", self.dtype, PRECISIONS))
+        check("dtype", self.dtype, DTYPES)
         values = np.asarray(self.values, dtype=np.float64).view()
         _check_shape(values.shape, "the kernel")
         if values.shape[:2] != self.mask.shape:

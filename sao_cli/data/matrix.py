@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sao_cli.base.errors import FormatError, SaoError, SaoWarning, unknown_name
+from sao_cli.base.errors import FormatError, SaoWarning
 from sao_cli.base.memory import require_memory
+from sao_cli.catalog import DTYPES, check
 from sao_cli.data.arrays import Values
 from sao_cli.data.coercion import array_of, is_graph
 from sao_cli.data.mask import Mask, index_dtype
@@ -44,8 +45,7 @@ class Matrix:
     dtype: str = "float64"
 
     def __post_init__(self) -> None:
-        if self.dtype not in PRECISIONS:
-            raise SaoError(unknown_name("unknown dtype", self.dtype, PRECISIONS))
+        check("dtype", self.dtype, DTYPES)
         if self.values is None:
             return
         values = np.asarray(self.values, dtype=np.float64).view()

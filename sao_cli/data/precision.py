@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.base.errors import FormatError, SaoError, unknown_name
+from sao_cli.base.errors import FormatError
+from sao_cli.catalog import DTYPES, check
 from sao_cli.data.arrays import Values
 
-PRECISIONS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}  # and their eps
+PRECISIONS = {name: 2.0**-row.bits for name, row in DTYPES.items()}  # and their eps
 SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
 
 
@@ -28,8 +29,7 @@ def rounded(values: NDArray[Any], dtype: str) -> Values:
 
 def rounded_within(values: NDArray[Any], dtype: str) -> Values:
     """`values` rounded to `dtype`. Raises SaoError for an unknown name, FormatError for a value that overflows it."""
-    if dtype not in PRECISIONS:
-        raise SaoError(unknown_name("unknown dtype", dtype, PRECISIONS))
+    check("dtype", dtype, DTYPES)
     found = rounded(values, dtype)
     if not np.isfinite(found).all():
         largest = np.abs(values).max()

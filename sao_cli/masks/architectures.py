@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sao_cli.base.errors import InfeasibleError, SaoError, unknown_name
+from sao_cli.base.errors import InfeasibleError, SaoError
 from sao_cli.base.memory import require_layers, require_memory
-from sao_cli.catalog import METHODS, SCHEMES, check
+from sao_cli.catalog import FORMS, METHODS, SCHEMES, check
 from sao_cli.masks.degrees import (
     Counts,
     check_sizes,
@@ -20,7 +20,6 @@ from sao_cli.masks.degrees import (
 from sao_cli.reports.masks import Plan
 
 T = TypeVar("T")
-FORMS = ("cifar10", "cinic10", "cifar100")
 BLOCKS = 5  # of a LipConvNet
 LIP_IMAGE = 24  # the paper's crops
 
@@ -92,15 +91,14 @@ def cnn_shapes(depth: int, width: int, *, form: str = "cifar10", image: int = 32
     >>> len(shapes), shapes[0].weights, sum(shape.weights for shape in shapes)
     (32, 864, 286560)
     """
-    if form not in FORMS:
-        raise SaoError(unknown_name("unknown form", form, FORMS))
+    check("form", form, FORMS)
     if depth < 1:
         raise InfeasibleError(f"depth {depth}: a CNN has at least one convolution")
     _check_positive(width=width, image=image, channels=channels)
     check_sizes(width, max(width, channels))
     require_layers(depth, "a network")
     strides = [2 if layer in (2, 3) else 1 for layer in range(1, depth + 1)]
-    strides += [] if form == "cifar10" else [2, 2]
+    strides += [] if FORMS[form].pooled else [2, 2]
     sides = itertools.accumulate(strides, lambda side, stride: -(-side // stride), initial=image)
     inputs = [channels] + [width] * (len(strides) - 1)
     return [

@@ -5,16 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sao_cli.base.errors import SaoError
 from sao_cli.base.rng import generator
+from sao_cli.catalog import ARRANGEMENTS, check
 from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
 from sao_cli.masks.degrees import divisors, resolve_degree
 from sao_cli.masks.origin import provenance, require_mask_memory
 
 if TYPE_CHECKING:
     from numpy.random import Generator
-
-ARRANGEMENTS = ("random", "minimal")
 
 
 def sao_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, arrangement: str = "random") -> Mask:
@@ -38,8 +36,7 @@ def sao_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, arrangeme
     """
     d = resolve_degree(m, n, "sao", d=d)
     require_mask_memory(m, n, m * d)
-    if arrangement not in ARRANGEMENTS:
-        raise SaoError(f"unknown arrangement {arrangement!r}; there are: {', '.join(ARRANGEMENTS)}")
+    check("arrangement", arrangement, ARRANGEMENTS)
     groups = n // d
     if arrangement == "minimal":
         columns = _side_by_side(np.arange(m, dtype=index_dtype(m * d)) // (m // groups), groups, d)

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from torch import nn
 
 from sao_cli.base.errors import InfeasibleError, SaoError, SaoWarning
+from sao_cli.catalog import FORMS
 from sao_cli.cli import main
-from sao_cli.masks.architectures import FORMS, cnn_shapes, plan_convolutions
+from sao_cli.masks.architectures import cnn_shapes, plan_convolutions
 from sao_cli.masks.build_masks import METHODS as OF_MASKS
 from sao_cli.masks.build_masks import mask_stack
 from sao_cli.masks.degrees import kappa, kept_entries, kept_of_stack, layer_counts

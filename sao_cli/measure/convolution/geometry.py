@@ -10,10 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.base.errors import FormatError, SaoError, unknown_name
+from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
-
-PADDINGS = ("circular", "zeros", "same", "valid", "reflect")
+from sao_cli.catalog import PADDINGS, check
 
 Places = NDArray[np.int64]
 
@@ -190,8 +189,7 @@ def _per_axis(name: str, value: int | Sequence[int], axes: int) -> tuple[int, ..
 
 def _checked_padding(padding: str | int) -> str | int:
     if isinstance(padding, str):
-        if padding not in PADDINGS:
-            raise SaoError(f"{unknown_name('unknown padding', padding, PADDINGS)}, or a whole number of zeros")
+        check("padding", padding, PADDINGS, ", or a whole number of zeros")
         return padding
     if isinstance(padding, bool) or int(padding) != padding or padding < 0:
         raise SaoError(f"padding {padding}; it is a whole number of zeros from 0, or one of {', '.join(PADDINGS)}")

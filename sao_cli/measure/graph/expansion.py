@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
+from sao_cli.catalog import CRITERIA, check
 from sao_cli.data.mask import Groups, Indices, Mask, MaskLike
 from sao_cli.measure.graph.component_edges import (
     Edge,
@@ -24,8 +25,6 @@ from sao_cli.measure.graph.components import Components, find_components
 from sao_cli.measure.graph.exact_ties import TIE_SIDE, Bound
 from sao_cli.measure.graph.large_component import FAILS, UNDECIDED, Question
 from sao_cli.reports.masks import Expansion
-
-CRITERIA = ("paper", "standard")
 
 
 def expansion(
@@ -227,8 +226,7 @@ class _Graph:
 
 
 def _check(criterion: str, failure_probability: float) -> None:
-    if criterion not in CRITERIA:
-        raise SaoError(f"criterion {criterion!r} is unknown; choose {' or '.join(CRITERIA)}")
+    check("criterion", criterion, CRITERIA)
     if not 0 < failure_probability < 1:
         raise SaoError(f"failure probability {failure_probability:g} is not between 0 and 1; 1e-9 is the default")
 

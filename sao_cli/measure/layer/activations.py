@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.catalog import ACTIVATIONS, check
 
 Array = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 def activation_value(activation: str, h: ArrayLike) -> Array:
     """phi(h), float64, of the shape of the pre-activations `h`; the functions are those of activation_derivative.
 
-    Raises SaoError for a name that is none of ACTIVATIONS. O(size).
+    Raises SaoError for a name that is none of catalog.ACTIVATIONS. O(size).
 
     >>> activation_value("relu", [-1.0, 0.0, 2.0]).tolist()
     [0.0, 0.0, 2.0]
@@ -27,7 +27,7 @@ def activation_value(activation: str, h: ArrayLike) -> Array:
     check_activation(activation)
     h = np.asarray(h, dtype=np.float64)
     with np.errstate(under="ignore", over="ignore"):
-        return _VALUES[activation](h)
+        return _FUNCTIONS[activation][0](h)
 
 
 def activation_derivative(activation: str, h: ArrayLike) -> Array:
@@ -38,7 +38,7 @@ def activation_derivative(activation: str, h: ArrayLike) -> Array:
     the value is torch's: 0 at 0 for `relu` and at -1 and 1 for `hard-tanh`, the left one at 0 for `leaky-relu` and
     `selu`. Right to a few units in the last place also where phi' is tiny. O(size).
 
-    Raises SaoError for a name that is none of ACTIVATIONS.
+    Raises SaoError for a name that is none of catalog.ACTIVATIONS.
 
     >>> activation_derivative("relu", [-1.0, 0.0, 2.0]).tolist()
     [0.0, 0.0, 1.0]
@@ -46,13 +46,12 @@ def activation_derivative(activation: str, h: ArrayLike) -> Array:
     check_activation(activation)
     h = np.asarray(h, dtype=np.float64)
     with np.errstate(under="ignore", over="ignore"):
-        return _DERIVATIVES[activation](h)
+        return _FUNCTIONS[activation][1](h)
 
 
 def check_activation(activation: str) -> None:
-    """Raise SaoError, with the nearest name, where `activation` is none of ACTIVATIONS."""
-    if activation not in _DERIVATIVES:
-        raise SaoError(unknown_name("unknown activation", activation, ACTIVATIONS))
+    """Raise SaoError, with the nearest name, where `activation` is none of catalog.ACTIVATIONS."""
+    check("activation", activation, ACTIVATIONS)
 
 
 def _sigmoid(h: Array) -> Array:
@@ -89,33 +88,20 @@ def _erf(h: Array) -> Array:
     return value
 
 
-_VALUES: dict[str, Callable[[Array], Array]] = {
-    "linear": np.copy,
-    "tanh": np.tanh,
-    "relu": lambda h: np.maximum(h, 0.0),
-    "leaky-relu": lambda h: np.where(h > 0, h, LEAK * h),
-    "silu": lambda h: h * _sigmoid(h),
-    "gelu": _gelu,
-    "selu": lambda h: SELU_SCALE * np.where(h > 0, h, SELU_ALPHA * np.expm1(np.minimum(h, 0))),
-    "softplus": lambda h: np.maximum(h, 0) + np.log1p(np.exp(-np.abs(h))),
-    "erf": _erf,
-    "hard-tanh": lambda h: np.clip(h, -1.0, 1.0),
-    "sigmoid": _sigmoid,
+# phi and phi'.
+_FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "linear": (np.copy, np.ones_like),
+    "tanh": (np.tanh, lambda h: 4 * _sigmoid_slope(2 * h)),
+    "relu": (lambda h: np.maximum(h, 0.0), lambda h: (h > 0).astype(np.float64)),
+    "leaky-relu": (lambda h: np.where(h > 0, h, LEAK * h), lambda h: np.where(h > 0, 1.0, LEAK)),
+    "silu": (lambda h: h * _sigmoid(h), lambda h: _sigmoid(h) + h * _sigmoid_slope(h)),
+    "gelu": (_gelu, _gelu_slope),
+    "selu": (
+        lambda h: SELU_SCALE * np.where(h > 0, h, SELU_ALPHA * np.expm1(np.minimum(h, 0))),
+        lambda h: SELU_SCALE * np.where(h > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(h, 0))),
+    ),
+    "softplus": (lambda h: np.maximum(h, 0) + np.log1p(np.exp(-np.abs(h))), _sigmoid),
+    "erf": (_erf, lambda h: 2 / np.sqrt(np.pi) * np.exp(-h * h)),
+    "hard-tanh": (lambda h: np.clip(h, -1.0, 1.0), lambda h: (np.abs(h) < 1).astype(np.float64)),
+    "sigmoid": (_sigmoid, _sigmoid_slope),
 }
-
-_DERIVATIVES: dict[str, Callable[[Array], Array]] = {
-    "linear": np.ones_like,
-    "tanh": lambda h: 4 * _sigmoid_slope(2 * h),
-    "relu": lambda h: (h > 0).astype(np.float64),
-    "leaky-relu": lambda h: np.where(h > 0, 1.0, LEAK),
-    "silu": lambda h: _sigmoid(h) + h * _sigmoid_slope(h),
-    "gelu": _gelu_slope,
-    "selu": lambda h: SELU_SCALE * np.where(h > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(h, 0))),
-    "softplus": _sigmoid,
-    "erf": lambda h: 2 / np.sqrt(np.pi) * np.exp(-h * h),
-    "hard-tanh": lambda h: (np.abs(h) < 1).astype(np.float64),
-    "sigmoid": _sigmoid_slope,
-}
-
-ACTIVATIONS = tuple(_DERIVATIVES)
-HOMOGENEOUS = ("linear", "relu", "leaky-relu")  # phi(a h) = a phi(h) for a > 0

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
+from sao_cli.catalog import REFERENCES, check
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import Matrix
 from sao_cli.measure.values.ks import ks_test, ks_test_law
@@ -22,7 +23,7 @@ from sao_cli.reports.spectra import KSTest, Within
 
 Values = NDArray[np.float64]
 
-DENSE, MARCHENKO_PASTUR, NONE = "dense", "marchenko-pastur", "none"
+DENSE, MARCHENKO_PASTUR, NONE = REFERENCES
 WITHIN = 0.05  # our choice
 COARSE = 0.05  # a resolution of more than this share of sigma_max leaves little to compare
 
@@ -44,10 +45,8 @@ class Comparison:
     within: float = WITHIN
 
     def __post_init__(self) -> None:
-        if isinstance(self.reference, str) and self.reference not in (DENSE, MARCHENKO_PASTUR, NONE):
-            raise SaoError(
-                f"unknown reference {self.reference!r}; it is {DENSE}, {MARCHENKO_PASTUR}, {NONE} or a stack of weights"
-            )
+        if isinstance(self.reference, str):
+            check("reference", self.reference, REFERENCES, ", or a stack of weights")
         for label, value in (("gain", self.gain), ("within", self.within), ("resolution", self.resolution)):
             if value is not None and not (math.isfinite(value) and value >= 0 and (value or label != "gain")):
                 raise SaoError(f"{label} {value} is no positive finite number")

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.base.errors import FormatError, SaoError, unknown_name
+from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
+from sao_cli.catalog import DTYPES, check
 from sao_cli.data.kernel import AXES, Kernel, swapped_channels
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import FINITE, Matrix
@@ -93,8 +94,8 @@ class Layer:
         """
         if not 0 <= threshold < math.inf:
             raise SaoError(f"threshold {threshold:g}; magnitudes up to it count as zeros: a finite number, 0 or more")
-        if dtype is not None and dtype not in PRECISIONS:
-            raise SaoError(unknown_name("unknown dtype", dtype, PRECISIONS))
+        if dtype is not None:
+            check("dtype", dtype, DTYPES)
         if transposed:
             return _of_transposed(weight, dtype, threshold, groups)
         if isinstance(weight, Kernel):

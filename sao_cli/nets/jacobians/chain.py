@@ -17,8 +17,9 @@ from sao_cli.base.errors import FormatError, SaoError, SaoWarning
 from sao_cli.base.memory import format_bytes, require_memory, telling_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import INPUTS, generator
+from sao_cli.catalog import ACTIVATIONS, COMPUTED
 from sao_cli.data.matrix import FINITE, Matrix
-from sao_cli.measure.layer.activations import HOMOGENEOUS, activation_derivative, activation_value, check_activation
+from sao_cli.measure.layer.activations import activation_derivative, activation_value, check_activation
 from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.jacobians.long_products.graded import GradedProduct, LogSingularValues
@@ -27,7 +28,7 @@ from sao_cli.reports.networks import DepthJacobian
 
 Values = NDArray[np.float64]
 
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
+DTYPES = {name: getattr(torch, name) for name in COMPUTED}
 LARGEST = 300.0  # log10 of what is held as a number; its inverse is, too
 STRAIGHT = 1e300  # where phi is its asymptote
 
@@ -188,7 +189,7 @@ def activated(activation: str, h: Values, lift: NDArray[np.int64]) -> tuple[Valu
 
     Functions with a kink at 0 and straight sides need no scale. Others are straight where |h| is past 1e300.
     """
-    if activation in HOMOGENEOUS:
+    if ACTIVATIONS[activation].homogeneous:
         return activation_value(activation, h), activation_derivative(activation, h), lift
     with np.errstate(over="ignore", under="ignore"):
         true = np.clip(np.ldexp(h, lift[:, None]), -STRAIGHT, STRAIGHT)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import INPUTS, generator
+from sao_cli.catalog import ARCHITECTURES, check, load
 from sao_cli.nets.devices import find_device
 from sao_cli.nets.jacobians.chain import DTYPES
 from sao_cli.nets.jacobians.module import jacobian_spectrum
-from sao_cli.nets.networks.cnn import CNN
-from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
 
-ARCHITECTURES = ("cnn", "lipconvnet")
-
-Network: TypeAlias = CNN | LipConvNet
-Build: TypeAlias = Callable[..., Network]
+OF_IMAGES = {name: row for name, row in ARCHITECTURES.items() if row.image}
 
 
 def architecture_jacobian(
@@ -52,16 +48,16 @@ def architecture_jacobian(
     >>> row.m, row.n
     (32, 192)
     """
-    if architecture not in ARCHITECTURES:
-        raise SaoError(unknown_name("unknown architecture", architecture, ("fnn", *ARCHITECTURES)))
+    check("architecture", architecture, OF_IMAGES)
     if dtype not in DTYPES:
         raise SaoError(f"dtype {dtype!r} can't resolve a deep Jacobian; choose one of {', '.join(DTYPES)}")
     if inputs < 1:
         raise SaoError(f"{inputs} inputs: a Jacobian is taken at one at least")
-    build: Build = CNN if architecture == "cnn" else LipConvNet
+    row = OF_IMAGES[architecture]
+    build = load(row.home)
     where = find_device(device, dtype)
-    side = (32 if architecture == "cnn" else 24) if image is None else image
-    channels = int(options.get("width" if architecture == "cnn" else "base", 32))
+    side = row.image if image is None else image
+    channels = int(options.get(row.sized_by, row.width))
     what = f"features of {channels} channels on images of {side} x {side}"
     require_memory(4 * 8 * channels * side**2, what, "choose fewer channels or smaller images")
     require_memory(2 * 8 * inputs * 3 * side**2, f"{inputs} images of {side} x {side}", "choose fewer inputs")
@@ -74,7 +70,7 @@ def architecture_jacobian(
         told = {
             "depth": depth,
             "method": options.get("method", "sao" if options.keys() & {"degree", "sparsity"} else "dense"),
-            "activation": options.get("activation", "tanh") if architecture == "cnn" else "max-min",
+            "activation": "max-min" if row.fixed else options.get("activation", "tanh"),
             "gain": float(options.get("gain", 1.0)),
             "inputs": inputs,
         }

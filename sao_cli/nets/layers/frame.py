@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 from torch.nn.functional import pad as padded
 
-from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.base.errors import SaoError
+from sao_cli.catalog import check
 
 Sizes = int | Sequence[int]
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")  # torch.nn.Conv2d's
@@ -32,12 +33,10 @@ class Frame(NamedTuple):
             _pair(value, name, 1)
             for value, name in ((kernel_size, "kernel_size"), (stride, "stride"), (dilation, "dilation"))
         )
-        if padding_mode not in PADDING_MODES:
-            raise SaoError(unknown_name("unknown padding_mode", padding_mode, PADDING_MODES))
+        check("padding_mode", padding_mode, PADDING_MODES)
         if not isinstance(padding, str):
             return cls(size, step, _pair(padding, "padding", 0), holes, padding_mode)
-        if padding not in ("same", "valid"):
-            raise SaoError(unknown_name("unknown padding", padding, ("same", "valid")) + "; or whole numbers")
+        check("padding", padding, ("same", "valid"), "; or whole numbers")
         if padding == "same" and step != (1, 1):
             raise SaoError(f"padding 'same' at stride {step} is not defined; give whole numbers, or stride 1")
         return cls(size, step, padding, holes, padding_mode)

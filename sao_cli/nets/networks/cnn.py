@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from sao_cli.base.errors import InfeasibleError, SaoError, unknown_name
+from sao_cli.base.errors import InfeasibleError, SaoError
 from sao_cli.base.memory import MODULE_BYTES, require_layers, require_memory
 from sao_cli.base.threads import one_thread
-from sao_cli.catalog import KERNEL_METHODS, METHODS, SCHEMES, SIZED_SCHEMES, check
+from sao_cli.catalog import FORMS, KERNEL_METHODS, LAYERS, METHODS, SCHEMES, SIZED_SCHEMES, check
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
@@ -22,7 +22,6 @@ from sao_cli.measure.layer.activations import check_activation
 from sao_cli.nets.initialise.matrices import check_gain, whole_degree
 from sao_cli.nets.initialise.sparsify import effective_weight, put_weight_
 from sao_cli.nets.layers.activation import activation_module
-from sao_cli.nets.networks.fnn import LAYERS
 from sao_cli.weights.kernels.build_kernels import build_kernel
 from sao_cli.weights.orthogonal import dense_weight
 
@@ -89,8 +88,7 @@ class CNN(nn.Module):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         shapes = cnn_shapes(depth, width, form=form, image=image, channels=channels)
-        if layers not in LAYERS:
-            raise SaoError(unknown_name("unknown layers", layers, LAYERS))
+        check("layers", layers, LAYERS)
         check("scheme of a CNN", scheme, SIZED_SCHEMES)
         check("method", method, KERNEL_METHODS)
         check_activation(activation)
@@ -109,8 +107,9 @@ class CNN(nn.Module):  # type: ignore[misc]
         convolutions = [_conv(shapes[0], first, bias, place)]
         convolutions += [make(shape, layer, asked, bias, place) for layer, shape in enumerate(shapes[1:], 2)]
         self.net = nn.Sequential(*(part for conv in convolutions for part in (conv, activation_module(activation))))
-        self.pool = nn.AdaptiveAvgPool2d(1) if form == "cifar10" else nn.Identity()
-        read = width if form == "cifar10" else width * shapes[-1].out_side ** 2
+        pooled = FORMS[form].pooled
+        self.pool = nn.AdaptiveAvgPool2d(1) if pooled else nn.Identity()
+        read = width if pooled else width * shapes[-1].out_side ** 2
         self.classifier = _classifier(read, classes, len(shapes) + 1, linear, gain, seed, bias, place)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from sao_cli.base.errors import FormatError, InfeasibleError, SaoError, unknown_name
+from sao_cli.base.errors import FormatError, InfeasibleError, SaoError
 from sao_cli.base.memory import MODULE_BYTES, require_layers, require_memory
 from sao_cli.base.threads import one_thread
-from sao_cli.catalog import check
+from sao_cli.catalog import LAYERS, check
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.degrees import check_widths, resolve_degree
@@ -24,7 +24,6 @@ from sao_cli.weights.build_weights import METHODS, weight_stack
 from sao_cli.weights.orthogonal import dense_weight
 
 PAPER_WIDTHS = (1024, 512, 256, 10)  # SAO, Table 1
-LAYERS = ("masked", "blocks")
 
 
 class FNN(nn.Module):  # type: ignore[misc]
@@ -78,8 +77,7 @@ class FNN(nn.Module):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.widths = fnn_widths(depth, widths)
-        if layers not in LAYERS:
-            raise SaoError(unknown_name("unknown layers", layers, LAYERS))
+        check("layers", layers, LAYERS)
         check_activation(activation)
         check_gain(gain)
         if dense_ends and len(self.widths) < 4:

@@ -14,6 +14,7 @@ from torch import Tensor
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import AUGMENT, ORDER, SPLIT, generator
+from sao_cli.catalog import ARCHITECTURES, DATA
 from sao_cli.masks.architectures import LIP_IMAGE
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.nets.training.vision import augmented, load_images
@@ -70,7 +71,7 @@ class Batches:
         self._data, self._settings, self._device = data, settings, device
         self._dtype = getattr(torch, settings.dtype)
         self._mean, self._std = (moment.to(self._dtype).to(device) for moment in data.moments)
-        self._flat = settings.arch == "fnn"
+        self._flat = not ARCHITECTURES[settings.arch].image
         assert settings.batch_size is not None
         self._size = settings.batch_size
         self.count = -(-len(data.train_labels) // self._size)
@@ -130,11 +131,11 @@ def load_data(
     >>> data.train_images.shape, len(data.test_labels)
     ((1437, 1, 8, 8), 360)
     """
-    if settings.data != "digits":
+    if not DATA[settings.data].bundled:
         return _fitted(Dataset(settings.data, *load_images(settings.data, folder, download, progress)), settings.arch)
     if folder is not None or download:
         raise SaoError("the digits come with scikit-learn; a data folder and download are for the other data")
-    return _fitted(_digits(settings.seed), settings.arch)
+    return _fitted(_digits(settings.data, settings.seed), settings.arch)
 
 
 def stratified(labels: Labels, share: float, seed: int) -> NDArray[np.bool_]:
@@ -155,7 +156,7 @@ def stratified(labels: Labels, share: float, seed: int) -> NDArray[np.bool_]:
     return test
 
 
-def _digits(seed: int) -> Dataset:
+def _digits(name: str, seed: int) -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -163,14 +164,15 @@ def _digits(seed: int) -> Dataset:
     found = load_digits()
     images, labels = found.images.astype(np.uint8)[:, None], found.target.astype(np.int64)
     test = stratified(labels, TEST_SHARE, seed)
-    return Dataset("digits", 10, images[~test], labels[~test], images[test], labels[test])
+    return Dataset(name, 10, images[~test], labels[~test], images[test], labels[test])
 
 
 def _fitted(data: Dataset, arch: str) -> Dataset:
     """The data with images of a side that the architecture reads."""
-    if arch == "lipconvnet" and data.side * 3 == LIP_IMAGE:
+    fixed = ARCHITECTURES[arch].fixed
+    if fixed and data.side * 3 == LIP_IMAGE:
         return _changed(data, lambda images: images.repeat(3, axis=2).repeat(3, axis=3))
-    if arch == "lipconvnet":
+    if fixed:
         edge = (data.side - LIP_IMAGE) // 2
         return _changed(data, lambda images: images[:, :, edge : edge + LIP_IMAGE, edge : edge + LIP_IMAGE])
     if data.side == 28:

@@ -17,6 +17,7 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory, telling_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import SMALL
+from sao_cli.catalog import ARCHITECTURES
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.jacobians.module import jacobian_spectrum
 from sao_cli.nets.training.data import Batches, Dataset
@@ -227,7 +228,7 @@ class Training:
     @contextlib.contextmanager
     def _arithmetic(self) -> Iterator[None]:
         """float32 products that are float32's, threads that pay, and deterministic algorithms where they are wanted."""
-        side = self.settings.width if self.settings.arch == "fnn" else SMALL + 1
+        side = self.settings.width if not ARCHITECTURES[self.settings.arch].image else SMALL + 1
         assert side is not None
         before = torch.are_deterministic_algorithms_enabled()
         if self._deterministic:

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from sao_cli.catalog import ARCHITECTURES, DATA, TRAIN_METHODS
 from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.linear import SparseLinear
 from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.networks.fnn import FNN
 from sao_cli.nets.networks.lipconvnet import LipConvNet
-from sao_cli.nets.training.settings import PRUNED, TrainingSettings
+from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.pruning.keep import warn_of_collapse
 from sao_cli.pruning.pruner import Prunable, Pruner
 
@@ -27,32 +28,34 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
     inputs down to 256. For other data they are there: inputs, 2 `width`, `width` ... `width`, classes, which is SAO's
     Table 1 for images of 1024 pixels. Its CNN on cifar100 and cinic10 ends as the paper's does, without pooling.
 
-    A method of PRUNED is dense and orthogonal here; prune_ makes it sparse. Raises what the networks raise.
+    A method that prunes is dense and orthogonal here; prune_ makes it sparse. Raises what the networks raise.
 
     >>> settings = TrainingSettings(depth=3, width=16).resolved()
     >>> build_model(settings, channels=1, side=8, classes=10).widths
     [64, 16, 16, 16, 10]
     """
-    method = "dense" if settings.method in PRUNED else settings.method
+    method = "dense" if TRAIN_METHODS[settings.method].rule else settings.method
+    row, data = ARCHITECTURES[settings.arch], DATA[settings.data]
     assert settings.depth is not None
     assert settings.width is not None
     target = {"degree": settings.d, "sparsity": settings.sparsity} if method != "dense" else {}
     told = {**target, "seed": settings.seed, "dtype": getattr(torch, settings.dtype)}
-    if settings.arch == "lipconvnet":
+    if row.fixed:
         if method == "sao" and settings.d is None and settings.sparsity is None:
             told["degree"] = 4
         return LipConvNet(settings.depth, image=side, channels=channels, classes=classes, base=settings.width, **told)
     told |= {"method": method, "layers": settings.layers, "activation": settings.activation, "gain": settings.gain}
-    if settings.arch == "cnn":
-        form = settings.data if settings.data in ("cinic10", "cifar100") else "cifar10"
-        return CNN(settings.depth, settings.width, form=form, image=side, channels=channels, classes=classes, **told)
+    if row.image:
+        return CNN(
+            settings.depth, settings.width, form=data.form, image=side, channels=channels, classes=classes, **told
+        )
     inputs = channels * side**2
-    narrowing = [] if settings.data == "digits" else [2 * settings.width]
+    narrowing = [] if data.bundled else [2 * settings.width]
     return FNN(settings.depth, [inputs, *narrowing, settings.width, classes], **told)
 
 
 def prune_(model: nn.Module, settings: TrainingSettings) -> None:
-    """Prune `model`, an FNN or a CNN, in place by the method of `settings`, one of PRUNED (SAO, section III-E).
+    """Prune `model`, an FNN or a CNN, in place by the rule of the method of `settings` (SAO, section III-E).
 
     What it keeps is told by pruning.pruner.Pruner; in a CNN it keeps or drops whole kernels. The first and the last
     layer stay dense. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0. Of a dense network fresh
@@ -65,7 +68,7 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     >>> [int(layer.weight_mask.sum()) for layer in prunable(model)]
     [64, 64]
     """
-    pruner = Pruner(settings.method[:-2], d=settings.d, sparsity=settings.sparsity, seed=settings.seed)
+    pruner = Pruner(TRAIN_METHODS[settings.method].rule, d=settings.d, sparsity=settings.sparsity, seed=settings.seed)
     layers = prunable(model)
     weights = [_as_prunable(layer, number) for number, layer in enumerate(layers, 1)]
     pruner.prepare(weights)

@@ -3,47 +3,52 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from sao_cli.base.errors import FormatError, SaoError, unknown_name
-from sao_cli.catalog import PRUNING
-from sao_cli.measure.layer.activations import check_activation
-
-DATA = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "cinic10")
-AUGMENTED = ("cifar10", "cifar100", "cinic10")  # with the convolutional networks (SAO, section III-D.1)
-ARCHITECTURES = ("fnn", "cnn", "lipconvnet")
-LAYERS = ("masked", "blocks")
-SCHEDULES = ("steps", "cosine")
-DTYPES = ("float32", "float64")
-
-CHOSEN = ("dense", "sao", "rg-n", "rg-u", "rg-s", "ramanujan", "eoi")  # made as they are, and trained
-_RULES = [name for name, row in PRUNING.items() if not row.by_degree]  # an SAO mask is built, and not pruned to
-PRUNED = tuple(f"{rule}-{when}" for rule in _RULES for when in "st")  # dense; pruned before training, or after it
-METHODS = {
-    "fnn": (*CHOSEN, *PRUNED),
-    "cnn": ("dense", "sao", "rg-n", "rg-u", "rg-s", *PRUNED),
-    "lipconvnet": ("dense", "sao"),  # its layers are orthogonal by construction
-}
+from sao_cli.catalog import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    COMPUTED,
+    DATA,
+    FORMS,
+    LAYERS,
+    PRUNING,
+    SCHEDULES,
+    TRAIN_METHODS,
+    DataSet,
+    check,
+)
 
 # 20 epochs of digits are 460 steps, where 100 of MNIST are 47,000 (128 images each): 1e-4 would leave them at chance.
 LEAST_DIGITS_RATE = 1e-3
 
-_DEPTHS = {"fnn": 50, "cnn": 32, "lipconvnet": 5}  # the least of each in the paper
-_WIDTHS = {"fnn": 256, "cnn": 32, "lipconvnet": 32}
 _RATES: dict[str, dict[float, float]] = {  # depth: learning rate (SAO, Tables 2 and 3)
     "fnn": {60: 1e-2, 200: 1e-3, 400: 1e-3, 600: 1e-4, 800: 1e-4, 1000: 1e-4},
     "cnn": {32: 1e-2, 128: 1e-3, 256: 1e-3, 512: 1e-4, 768: 1e-4},
     "lipconvnet": {math.inf: 1e-2},
 }
 _WARMUPS = {"relu": 768, "tanh": 512}  # the depths from which the paper's CNNs have 10 epochs of it
+_NAMES: dict[str, Collection[str]] = {
+    "data": DATA,
+    "arch": ARCHITECTURES,
+    "method": TRAIN_METHODS,
+    "dtype": COMPUTED,
+    "layers": LAYERS,
+    "schedule": SCHEDULES,
+    "activation": ACTIVATIONS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
     """What to train and how. None stands for the paper's choice, or for ours where it has none; resolved() fills it in.
 
-    - `data`, one of DATA; `arch`, one of ARCHITECTURES; `method`, one of METHODS[arch]. The suffix -s prunes the dense
+    Names are those of catalog.py.
+
+    - `data`, one of DATA; `arch`, one of ARCHITECTURES; `method`, one of TRAIN_METHODS. The suffix -s prunes the dense
       orthogonal network before training, -t after it, and then finetunes for as long (SAO, Fig. 1).
     - `depth` N and `width`: 50 and 256 for the FNN, 32 and 32 for the CNN, 5 and 32 (channels of the first block) for
       LipConvNet. `d` or `sparsity` fixes the density; by neither it is the feasible degree nearest to 4.
@@ -98,26 +103,27 @@ class TrainingSettings:
         Raises SaoError for unknown names, for numbers out of range, and for options that do not go together.
         """
         self._check_names()
-        depth = _DEPTHS[self.arch] if self.depth is None else self.depth
+        network, data = ARCHITECTURES[self.arch], DATA[self.data]
+        depth = network.depth if self.depth is None else self.depth
         activation = self.activation
-        if activation is None and self.arch != "lipconvnet":
-            activation = "relu" if self.arch == "cnn" and self.data in ("cifar100", "cinic10") else "tanh"
-        warmup, schedule = _paper_schedule(self.arch, self.data, depth, activation)
-        digits = self.data == "digits"
+        if activation is None and not network.fixed:
+            activation = "relu" if self.arch == "cnn" and not FORMS[data.form].pooled else "tanh"
+        warmup, schedule = _paper_schedule(self.arch, data, depth, activation)
+        digits = data.bundled
         chosen: dict[str, Any] = {
             "depth": depth,
-            "width": _WIDTHS[self.arch],
+            "width": network.width,
             "activation": activation,
             "gain": 1.1 if self.arch == "fnn" else 1.0,
-            "layers": "blocks" if self.method == "sao" and self.arch != "lipconvnet" else "masked",
+            "layers": "blocks" if self.method == "sao" and not network.fixed else "masked",
             "epochs": 20 if digits else 100 if self.arch == "fnn" else 200,
             "batch_size": 64 if digits else 128,
             "learning_rate": max(paper_rate(self.arch, depth), LEAST_DIGITS_RATE if digits else 0.0),
-            "weight_decay": 5e-4 if self.arch == "lipconvnet" else 1e-4,
+            "weight_decay": 5e-4 if network.fixed else 1e-4,
             "schedule": schedule,
             "milestones": () if self.arch == "fnn" else (50, 150),
             "warmup": warmup,
-            "augment": self.arch != "fnn" and self.data in AUGMENTED,
+            "augment": bool(network.image) and data.augmented,
         }
         filled = replace(self, **{name: told for name, told in chosen.items() if getattr(self, name) is None})
         filled._check_numbers()
@@ -127,7 +133,7 @@ class TrainingSettings:
     @property
     def finetunes(self) -> bool:
         """Whether the network is trained, pruned and trained again."""
-        return self.method.endswith("-t")
+        return TRAIN_METHODS[self.method].after
 
     @property
     def total_epochs(self) -> int:
@@ -160,19 +166,14 @@ class TrainingSettings:
         return cls(**values)
 
     def _check_names(self) -> None:
-        for name, known in (("data", DATA), ("arch", ARCHITECTURES), ("dtype", DTYPES)):
-            if getattr(self, name) not in known:
-                raise SaoError(unknown_name(f"unknown {name}", getattr(self, name), known))
-        for name, known in (("layers", LAYERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in (None, *known):
-                raise SaoError(unknown_name(f"unknown {name}", getattr(self, name), known))
-        if self.method not in METHODS["fnn"]:
-            hint = "; pruning is -s, before training, or -t, after it" if f"{self.method}-s" in PRUNED else ""
-            raise SaoError(unknown_name("unknown method", self.method, METHODS["fnn"]) + hint)
-        if self.method not in METHODS[self.arch]:
-            raise SaoError(f"method {self.method!r} is none of a {self.arch}'s, {', '.join(METHODS[self.arch])}")
-        if self.activation is not None:
-            check_activation(self.activation)
+        for name, known in _NAMES.items():
+            told, default = getattr(self, name), getattr(TrainingSettings, name)
+            if told is not None or default is not None:  # None stands for a choice where it is the default
+                hint = "; pruning is -s, before training, or -t, after it" if str(told) in PRUNING else ""
+                check(name, told, known, hint)
+        if self.arch not in TRAIN_METHODS[self.method].trains:
+            own = [row.name for row in TRAIN_METHODS.values() if self.arch in row.trains]
+            raise SaoError(f"method {self.method!r} is none of a {self.arch}'s, {', '.join(own)}")
 
     def _check_numbers(self) -> None:
         for name, least in (("depth", 1), ("width", 1), ("epochs", 0), ("batch_size", 1), ("warmup", 0)):
@@ -197,14 +198,16 @@ class TrainingSettings:
             raise SaoError("d and sparsity each fix the density; give one of them")
         if self.method == "dense" and (self.d is not None or self.sparsity is not None):
             raise SaoError("a dense network has no degree and no sparsity; leave them out, or choose another method")
-        if self.layers == "blocks" and (self.method != "sao" or self.arch == "lipconvnet"):
+        fixed = ARCHITECTURES[self.arch].fixed
+        if self.layers == "blocks" and (self.method != "sao" or fixed):
             raise SaoError('layers "blocks" are of method sao in an fnn or a cnn; choose "masked"')
-        if self.arch == "lipconvnet" and self.activation is not None:
+        if fixed and self.activation is not None:
             raise SaoError(f"LipConvNet's activation is MaxMin, not {self.activation!r}; leave it out")
-        if self.arch == "lipconvnet" and self.gain != 1:
+        if fixed and self.gain != 1:
             raise SaoError(f"gain {self.gain}: LipConvNet's layers are orthogonal, and have gain 1")
-        if self.augment and self.data not in AUGMENTED:
-            raise SaoError(f"augmentation is for {', '.join(AUGMENTED)}, not for {self.data!r}")
+        if self.augment and not DATA[self.data].augmented:
+            known = ", ".join(name for name, row in DATA.items() if row.augmented)
+            raise SaoError(f"augmentation is for {known}, not for {self.data!r}")
 
 
 def paper_rate(arch: str, depth: int) -> float:
@@ -239,9 +242,9 @@ def learning_rate(settings: TrainingSettings, epoch: float) -> float:
     return rate * settings.decay ** sum(epoch >= one for one in settings.milestones)
 
 
-def _paper_schedule(arch: str, data: str, depth: int, activation: str | None) -> tuple[int, str]:
+def _paper_schedule(arch: str, data: DataSet, depth: int, activation: str | None) -> tuple[int, str]:
     """Epochs of warm-up, and the schedule (SAO, section III-D.1)."""
-    if arch == "cnn" and data in ("cifar100", "cinic10"):
+    if arch == "cnn" and not FORMS[data.form].pooled:
         return 1, "cosine"
     if arch == "cnn" and depth >= _WARMUPS.get(activation or "", math.inf):
         return 10, "cosine"

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sao_cli.base.errors import FileError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress
+from sao_cli.catalog import DATA
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
-_CLASSES = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 _MARGIN = 4  # of random crops, as is usual for CIFAR; the paper does not tell
 
 
@@ -26,17 +26,17 @@ def load_images(
 ) -> tuple[int, Images, Labels, Images, Labels]:
     """(classes, training images, their labels, test images, their labels) of a data set in `folder`.
 
-    Images are (count, channels, side, side). cinic10 is a folder of `train` and `test`, each with a folder of images
-    for each class, as its authors publish it. Raises SaoError without torchvision, FileError where the data are not
-    there or can't be read.
+    Images are (count, channels, side, side). What torchvision does not know, cinic10, is a folder of `train` and
+    `test`, each with a folder of images for each class, as its authors publish it. Raises SaoError without
+    torchvision, FileError where the data are not there or can't be read.
     """
     if folder is None:
         raise SaoError(f"{name} is read from a local folder; name it by --data-folder")
     torchvision = _torchvision()
-    if name == "cinic10":
+    if not DATA[name].vision:
         if download:
-            raise SaoError("torchvision can't fetch cinic10; unpack its archive, and name the folder by --data-folder")
-        parts = [_folder_images(torchvision, Path(folder) / part, progress) for part in ("train", "test")]
+            raise SaoError(f"torchvision can't fetch {name}; unpack its archive, and name the folder by --data-folder")
+        parts = [_folder_images(torchvision, name, Path(folder) / part, progress) for part in ("train", "test")]
     else:
         parts = [_known(torchvision, name, folder, train, download) for train in (True, False)]
     (images, labels), (test_images, test_labels) = parts
@@ -78,7 +78,7 @@ def _torchvision() -> Any:
 
 def _known(torchvision: Any, name: str, folder: str, train: bool, download: bool) -> tuple[Images, Labels]:
     try:
-        found = getattr(torchvision.datasets, _CLASSES[name])(folder, train=train, download=download)
+        found = getattr(torchvision.datasets, DATA[name].vision)(folder, train=train, download=download)
     except (RuntimeError, OSError, ValueError) as error:
         raise _missing(name, folder, error) from error
     images = np.asarray(found.data)
@@ -86,7 +86,7 @@ def _known(torchvision: Any, name: str, folder: str, train: bool, download: bool
     return images, np.asarray(found.targets, dtype=np.int64)
 
 
-def _folder_images(torchvision: Any, folder: Path, progress: Progress) -> tuple[Images, Labels]:
+def _folder_images(torchvision: Any, name: str, folder: Path, progress: Progress) -> tuple[Images, Labels]:
     try:
         found = torchvision.datasets.ImageFolder(os.fspath(folder))
         count = len(found)
@@ -97,11 +97,11 @@ def _folder_images(torchvision: Any, folder: Path, progress: Progress) -> tuple[
             images[number] = np.asarray(image.convert("RGB"))
             progress(f"reading {folder.name} images", number, count)
     except (RuntimeError, OSError, ValueError, IndexError) as error:
-        raise _missing("cinic10", os.fspath(folder), error) from error
+        raise _missing(name, os.fspath(folder), error) from error
     return np.ascontiguousarray(np.moveaxis(images, 3, 1)), np.asarray(found.targets, dtype=np.int64)
 
 
 def _missing(name: str, folder: str, error: Exception) -> FileError:
     reason = " ".join(str(error).split())[:200]
-    way_out = "unpack its archive there" if name == "cinic10" else "--download fetches it"
+    way_out = "--download fetches it" if DATA[name].vision else "unpack its archive there"
     return FileError(f"can't read {name} from {folder!r}: {reason.rstrip('. ')}; name its folder, or {way_out}")

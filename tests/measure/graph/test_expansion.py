@@ -388,7 +388,7 @@ def test_progress_is_told_and_an_interrupt_passes(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"criterion": "best"}, "'best' is unknown; choose paper or standard"),
+        ({"criterion": "best"}, "unknown criterion 'best'; there are: paper, standard"),
         ({"failure_probability": 0.0}, "failure probability 0 is not between 0 and 1"),
         ({"failure_probability": 1.5}, "failure probability 1.5"),
         ({"seed": -1}, "seed -1 is negative"),

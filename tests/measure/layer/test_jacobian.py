@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.catalog import ACTIVATIONS
 from sao_cli.data.matrix import Matrix
-from sao_cli.measure.layer.activations import ACTIVATIONS, activation_derivative
+from sao_cli.measure.layer.activations import activation_derivative
 from sao_cli.measure.layer.jacobian import dense_jacobian_values, gaussian_input, layer_jacobian
 
 

@@ -8,7 +8,8 @@ import pytest
 from scipy import integrate
 
 from sao_cli.base.errors import SaoError
-from sao_cli.measure.layer.activations import ACTIVATIONS, activation_derivative, activation_value
+from sao_cli.catalog import ACTIVATIONS
+from sao_cli.measure.layer.activations import activation_derivative, activation_value
 from sao_cli.measure.layer.mean_field import LayerMoments, gaussian_moments, jacobian_moments
 from sao_cli.weights.haar import haar_matrix
 

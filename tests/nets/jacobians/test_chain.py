@@ -8,8 +8,9 @@ import torch
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.rng import INPUTS, generator
+from sao_cli.catalog import ACTIVATIONS
 from sao_cli.data.matrix import Matrix
-from sao_cli.measure.layer.activations import ACTIVATIONS, activation_value
+from sao_cli.measure.layer.activations import activation_value
 from sao_cli.nets.devices import find_device
 from sao_cli.nets.jacobians.chain import network_jacobian
 from sao_cli.nets.jacobians.operators import BlockOperator, DenseOperator, SparseOperator, layer_blocks, layer_operator

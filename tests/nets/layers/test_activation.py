@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sao_cli.base.errors import SaoError
-from sao_cli.measure.layer.activations import ACTIVATIONS, activation_derivative
+from sao_cli.catalog import ACTIVATIONS
+from sao_cli.measure.layer.activations import activation_derivative
 from sao_cli.nets.layers.activation import activation_module
 
 H = np.concatenate([np.linspace(-60, 60, 4001), [0.0, -1.0, 1.0]])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sao_cli.base.errors import FormatError, InfeasibleError, SaoError
-from sao_cli.measure.layer.activations import ACTIVATIONS
+from sao_cli.catalog import ACTIVATIONS
 from sao_cli.nets.layers.activation import activation_module
 from sao_cli.nets.networks.fnn import FNN, fnn_widths
 from sao_cli.weights.build_weights import METHODS, weight_stack

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from sao_cli.base.errors import FormatError, SaoError
-from sao_cli.nets.training.settings import METHODS, TrainingSettings, learning_rate
+from sao_cli.catalog import ARCHITECTURES, TRAIN_METHODS
+from sao_cli.nets.training.settings import TrainingSettings, learning_rate
 
 
 def resolved(**given):
@@ -72,9 +73,22 @@ def test_settings_travel_as_json():
         TrainingSettings.from_dict({"epoch": 3})
 
 
-@pytest.mark.parametrize("arch", METHODS)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_method_has_settings(arch):
-    assert [resolved(arch=arch, method=method).method for method in METHODS[arch]] == list(METHODS[arch])
+    own = [name for name, row in TRAIN_METHODS.items() if arch in row.trains]
+    assert [resolved(arch=arch, method=method).method for method in own] == own
+    assert {"sao", "dense"} <= set(own)
+
+
+def test_a_method_prunes_before_or_after_training_as_its_name_says():
+    pruned = {name: (row.rule, row.after) for name, row in TRAIN_METHODS.items() if row.rule}
+    assert pruned == {f"{rule}-{when}": (rule, when == "t") for rule in ("lmp", "gmp", "lrp") for when in "st"}
+
+
+@pytest.mark.parametrize("name", ["data", "arch", "method", "dtype"])
+def test_what_has_a_default_may_not_be_nothing(name):
+    with pytest.raises(SaoError, match=f"unknown {name} None"):
+        resolved(**{name: None})
 
 
 @pytest.mark.parametrize(
@@ -104,7 +118,7 @@ def test_every_method_has_settings(arch):
         ({"arch": "lipconvnet", "activation": "relu"}, "MaxMin"),
         ({"arch": "lipconvnet", "gain": 1.1}, "gain 1.1"),
         ({"augment": True}, "not for 'digits'"),
-        ({"dtype": "float16"}, "there are: float32, float64"),
+        ({"dtype": "float16"}, "there are: float64, float32"),
         ({"seed": -1}, "seed -1"),
     ],
 )
