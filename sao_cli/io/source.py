@@ -79,6 +79,11 @@ class Source:
                 raise self._truncated(what, count, passed)
             passed += len(more)
 
+    def skip_to(self, place: int, what: str) -> None:
+        """Pass over what comes before the byte `place`, counted from where this source began."""
+        behind = self.raw.tell() if self.size is not None else self.passed
+        self.skip(place - behind + len(self._peeked), what)
+
     def whole(self) -> IO[bytes]:
         """Everything from the start as a seekable file: the file itself, or a copy in memory of what a pipe gives."""
         if self.size is not None:

@@ -12,15 +12,62 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError, SaoWarning
 from sao_cli.data.matrix import Matrix
+from sao_cli.data.precision import PRECISIONS
 from sao_cli.io.output import shown
 
 if TYPE_CHECKING:
     from sao_cli.data.kernel import Weight
+    from sao_cli.io.formats.tensor_file import TensorFile
 
 AXES = range(2, 6)  # two for a matrix, three to five for a convolution kernel
 _LAYER = r"layer\.[1-9]\d{0,8}"
 NO_BFLOAT16 = "a .npy file can't say that numbers are bfloat16, and a test of them as float32 would mislead; use .npz"
+_NOT_REAL = ("q", "complex", "float8")  # as torch names them: quantised ones begin by q
 _LISTED = 8
+
+
+def weights_in(file: TensorFile, tensor: str | None) -> list[Weight]:
+    """The weights that choose_tensors finds in a file, each pair of masked_parts as one, first layer first.
+
+    Raises FormatError for a file that is damaged anywhere, and for numbers that are not real.
+    """
+    file.require_whole()
+    shapes = {name: stored.shape for name, stored in file.stored.items()}
+    chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, file.name)
+    parts = {name: masked_parts(name, shapes) or (name,) for name in chosen}
+    wheres = {name: file.name if len(chosen) == 1 else f"{file.name}: {shown(name)}" for name in chosen}
+    found: dict[str, Weight] = {}
+    for name in chosen:
+        _require_real(file, parts[name])
+        if len(parts[name]) == 1 and (weight := file.sparse(name, wheres[name])) is not None:
+            found[name] = weight
+    origins, waiting = file.origins(), dict[str, NDArray[Any]]()
+    wholes = {part: name for name in chosen if name not in found for part in parts[name]}
+    for part, array in file.each(wholes):
+        name, waiting[part] = wholes[part], array
+        if all(one in waiting for one in parts[name]):
+            dense = _product(name, parts[name], [waiting.pop(one) for one in parts[name]], file.name)
+            dtype = file.stored[parts[name][0]].dtype
+            found[name] = weight_of(dense, origins.get(name), wheres[name], dtype if dtype in PRECISIONS else None)
+    return [found[name] for name in chosen]
+
+
+def _require_real(file: TensorFile, parts: Sequence[str]) -> None:
+    for part in parts:
+        where = file.require(part)
+        dtype = file.stored[part].dtype
+        if dtype.startswith(_NOT_REAL):
+            named = ", ".join(PRECISIONS)
+            raise FormatError(f"{where}: its type is {dtype}; convert it to one of {named}, or to whole numbers")
+
+
+def _product(name: str, parts: Sequence[str], arrays: Sequence[NDArray[Any]], where: str) -> NDArray[Any]:
+    """What the parts of a tensor are together: one as it is, two as masked_parts."""
+    if len(parts) == 1:
+        return arrays[0]
+    dense, mask = arrays
+    is_binary = bool(((mask == 0) | (mask == 1)).all())
+    return pruned(dense, mask) if masked(name, (parts[0], parts[1]), is_binary, where) else dense
 
 
 def choose_tensors(shapes: Mapping[str, tuple[int, ...]], tensor: str | None, where: str) -> list[str]:

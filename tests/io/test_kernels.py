@@ -308,7 +308,7 @@ def safetensors_of(shape, size, dtype="F64", name="w"):
     [
         (npy_of((10**5, 10**5, 10**3)), "100000x100000x1000 needs"),
         (safetensors_of((10**5, 10**5, 10**3), 8 * 10**13), "tensor w needs .* is free"),
-        (safetensors_of((2, 2, 2), 63), "can't take bytes 0 to 63"),
+        (safetensors_of((2, 2, 2), 63), "can't take the bytes 0 to 63"),
         (safetensors_of((2, 2, 2), 64) + b"\0" * 63, "ends after 63 of them: it is cut off"),
         (npy_of((2, 2, 2), b"\0" * 63), "ends after 63 of them: it is cut off"),
         (npy_of((0, 2**62, 2**62)), "can't be read|is empty"),
@@ -316,7 +316,7 @@ def safetensors_of(shape, size, dtype="F64", name="w"):
         (npy_of((1,) * 70, b"\0" * 8), "can't be read"),
         (safetensors_of((1,) * 70, 8) + b"\0" * 8, "holds no tensor with 2 to 5 axes; it holds w 1x1x1"),
         (npy_of((1, 1, 1), b"\0" * 16, "<c16"), "of type complex128; a kernel needs real numbers"),
-        (safetensors_of((1, 1, 1), 64, "F8\n") + b"\0" * 64, r"of type 'F8\\n'; expected one of"),
+        (safetensors_of((1, 1, 1), 64, "F8\n") + b"\0" * 64, "its dtype F8 is not known"),
         (safetensors_of((1, 1, 1), 8, name="a\nb\x1b[2J"), r"tensor 'a\\nb\\x1b\[2J' takes 8 bytes"),
         ((10**8).to_bytes(8, "little") + b"{", "the header takes 100000000 bytes, and the input ends after 1"),
         ((10**8 + 1).to_bytes(8, "little") + b"{", "at its start; expected"),

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FileError, FormatError, SaoError, unknown_name
 from sao_cli.data.precision import converted
-from sao_cli.io.formats.safetensors_files import DTYPES
+from sao_cli.io.formats.safetensors_files import WRITTEN
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import atomic_output, refuse_terminal, shown
 
-WRITTEN = {name: (code, width) for code, (name, width) in DTYPES.items() if not name.startswith("float8")}
 _PIECE = 1 << 20  # numbers converted at once
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.io.formats.archives import DAMAGED, open_archive
 from sao_cli.io.formats.sparse_npz import is_sparse, read_sparse
-from sao_cli.io.formats.tensor_file import Path, Snapshot, Stored, TensorFile, stem
+from sao_cli.io.formats.tensor_file import Path, Snapshot, Stored, TensorFile
 from sao_cli.io.output import brief, shown
 from sao_cli.io.provenance import (
     named_provenance,
@@ -30,17 +30,7 @@ from sao_cli.io.provenance import (
     told_dtype,
 )
 from sao_cli.io.source import PathOrFile, Source, open_source
-from sao_cli.io.tensors import (
-    NO_BFLOAT16,
-    choose_tensors,
-    masked,
-    masked_parts,
-    merged_shapes,
-    no_names,
-    pruned,
-    tensor_names,
-    weight_of,
-)
+from sao_cli.io.tensors import NO_BFLOAT16, no_names, tensor_names, weight_of, weights_in
 
 if TYPE_CHECKING:
     from sao_cli.data.kernel import Weight
@@ -81,30 +71,10 @@ def read_inputs(path: PathOrFile, n: int) -> NDArray[np.float64]:
 
 def read_npz(source: Source, tensor: str | None) -> list[Weight]:
     """The weights in a .npz: scipy's sparse layout, or plain arrays of which `tensor` may choose one."""
-    with open_archive(source.whole(), source.name) as archive:
-        return _read_archive(archive, source.name, tensor)
-
-
-def _read_archive(archive: zipfile.ZipFile, name: str, tensor: str | None) -> list[Weight]:
-    members = {member.removesuffix(".npy"): member for member in archive.namelist() if member.endswith(".npy")}
-    if is_sparse(members):
-        no_names(tensor, name)
-        return [_sparse(archive, members, name)]
-    with _decoding(name):
-        shapes = {key: _peek_shape(archive, member, name) for key, member in members.items()}
-        provenance = {}
-        if shapes.get(_PROVENANCE) == ():
-            del shapes[_PROVENANCE]
-            provenance = named_provenance(_member(archive, members[_PROVENANCE], name).item())
-    chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)
-    found: list[Weight] = []
-    for key in chosen:
-        parts = masked_parts(key, shapes)
-        arrays = [_member(archive, members[part], name) for part in parts or (key,)]
-        if parts and not masked(key, parts, bool(((arrays[1] == 0) | (arrays[1] == 1)).all()), name):
-            del arrays[1]
-        found.append(_named(arrays, provenance.get(key), name if len(chosen) == 1 else f"{name}: {key}"))
-    return found
+    file = NpzFile(source)
+    if file.is_sparse:
+        no_names(tensor, source.name)
+    return weights_in(file, tensor)
 
 
 def write_npy(weights: Sequence[Weight], file: IO[bytes]) -> None:
@@ -140,16 +110,6 @@ def write_npz(weights: Sequence[Weight], file: IO[bytes]) -> None:
     np.savez_compressed(file, **arrays)
 
 
-def _named(arrays: list[NDArray[Any]], provenance: dict[str, Any] | None, name: str) -> Weight:
-    """The weight that an array is, or a pair of NAME_orig and NAME_mask."""
-    with _decoding(name):
-        dense = arrays[0] if len(arrays) == 1 else pruned(*arrays)
-        told = None
-        if provenance is not None and dense.dtype.kind == "f":
-            provenance, told = told_dtype(provenance, dense.astype(np.float64), dense.dtype.name)
-        return weight_of(dense, provenance, name, told)
-
-
 def _stored(matrix: Matrix) -> NDArray[Any]:
     """The values in their own precision; scipy's sparse arrays know no float16."""
     assert matrix.values is not None
@@ -168,13 +128,12 @@ def _sparse(archive: zipfile.ZipFile, members: dict[str, str], name: str) -> Wei
 
 
 def _member(archive: zipfile.ZipFile, member: str, name: str) -> NDArray[Any]:
-    with _decoding(name), archive.open(member) as raw:
-        return _read_array(Source(raw, f"{name}: {shown(member)}", failures=DAMAGED))
-
-
-def _peek_shape(archive: zipfile.ZipFile, member: str, name: str) -> tuple[int, ...]:
-    with archive.open(member) as raw:
-        return _read_header(Source(raw, f"{name}: {shown(member)}", failures=DAMAGED))[0]
+    where = f"{name}: {shown(member)}"
+    try:
+        with archive.open(member) as raw:
+            return _read_array(Source(raw, where, failures=DAMAGED))
+    except DAMAGED as error:
+        raise FormatError(f"{where} is damaged ({brief(error)})") from error
 
 
 def _read_array(source: Source) -> NDArray[Any]:
@@ -233,80 +192,84 @@ class NpyFile(TensorFile):
     def __init__(self, path: Path) -> None:
         self._file = Snapshot(path)
         self.name, self.metadata = self._file.name, {}
-        with open_source(path) as source:
+        with self._file.opened() as source:
             stored = _told(source)
             if stored.problem is None and stored.bytes <= (source.left() or 0):  # the rest is a problem of its own
                 source.skip(stored.bytes, "the array")
                 require_end(source)
-            self.stored = {stem(path): stored}
+            self.stored = {self._file.stem: stored}
 
     def read(self, name: str) -> NDArray[Any]:
         """The array. FormatError for Python objects, and where the file is cut off."""
-        _require_readable(self, name)
-        self._file.require_same()
-        with open_source(self._file.path) as source:
+        self.require(name)
+        with self._file.opened() as source:
             return _native(_read_array(source))
 
 
 class NpzFile(TensorFile):
-    """A .npz file of arrays, or the one matrix of scipy's sparse layout, under the name of the file."""
+    """A .npz file of arrays, or the one array of a sparse layout under the name of the file; or what a Source has."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = Snapshot(path)
+    def __init__(self, place: Path | Source) -> None:
+        self._file = Snapshot(place)
         self.name, self.metadata = self._file.name, {}
+        self._origins: dict[str, dict[str, Any]] = {}
         with self._archive() as archive:
             self._members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
-            self._sparse = _read_archive(archive, self.name, None)[0] if is_sparse(self._members) else None
             stored = {name: self._listed(archive, member) for name, member in self._members.items()}
+            self._sparse = _sparse(archive, self._members, self.name) if is_sparse(self._members) else None
             if self._sparse is not None:
-                stored = {stem(path): _of_sparse(self._sparse, stored)}
+                stored = {self._file.stem: _of_sparse(self._sparse, stored)}
             elif _PROVENANCE in stored and stored[_PROVENANCE].shape == ():
                 del stored[_PROVENANCE]
-                stored |= self._with_precisions(archive, stored)
+                self._take_origins(archive, stored)
             self.stored = stored
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether its arrays make one sparse array together."""
+        return self._sparse is not None
 
     def read(self, name: str) -> NDArray[Any]:
         """The named array. FormatError for Python objects and for a damaged member."""
-        _require_readable(self, name)
-        self._file.require_same()
-        if self._sparse is not None:
-            return self._sparse.to_dense()
+        [(_, array)] = self.each([name])
+        return array
+
+    def each(self, names: Collection[str]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """The named arrays as `read` has them."""
+        for name in names:
+            self.require(name)
         with self._archive() as archive:
-            return _native(self._member(archive, self._members[name]))
+            for name in names:
+                whole = self._sparse
+                yield name, whole.to_dense() if whole else _native(_member(archive, self._members[name], self.name))
+
+    def sparse(self, name: str, where: str) -> Weight | None:
+        """The one weight of a sparse layout."""
+        return self._sparse
+
+    def origins(self) -> dict[str, dict[str, Any]]:
+        """The provenance in the array "sao", by array."""
+        return self._origins
 
     def _archive(self) -> zipfile.ZipFile:
-        return open_archive(self._file.path, self.name)
+        return open_archive(self._file.seekable(), self.name)
 
     def _listed(self, archive: zipfile.ZipFile, member: str) -> Stored:
         try:
             with archive.open(member) as raw:
                 return _told(Source(raw, f"{self.name}: {shown(member)}", failures=DAMAGED))
-        except DAMAGED as error:
-            return Stored((), "unknown", 0, f"damaged ({brief(error)})")
-        except SaoError as error:
-            return Stored((), "unknown", 0, f"damaged ({brief(error).removeprefix(f'{self.name}: ')})")
+        except (*DAMAGED, SaoError) as error:
+            problem = f"damaged ({brief(error).removeprefix(f'{self.name}: ')})"
+            return Stored((), "unknown", 0, problem, damaged=True)
 
-    def _with_precisions(self, archive: zipfile.ZipFile, stored: dict[str, Stored]) -> dict[str, Stored]:
-        """Those whose precision a file of ours tells beside them, bfloat16, where it is true of their values."""
-        found = {}
-        for name, own in named_provenance(self._member(archive, self._members[_PROVENANCE]).item()).items():
+    def _take_origins(self, archive: zipfile.ZipFile, stored: dict[str, Stored]) -> None:
+        """Provenance; and what it tells truly of an array's precision, of which numpy lacks bfloat16."""
+        self._origins = named_provenance(_member(archive, self._members[_PROVENANCE], self.name).item())
+        for name, own in self._origins.items():
             if name in stored and stored[name].dtype in PRECISIONS and "dtype" in own:
-                values = self._member(archive, self._members[name]).astype(np.float64)
-                found[name] = stored[name]._replace(dtype=told_dtype(own, values, stored[name].dtype)[1])
-        return found
-
-    def _member(self, archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
-        where = f"{self.name}: {shown(member)}"
-        try:
-            with archive.open(member) as raw:
-                return _read_array(Source(raw, where, failures=DAMAGED))
-        except DAMAGED as error:
-            raise FormatError(f"{where} is damaged ({brief(error)})") from error
-
-
-def _require_readable(file: TensorFile, name: str) -> None:
-    if (problem := file.stored[name].problem) is not None:
-        raise FormatError(f"{file.name}: {shown(name)}: {problem}")
+                values = _member(archive, self._members[name], self.name).astype(np.float64)
+                told, dtype = told_dtype(own, values, stored[name].dtype)
+                self._origins[name], stored[name] = told or {}, stored[name]._replace(dtype=dtype)
 
 
 def _of_sparse(weight: Weight, listed: dict[str, Stored]) -> Stored:

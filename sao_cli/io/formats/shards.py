@@ -87,7 +87,7 @@ def shard_paths(path: Path) -> list[str]:
 
 
 def _weight_map(path: Path, name: str) -> dict[str, str]:
-    size = Snapshot(path).size
+    size = Snapshot(path).size or 0
     if size > MAX_INDEX:
         raise FormatError(f"{name}: an index of {size} bytes; one of a checkpoint's shards is smaller than {MAX_INDEX}")
     require_memory(PARSED * size, f"{name}: the index")

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import FileError, FormatError
 from sao_cli.io.output import file_error, shown
+from sao_cli.io.source import Source, open_source
+
+if TYPE_CHECKING:
+    from sao_cli.data.kernel import Weight
 
 Path = str | os.PathLike[str]
 HEAD = 4096
@@ -20,8 +25,9 @@ HEAD = 4096
 class Stored(NamedTuple):
     """A tensor as a file tells of it; `dtype` is torch's name. `problem` says why it can't be read, if so.
 
-    `storage` is (what, strides): tensors of one "what" are the same numbers in the same memory, whatever the order of
-    their axes, which the strides tell; None where the file's format does not tell.
+    `damaged` tells a problem of the file from one of the numbers, of a kind that can't be read. `storage` is (what,
+    strides): tensors of one "what" are the same numbers in the same memory, whatever the order of their axes, which the
+    strides tell; None where the file's format does not tell.
     """
 
     shape: tuple[int, ...]
@@ -29,6 +35,7 @@ class Stored(NamedTuple):
     bytes: int
     problem: str | None = None
     storage: tuple[tuple[Any, ...], tuple[int, ...]] | None = None
+    damaged: bool = False
 
 
 class Beside(NamedTuple):
@@ -55,6 +62,31 @@ class TensorFile(ABC):
     def read(self, name: str) -> NDArray[Any]:
         """The named tensor; FormatError, of one line, where it can't be read."""
 
+    def each(self, names: Collection[str]) -> Iterator[tuple[str, NDArray[Any]]]:
+        """The named tensors as `read` has them, in the order in which they are read best, one at a time."""
+        return ((name, self.read(name)) for name in names)
+
+    def sparse(self, name: str, where: str) -> Weight | None:
+        """The named tensor as a weight that never was dense; None where it is stored dense."""
+        return None
+
+    def origins(self) -> Mapping[str, dict[str, Any]]:
+        """The provenance that a file of ours tells, by tensor."""
+        return {}
+
+    def require_whole(self) -> None:
+        """Raise FormatError for a file that is damaged anywhere."""
+        for name, stored in self.stored.items():
+            if stored.damaged:
+                self.require(name)
+
+    def require(self, name: str) -> str:
+        """The tensor as messages name it. Raises FormatError where it can't be read."""
+        where = f"{self.name}: tensor {shown(name)}"
+        if (problem := self.stored[name].problem) is not None:
+            raise FormatError(f"{where}: {problem}")
+        return where
+
     def head(self, name: str) -> bytes:
         """The first bytes of the named tensor, HEAD of them or all: what differs in them need not be read."""
         return self.read(name).reshape(-1)[:HEAD].tobytes()[:HEAD]
@@ -64,15 +96,42 @@ class TensorFile(ABC):
 
 
 class Snapshot:
-    """Which file a path led to when it was listed, so that no tensor is read by the offsets of another."""
+    """Where tensors are: in the file that a path led to when it was listed, and no other, or in an open Source.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, shown(path)
+    `stem` names the one tensor of a format without names.
+    """
+
+    def __init__(self, place: Path | Source) -> None:
+        self.place = place
+        path = place.name if isinstance(place, Source) else os.fsdecode(place)
+        self.stem = os.path.splitext(os.path.basename(path))[0]
+        self.size: int | None
+        if isinstance(place, Source):
+            self.name, self.size = place.name, place.size
+            return
+        self.path, self.name = place, shown(place)
         status = self._status()
         if not stat.S_ISREG(status.st_mode):
             raise FileError(f"{self.name} is no regular file; a checkpoint is read in parts: save it to a file first")
         self.size = status.st_size
         self._identity = _identity(status)
+
+    @contextmanager
+    def opened(self) -> Iterator[Source]:
+        """The bytes: of a path from their start, of a Source from where it is."""
+        if isinstance(self.place, Source):
+            yield self.place
+            return
+        self.require_same()
+        with open_source(self.place) as source:
+            yield source
+
+    def seekable(self) -> Path | IO[bytes]:
+        """The path, or all that a Source has from its start."""
+        if isinstance(self.place, Source):
+            return self.place.whole()
+        self.require_same()
+        return self.place
 
     def require_same(self) -> None:
         """Raise FormatError where the path leads to another file by now, or the file was written to."""
@@ -86,11 +145,6 @@ class Snapshot:
             raise file_error(error, self.name, "read") from error
         except ValueError as error:  # a null character inside the path
             raise FileError(f"{self.name} can't be a path: {error}") from error
-
-
-def stem(path: Path) -> str:
-    """The name of a file without its folder and suffix, for the one tensor of a format without names."""
-    return os.path.splitext(os.path.basename(os.fsdecode(path)))[0]
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

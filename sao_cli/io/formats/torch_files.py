@@ -18,7 +18,7 @@ from sao_cli.base.memory import require_memory
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.data.sparse_layouts import dense_tensor, tensor_entries
-from sao_cli.io.formats.tensor_file import Beside, Path, Snapshot, Stored, TensorFile, stem
+from sao_cli.io.formats.tensor_file import Beside, Path, Snapshot, Stored, TensorFile
 from sao_cli.io.formats.torch_records import require_sound
 from sao_cli.io.output import brief, file_error, shown
 from sao_cli.io.proportions import MOST_THINGS, require_proportion
@@ -266,7 +266,7 @@ class TorchFile(TensorFile):
         self._read = 0
         loaded, self._mapped = load_tensors(path, self.name, mapped=True)
         weights, beside = _unwrapped(loaded, self.name)
-        self._tensors: dict[str, Any] | None = _named(weights, self.name, stem(path))
+        self._tensors: dict[str, Any] | None = _named(weights, self.name, self._file.stem)
         self.stored = {name: _stored(tensor) for name, tensor in self._tensors.items()}
         self.beside = tuple(beside)
 
@@ -295,7 +295,7 @@ class TorchFile(TensorFile):
         if self._tensors is None:
             self._file.require_same()
             loaded, _ = load_tensors(self._file.path, self.name, mapped=True)
-            self._tensors, self._read = _named(_unwrapped(loaded, self.name)[0], self.name, stem(self._file.path)), 0
+            self._tensors, self._read = _named(_unwrapped(loaded, self.name)[0], self.name, self._file.stem), 0
         return self._tensors
 
 
