@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 AXES = range(2, 6)  # two for a matrix, three to five for a convolution kernel
 _LAYER = r"layer\.[1-9]\d{0,8}"
 NO_BFLOAT16 = "a .npy file can't say that numbers are bfloat16, and a test of them as float32 would mislead; use .npz"
-_NOT_REAL = ("q", "complex", "float8")  # as torch names them: quantised ones begin by q
+_NOT_REAL = ("complex", "float8")  # in torch's names
 _LISTED = 8
 
 
@@ -35,7 +35,7 @@ def weights_in(file: TensorFile, tensor: str | None) -> list[Weight]:
     shapes = {name: stored.shape for name, stored in file.stored.items()}
     chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, file.name)
     parts = {name: masked_parts(name, shapes) or (name,) for name in chosen}
-    wheres = {name: file.name if len(chosen) == 1 else f"{file.name}: {shown(name)}" for name in chosen}
+    wheres = {name: f"{file.name}: {shown(name)}" for name in chosen}
     found: dict[str, Weight] = {}
     for name in chosen:
         _require_real(file, parts[name])
@@ -56,6 +56,8 @@ def _require_real(file: TensorFile, parts: Sequence[str]) -> None:
     for part in parts:
         where = file.require(part)
         dtype = file.stored[part].dtype
+        if dtype.startswith("q"):
+            raise FormatError(f"{where}: it is quantised ({dtype}): dequantise it, then save")
         if dtype.startswith(_NOT_REAL):
             named = ", ".join(PRECISIONS)
             raise FormatError(f"{where}: its type is {dtype}; convert it to one of {named}, or to whole numbers")

@@ -46,7 +46,7 @@ def test_npy_has_no_name_for_bfloat16_and_is_not_written(tmp_path):
 def test_a_precision_that_no_test_knows_is_refused(tmp_path, name):
     torch = pytest.importorskip("torch")
     torch.save({"w": torch.eye(3).to(getattr(torch, name))}, tmp_path / "w.pt")
-    with pytest.raises(FormatError, match=rf"its type is torch\.{name}; convert it to one of float64, float32"):
+    with pytest.raises(FormatError, match=rf"its type is {name}; convert it to one of float64, float32"):
         read_matrices(tmp_path / "w.pt")
 
 

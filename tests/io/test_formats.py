@@ -394,7 +394,7 @@ def test_a_bare_tensor(folder, tensor):
 
 def test_torch_tensors_that_are_no_mask(folder):
     for tensor, problem in [
-        (torch.ones(2, 2, dtype=torch.complex64), "its type is torch.complex64"),
+        (torch.ones(2, 2, dtype=torch.complex64), "its type is complex64"),
         (torch.tensor([[1, math.nan]]), "nan at row 1, column 2"),
         (torch.ones(1, 1).expand(10**7, 10**7), "4 bytes that would become 400000000000000, more than 200-fold"),
         (torch.ones(3), "holds no tensor with 2 to 5 axes"),

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from sao_cli.io.output import brief, file_error, shown
 from sao_cli.io.proportions import MOST_THINGS, require_proportion
 from sao_cli.io.provenance import parsed_provenance, provenance_json, provenance_of
 from sao_cli.io.source import Source
-from sao_cli.io.tensors import choose_tensors, masked, masked_parts, merged_shapes, tensor_names, weight_of
+from sao_cli.io.tensors import tensor_names, weights_in
 
 if TYPE_CHECKING:
     from sao_cli.data.kernel import Weight
@@ -44,32 +45,7 @@ def read_torch(source: Source, tensor: str | None) -> list[Weight]:
 
     Raises FormatError for a file that needs more than weights_only=True allows.
     """
-    name = source.name
-    loaded, _ = load_tensors(source.whole(), name)
-    tensors = {key: found for key, found in tensors_in(loaded, name) if not found.is_nested}  # which has no shape
-    shapes = {key: tuple(found.shape) for key, found in tensors.items()}
-    chosen = choose_tensors(merged_shapes(shapes, tensor), tensor, name)
-    metadata = getattr(loaded, "_metadata", None)
-    return [
-        _weight(
-            [tensors[part] for part in _parts(key, tensors, shapes, name)],
-            _provenance(metadata, key),
-            f"{name}: {shown(key)}" if key else name,
-        )
-        for key in chosen
-    ]
-
-
-def _parts(key: str, tensors: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: str) -> tuple[str, ...]:
-    """The tensors whose product the named one is: one or two."""
-    parts = masked_parts(key, shapes)
-    if parts is None:
-        return (key,)
-    import torch
-
-    mask = tensors[parts[1]]
-    mask = mask if mask.layout is torch.strided else dense_tensor(mask)
-    return parts if masked(key, parts, bool(((mask == 0) | (mask == 1)).all()), where) else (key,)
+    return weights_in(TorchFile(source, unwrapped=False), tensor)
 
 
 def write_torch(weights: Sequence[Weight], file: IO[bytes]) -> None:
@@ -195,48 +171,6 @@ def _inside(name: str, value: Mapping[Any, Any] | Sequence[Any], depth: int) -> 
     return ((f"{name}.{key}" if name else str(key), item, depth) for key, item in items)
 
 
-def _provenance(metadata: Any, key: str) -> dict[str, Any]:
-    own = metadata.get(key) if isinstance(metadata, Mapping) else None
-    return parsed_provenance(own.get(_PROVENANCE, "")) or {} if isinstance(own, Mapping) else {}
-
-
-def _weight(parts: Sequence[Any], provenance: dict[str, Any], where: str) -> Weight:
-    """The weight that a tensor is, or a pair of NAME_orig and NAME_mask; the file is known to hold tensors only."""
-    import torch
-
-    try:
-        tensor, *mask = (part.detach() for part in parts)
-        _require_real(tensor)
-        require_memory(8 * tensor.numel(), f"{where}: a tensor of {' x '.join(map(str, tensor.shape))}")
-        if tensor.layout is not torch.strided and tensor.dim() == 2 and not mask:
-            return _sparse(tensor, provenance, where)
-        tensor, *mask = (dense_tensor(part) if part.layout is not torch.strided else part for part in (tensor, *mask))
-        if mask:
-            tensor = _pruned(tensor, *mask)
-        dense = tensor if tensor.dtype is torch.bool else tensor.to(torch.float64)
-        return weight_of(dense.numpy(), provenance, where, _precision(tensor))
-    except (RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, SaoError):
-            raise
-        raise FormatError(f"{where} can't be read: {brief(error)}") from error
-
-
-def _require_real(tensor: Any) -> None:
-    if tensor.is_quantized:
-        raise TypeError(f"it is quantised ({tensor.dtype}): dequantise it, then save")
-    if tensor.is_complex() or tensor.is_meta:
-        raise TypeError(f"its type is {tensor.dtype}, on {tensor.device}; a mask or weight needs real numbers")
-    if tensor.is_floating_point() and _precision(tensor) is None:
-        raise TypeError(f"its type is {tensor.dtype}; convert it to one of {', '.join(PRECISIONS)}")
-
-
-def _pruned(original: Any, mask: Any) -> Any:
-    """What torch.nn.utils.prune computes with: the original where its mask is not 0."""
-    import torch
-
-    return torch.where(mask != 0, original * mask, torch.zeros_like(original))
-
-
 def _sparse(tensor: Any, provenance: dict[str, Any], where: str) -> Matrix:
     import torch
 
@@ -244,59 +178,88 @@ def _sparse(tensor: Any, provenance: dict[str, Any], where: str) -> Matrix:
     if values.dtype is torch.bool and values.all():
         return Matrix.from_entries(rows, columns, None, tuple(tensor.shape), provenance, where)
     shape, numbers = tuple(tensor.shape), values.to(torch.float64).numpy().astype(np.float64)
-    found = Matrix.from_entries(rows, columns, numbers, shape, provenance, where, _precision(tensor) or "float64")
+    told = str(tensor.dtype).removeprefix("torch.")
+    dtype = told if told in PRECISIONS else "float64"
+    found = Matrix.from_entries(rows, columns, numbers, shape, provenance, where, dtype)
     return Matrix(found.mask) if values.dtype is torch.bool else found
-
-
-def _precision(tensor: Any) -> str | None:
-    name = str(tensor.dtype).removeprefix("torch.")
-    return name if name in PRECISIONS else None
 
 
 class TorchFile(TensorFile):
     """A file by torch.save. Raises FormatError for a damaged one, and for one that is more than plain tensors.
 
-    What is read stays mapped until _RELEASED_AFTER bytes were; the arrays are views of the map, not to be written to.
+    Of a path, what is read stays mapped until _RELEASED_AFTER bytes were; the arrays are views of the map, not to be
+    written to. Names are those inside the wrappers around the weights, unless `unwrapped` is false.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = Snapshot(path)
+    def __init__(self, place: Path | Source, *, unwrapped: bool = True) -> None:
+        self._file = Snapshot(place)
         self.name, self.metadata = self._file.name, {}
         self._lock = threading.Lock()
         self._read = 0
-        loaded, self._mapped = load_tensors(path, self.name, mapped=True)
-        weights, beside = _unwrapped(loaded, self.name)
-        self._tensors: dict[str, Any] | None = _named(weights, self.name, self._file.stem)
+        self._is_unwrapped = unwrapped
+        self._tensors: dict[str, Any] | None = self._load()
         self.stored = {name: _stored(tensor) for name, tensor in self._tensors.items()}
-        self.beside = tuple(beside)
 
     def read(self, name: str) -> NDArray[Any]:
         """The named tensor, dense; what numpy lacks as float32. FormatError where numpy can't hold it."""
-        tensor = self.stored[name]
-        where = f"{self.name}: tensor {shown(name)}"
-        if tensor.problem is not None:
-            raise FormatError(f"{where}: {tensor.problem}")
-        with self._lock:
-            found = self._current()[name]
-            self._read += tensor.bytes
-        require_memory(tensor.bytes, where)
-        try:
-            return _array(found)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise FormatError(f"{where} can't be read: {brief(error)}") from error
+        with self._reading(name) as tensor:
+            require_memory(self.stored[name].bytes, f"{self.name}: tensor {shown(name)}")
+            return _array(tensor)
+
+    def sparse(self, name: str, where: str) -> Weight | None:
+        """The Matrix that a sparse tensor of two axes is."""
+        import torch
+
+        with self._reading(name) as tensor:
+            if tensor.layout is torch.strided or tensor.dim() != 2:
+                return None
+            require_memory(8 * tensor._nnz(), where)
+            return _sparse(tensor, self.origins().get(name, {}), where)
+
+    def origins(self) -> dict[str, dict[str, Any]]:
+        """The provenance where Module.state_dict() keeps its own, in `_metadata`, by tensor."""
+        return self._origins
 
     def close(self) -> None:
         """Unmap the file; arrays that were read keep their part of it."""
         self._tensors = None
 
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Any]:
+        """The named tensor; what torch raises over it is a FormatError here."""
+        where = self.require(name)
+        with self._lock:
+            tensor = self._current()[name]
+            self._read += self.stored[name].bytes
+        try:
+            yield tensor.detach()
+        except SaoError:
+            raise
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise FormatError(f"{where} can't be read: {brief(error)}") from error
+
     def _current(self) -> dict[str, Any]:
         if self._tensors is not None and self._mapped and self._read > _RELEASED_AFTER:
             self._tensors = None
         if self._tensors is None:
-            self._file.require_same()
-            loaded, _ = load_tensors(self._file.path, self.name, mapped=True)
-            self._tensors, self._read = _named(_unwrapped(loaded, self.name)[0], self.name, self._file.stem), 0
+            self._tensors, self._read = self._load(), 0
         return self._tensors
+
+    def _load(self) -> dict[str, Any]:
+        is_path = not isinstance(self._file.place, Source)
+        loaded, self._mapped = load_tensors(self._file.seekable(), self.name, mapped=is_path)
+        self._origins = _origins(loaded)
+        weights, beside = _unwrapped(loaded, self.name) if self._is_unwrapped else (loaded, [])
+        self.beside = tuple(beside)
+        return _named(weights, self.name, self._file.stem)
+
+
+def _origins(loaded: Any) -> dict[str, dict[str, Any]]:
+    metadata = getattr(loaded, "_metadata", None)
+    if not isinstance(metadata, Mapping):
+        return {}
+    told = {key: own.get(_PROVENANCE, "") for key, own in metadata.items() if isinstance(own, Mapping)}
+    return {key: own for key, text in told.items() if (own := parsed_provenance(text)) is not None}
 
 
 def _unwrapped(loaded: Any, where: str) -> tuple[Any, list[Beside]]:
