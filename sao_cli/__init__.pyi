@@ -82,6 +82,7 @@ from sao_cli.models.audit.chains import audit_chain as audit_chain
 # Reports: what the functions above give back
 from sao_cli.reports.report import Report as Report
 from sao_cli.reports.masks import Plan as Plan
+from sao_cli.reports.masks import ConvPlan as ConvPlan
 from sao_cli.reports.masks import Expansion as Expansion
 from sao_cli.reports.masks import Depth as Depth
 from sao_cli.reports.masks import ReachSummary as ReachSummary
@@ -91,11 +92,14 @@ from sao_cli.reports.spectra import KSTest as KSTest
 from sao_cli.reports.spectra import Repeats as Repeats
 from sao_cli.reports.spectra import Within as Within
 from sao_cli.reports.networks import DepthJacobian as DepthJacobian
+from sao_cli.reports.audits import WeightFacts as WeightFacts
 from sao_cli.reports.audits import AuditRow as AuditRow
 from sao_cli.reports.audits import AuditChain as AuditChain
 from sao_cli.reports.audits import AuditSummary as AuditSummary
 from sao_cli.reports.audits import AuditComparison as AuditComparison
+from sao_cli.reports.audits import ComparisonSummary as ComparisonSummary
 from sao_cli.reports.audits import CheckFailure as CheckFailure
+from sao_cli.reports.weights import Built as Built
 from sao_cli.reports.weights import Isometry as Isometry
 from sao_cli.reports.weights import Distance as Distance
 from sao_cli.reports.weights import RepairFacts as RepairFacts

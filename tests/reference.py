@@ -1,4 +1,5 @@
-"""The generated pages of docs/: cli.md from --help, python.md from docstrings, and the table of convolutions.md.
+"""The generated pages of docs/: cli.md from --help, python.md from docstrings, json.md from the
+reports' declarations, and the table of convolutions.md.
 
 Run it to write them.
 """
@@ -6,6 +7,7 @@ Run it to write them.
 import functools
 import inspect
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -13,6 +15,8 @@ from click.testing import CliRunner
 
 import sao_cli
 from sao_cli.cli import COMMANDS, main
+from sao_cli.reports.declared import json_types, kinds
+from sao_cli.reports.report import LineHead, facts_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 METHOD_KINDS = staticmethod | classmethod
@@ -45,6 +49,39 @@ def python_page() -> str:
             parts.append(_entry("###", prefix + name, thing))
             parts += _members(prefix + name, thing)
     return "\n".join(parts)
+
+
+def json_page() -> str:
+    """Every key of every record: its type, meaning, and unit or equation, as the reports declare them."""
+    about = """Reports are lines of strict JSON, one object each; on a terminal a table shows the same. A record
+always has all of its keys (but for Built, which tells what its construction does), and null says that something is
+not known or has no meaning; `reason` says why."""
+    parts = [f"# JSON\n\n{about}\n\nGenerated from the declarations of `sao_cli.reports` {GENERATED}\n"]
+    parts.append(f"## Every line\n\n{_about(LineHead)}\n\n{_keys(LineHead)}")
+    told = [kind for kind in kinds() if kind.record]
+    parts.append("## Records\n")
+    parts += [f"### {kind.__name__}\n\nA `{kind.record}`. {_about(kind)}\n\n{_keys(kind)}" for kind in told]
+    inside = {word for kind in told for words in json_types(kind).values() for word in words}
+    inside |= {word for kind in told for one in facts_of(kind).values() for word in one.meaning.split()}
+    parts.append("## Parts of records\n")
+    inner = [kind for kind in kinds() if kind.__name__ in inside and not kind.record]
+    parts += [f"### {kind.__name__}\n\n{_about(kind)}\n\n{_keys(kind)}" for kind in inner]
+    return "\n".join(parts)
+
+
+def _about(kind) -> str:
+    return inspect.getdoc(kind).replace("`None`", "null").replace("None", "null")
+
+
+def _keys(kind) -> str:
+    lines = ["| key | type | meaning | unit or equation |", "| --- | --- | --- | --- |"]
+    for key, types in json_types(kind).items():
+        told = facts_of(kind)[key]
+        words = " or ".join(f"[{word}](#{word.lower()})" if word[0].isupper() else word for word in types)
+        unit = f"`{told.unit}`" if told.unit else ""
+        cells = [f"`{key}`", words, told.meaning, unit]
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _topics(package) -> list[tuple[str, list[str]]]:
@@ -106,6 +143,11 @@ def _members(name, thing) -> list[str]:
     """A class's properties as one list, and its methods, each where it says something of its own; in source order."""
     if not inspect.isclass(thing):
         return []
+    if issubclass(thing, sao_cli.Report) and thing is not sao_cli.Report:
+        hidden = {item.name: item.metadata["fact"].meaning for item in fields(thing) if not item.repr}
+        listed = "".join(f"- `{key}`: {meaning}\n" for key, meaning in hidden.items())
+        keys = f"[its keys in JSON](json.md#{thing.__name__.lower()})"
+        return [f"Its fields are {keys}{', and:' if hidden else '.'}\n{listed}"]
     own = {key: value for key, value in vars(thing).items() if not key.startswith("_") and inspect.getdoc(value)}
     properties = [key for key, value in own.items() if isinstance(value, property | functools.cached_property)]
     listed = "".join(f"- `{key}`: {' '.join(inspect.getdoc(own[key]).split())}\n" for key in properties)
@@ -157,4 +199,5 @@ def _type(annotation) -> str:
 if __name__ == "__main__":
     (DOCS / "cli.md").write_text(cli_page())
     (DOCS / "python.md").write_text(python_page())
+    (DOCS / "json.md").write_text(json_page())
     (DOCS / "convolutions.md").write_text(convolutions_page())

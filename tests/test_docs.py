@@ -33,6 +33,7 @@ def test_the_generated_pages_are_what_the_code_says_today():
     spec.loader.exec_module(module)
     assert (ROOT / "docs" / "cli.md").read_text() == module.cli_page()
     assert (ROOT / "docs" / "python.md").read_text() == module.python_page()
+    assert (ROOT / "docs" / "json.md").read_text() == module.json_page()
     assert (ROOT / "docs" / "convolutions.md").read_text() == module.convolutions_page()
 
 
@@ -106,7 +107,9 @@ def test_docstring_examples_run(tmp_path, monkeypatch):
     assert sum(count.attempted for count in counts) > 10
 
 
-@pytest.mark.parametrize("page", ["cli.md", "python.md", "paper.md", "theory.md", "benchmarks.md", "changelog.md"])
+@pytest.mark.parametrize(
+    "page", ["cli.md", "json.md", "python.md", "paper.md", "theory.md", "benchmarks.md", "changelog.md"]
+)
 def test_pages_are_there_and_links_lead_somewhere(page):
     text = (ROOT / "docs" / page).read_text()
     assert f"docs/{page}" in README

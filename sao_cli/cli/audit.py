@@ -20,6 +20,7 @@ from sao_cli.cli.shared.paths import Model, OutputFile
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Padding, Sizes
+from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     from sao_cli.models.audit.stream import Audit
@@ -102,6 +103,7 @@ def audit(
     Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
     """
     from sao_cli.models.audit.stream import audit_checkpoint
+    from sao_cli.reports.audits import AuditComparison, AuditRow
 
     found = audit_checkpoint(model, checks=checks, seed=seed, progress=talk, **asked)
     as_table = not as_json and (as_json is False or (output is None and sys.stdout.isatty()))
@@ -110,11 +112,11 @@ def audit(
     if compare is not None:
         changes = found.since(audit_checkpoint(compare, seed=seed, progress=talk, **asked))
         rows = _changed(found, changes, as_table)
-        shown |= {"columns": audit_table.CHANGES, "spare": audit_table.SPARE_CHANGES}
+        shown |= {"report": AuditComparison}
     else:
         rows = _rows(found, as_table)
-        shown |= {"columns": audit_table.COLUMNS, "spare": audit_table.SPARE}
-    emit("audit", seed, rows, **shown)
+        shown |= {"report": AuditRow, "columns": ()}  # those that the rows have
+    emit("audit", seed, rows, source=model, **shown)
     if html is not None:
         _write_page(html, model, found, changes, compare)
     found.require_rows()
@@ -131,7 +133,7 @@ def _rows(found: Audit, as_table: bool) -> Iterator[Row]:
         failed = _failed(found) if found.checks else None
         yield from audit_table.table_rows(found.rows, found.chains, found.summary, failed)
         return
-    yield from (row.to_dict() for row in found)
+    yield from (row.to_dict() | origin(row.provenance) for row in found)
     yield from (chain.to_dict() for chain in found.chains)
     yield found.summary.to_dict()
 
@@ -145,13 +147,15 @@ def _failed(found: Audit) -> dict[str, list[str]]:
 
 
 def _changed(found: Audit, changes: list[AuditComparison], as_table: bool) -> Iterator[Row]:
+    from sao_cli.reports.audits import ComparisonSummary
+
     counts = Counter(one.status for one in changes)
     if as_table:
         yield from audit_table.change_rows(changes)
         yield {"summary": True, **counts}
         return
     yield from (one.to_dict() for one in changes)
-    yield found.summary.to_dict() | {"statuses": counts}
+    yield ComparisonSummary(**vars(found.summary), statuses=counts).to_dict()
 
 
 def _write_page(path: str, model: str, found: Audit, changes: list[AuditComparison], compared: str | None) -> None:

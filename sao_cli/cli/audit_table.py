@@ -45,7 +45,7 @@ def table_rows(
     yield from map(_chain, chains)
     yield {
         "summary": True,
-        **{key: getattr(summary, key) for key in ("rows", "skipped", "kept_parameters", "overall_sparsity")},
+        **{key: getattr(summary, key) for key in ("rows", "skipped_tensors", "kept_parameters", "overall_sparsity")},
         **{key: len(getattr(summary, key)) for key in ("disconnected", "rank_deficient")},
     }
 
@@ -101,8 +101,8 @@ def _below(skipped: Sequence[AuditRow], summary: AuditSummary) -> Iterator[Row]:
 
 
 def _chain(chain: AuditChain) -> Row:
-    told: Row = {"summary": True, "chain": f"{_name(chain.layers[0])} to {_name(chain.layers[-1])}"}
-    told["layers"] = len(chain.layers)
+    told: Row = {"summary": True, "chain": f"{_name(chain.layer_names[0])} to {_name(chain.layer_names[-1])}"}
+    told["layers"] = chain.layers
     if chain.reachable is None:
         return told | {"reason": chain.reason}
     keys = ("reachable", "full_at", "lost_inputs", "unreached_outputs")

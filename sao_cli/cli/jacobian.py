@@ -20,6 +20,7 @@ from sao_cli.cli.shared.options import (
 )
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     from sao_cli.data.matrix import Matrix
@@ -28,21 +29,6 @@ if TYPE_CHECKING:
 DEFAULT_CONVOLUTIONS = (32, 5)  # of a cnn, the shallowest of the paper's Table 8, and of a lipconvnet, of its Table 11
 DEFAULT_DEPTH = 50  # the shallowest network of the paper's Table 7
 DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
-COLUMNS = (
-    "depth",
-    "method",
-    "activation",
-    "mean",
-    "variance",
-    "log10_sigma_max",
-    "log10_sigma_min",
-    "log10_mean",
-    "rank",
-    "participation",
-    "predicted_log10_mean_square",
-    "log10 of singular values",
-)
-SPARE = ("predicted_log10_mean_square", "rank", "participation", "variance", "log10_mean", "mean")
 
 
 @click.command(cls=SaoCommand)
@@ -114,27 +100,33 @@ def jacobian(
     Example: sao jacobian --depth 50 --depth 200 --width 256 --method sao --method rg-n --gain 1.1 --plot fig11.pdf
     """
     source = input_source(file, of_built=("gain",), builds=DEFAULT_NETWORK)
+    from sao_cli.io import read_matrices
     from sao_cli.nets.devices import find_device
+    from sao_cli.reports.networks import DepthJacobian
 
     where = str(find_device(device, dtype))
     if device == "auto" and where != "cpu":
         talk.say(f"computing on {where}")
     names = list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
     asked = {"inputs": inputs, "input_std": input_std, "device": where, "dtype": dtype, "seed": seed, "progress": talk}
+    read: list[Matrix] | None = None
     if arch == "fnn":
-        rows = list(_of_layers(source, tensor, depths, names, described, asked, talk))
+        if given := options_given(click.get_current_context(), "image", "scheme"):
+            raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
+        read = None if source is None else read_matrices(source, tensor=tensor)
+        rows = list(_of_layers(read, depths, names, described, asked, talk))
     else:
         rows = list(_of_images(arch, depths, names, described, asked))
     if plot is not None:
         from sao_cli.plots import depth_figure, depth_histogram_figure, save_figure
 
         save_figure((depth_figure if picture == "depth" else depth_histogram_figure)(rows), plot)
-    emit("jacobian", seed, map(_shown, rows), as_json=as_json, output=output, columns=COLUMNS, spare=SPARE)
+    shown = (_shown(row) | origin(read[row.depth - 1].mask.provenance if read else None) for row in rows)
+    emit("jacobian", seed, shown, as_json=as_json, output=output, source=source, report=DepthJacobian)
 
 
 def _of_layers(
-    source: str | None,
-    tensor: str | None,
+    read: "list[Matrix] | None",
     depths: tuple[int, ...],
     activations: Sequence[str],
     described: dict[str, Any],
@@ -143,11 +135,9 @@ def _of_layers(
 ) -> "Iterator[DepthJacobian]":
     from sao_cli.nets.jacobians.chain import network_jacobian
 
-    if given := options_given(click.get_current_context(), "image", "scheme"):
-        raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
     asked["by_layer"] = described.pop("by_layer")
     described = {name: value for name, value in described.items() if name not in ("image", "scheme")}
-    for stack in _stacks(source, tensor, depths, asked["seed"], described, talk):
+    for stack in _stacks(read, depths, asked["seed"], described, talk):
         for name in activations:
             yield from network_jacobian(stack, name, depths=depths or [len(stack)], **asked)
 
@@ -177,13 +167,11 @@ def _of_images(
 
 
 def _stacks(
-    source: str | None, tensor: str | None, depths: tuple[int, ...], seed: int, described: dict[str, Any], talk: Talk
+    read: "list[Matrix] | None", depths: tuple[int, ...], seed: int, described: dict[str, Any], talk: Talk
 ) -> "Iterator[list[Matrix]]":
-    """The stack that is read, or one for each method."""
-    if source is not None:
-        from sao_cli.io import read_matrices
-
-        yield read_matrices(source, tensor=tensor)
+    """The stack that was read, or one for each method."""
+    if read is not None:
+        yield read
         return
     from sao_cli.base.memory import require_layers
     from sao_cli.catalog import METHODS as OF_WEIGHTS

@@ -12,8 +12,8 @@ from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
-    from sao_cli.masks.architectures import ConvPlan, ConvShape
-    from sao_cli.reports.masks import Plan
+    from sao_cli.masks.architectures import ConvShape
+    from sao_cli.reports.masks import ConvPlan, Plan
 
 CNN_DEPTH, CNN_WIDTH, LIP_DEPTH = 32, 32, 5  # the smallest of each in the paper's Tables 8 and 11
 OF_NETWORKS = ("depth", "width", "form", "image")

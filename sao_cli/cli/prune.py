@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sao_cli.reports.changes import PruneSummary
 
 METHODS = " or ".join(", ".join(PRUNING).rsplit(", ", 1))
-FACTS = ("sparsity", "components", "dead", "sigma_max", "sigma_min")  # that a table shows before and after
 
 
 @click.command(cls=SaoCommand)
@@ -66,12 +65,13 @@ def prune(
     Example: sao prune model.safetensors --method sao --sparsity 0.9 -o sparse.safetensors | jq .kept_norm
     """
     from sao_cli.models.prune import prune_checkpoint
+    from sao_cli.reports.changes import PrunedWeight
 
     output = require_output(output)
     changes = prune_checkpoint(model, output, seed=seed, progress=talk, **asked)
     say_tied(changes, talk)
     _say_achieved(changes.summary, talk)
-    emit_changes("prune", seed, changes, FACTS, as_json, output)
+    emit_changes("prune", seed, model, changes, PrunedWeight, as_json, output)
 
 
 prune.help = inspect.cleandoc(prune.help or "").replace("  {methods}", lines(PRUNING))

@@ -10,18 +10,8 @@ from sao_cli.cli.shared.options import DEFAULT_LAYER, common_options, input_argu
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.data.mask import Mask
-
-COLUMNS = (
-    "layer",
-    "inputs",
-    "outputs",
-    "reachable",
-    "odd_paths",
-    "rank_f2",
-    "unreached_outputs",
-    "lost_inputs",
-    "full",
-)
+from sao_cli.reports.masks import Depth
+from sao_cli.reports.report import origin
 
 
 @click.command(cls=SaoCommand)
@@ -74,7 +64,9 @@ def reach(
     masks = build_masks(seed, talk, **described) if source is None else read_masks(source, tensor=tensor)
     keep = "all" if plot is not None else "last" if output is not None else None
     found = reachability(masks, rank=rank, keep=keep, progress=talk)
-    rows: list[Row] = [*(depth.to_dict() for depth in found.depths), found.summary.to_dict()]
+    origins = [{} if source is None else origin(mask.provenance) for mask in masks]
+    rows: list[Row] = [depth.to_dict() | told for depth, told in zip(found.depths, origins, strict=True)]
+    rows.append(found.summary.to_dict())
     matrices = found.boolean if over == "boolean" else found.odd
     if plot is not None:
         from sao_cli.plots import reachability_figure, save_figure
@@ -83,4 +75,4 @@ def reach(
     if output is not None:
         write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)
     if output != "-":
-        emit("reach", seed, rows, as_json=as_json, output=None, columns=COLUMNS)
+        emit("reach", seed, rows, as_json=as_json, output=None, source=source, report=Depth)

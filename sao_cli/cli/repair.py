@@ -11,8 +11,6 @@ from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Gain
 
-FACTS = ("residual", "effective_ones", "sigma_min", "sigma_max")  # that a table shows before and after
-
 
 @click.command(cls=SaoCommand)
 @click.argument("model", metavar="MODEL", type=Model())
@@ -52,8 +50,9 @@ def repair(
     Example: sao repair pruned.safetensors -o repaired.safetensors | jq '[.name, .after.sigma_min]'
     """
     from sao_cli.models.repair import repair_checkpoint
+    from sao_cli.reports.changes import RepairedWeight
 
     output = require_output(output)
     changes = repair_checkpoint(model, output, progress=talk, **asked)
     say_tied(changes, talk)
-    emit_changes("repair", seed, changes, FACTS, as_json, output)
+    emit_changes("repair", seed, model, changes, RepairedWeight, as_json, output)

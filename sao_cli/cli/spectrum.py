@@ -26,28 +26,12 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Padding, Sizes
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import Matrix
+from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     from sao_cli.measure.layer.spectrum import Comparison, Draw
     from sao_cli.reports.spectra import KernelSpectrum, LayerSpectrum
 
-COLUMNS = (
-    "layer",
-    "method",
-    "activation",
-    "sparsity",
-    "sigma_min",
-    "sigma_max",
-    "mean",
-    "rank",
-    "ks.statistic",
-    "ks.pvalue",
-    "ks.pvalue_holm",
-    "repeats.pvalue_median",
-    "repeats.fraction_below_005",
-    "singular values",
-)
-SPARE = ("mean", "sigma_min", "sparsity", "rank", "ks.pvalue_holm", "repeats.fraction_below_005", "ks.statistic")
 LAWS = ("dense", "marchenko-pastur", "none")
 GEOMETRY = ("image", "padding", "stride", "dilation", "groups")
 NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
@@ -139,6 +123,7 @@ def spectrum(
     source = input_source(file, builds=DEFAULT_LAYER)
     from sao_cli.io import read_inputs, read_weights
     from sao_cli.measure.layer.spectrum import compare_spectra
+    from sao_cli.reports.spectra import LayerSpectrum
 
     if plot is not None and picture == "cdf" and options["reference"] in LAWS[1:]:
         raise SaoError("--picture cdf draws the distance to a reference layer; --reference dense or a FILE gives one")
@@ -169,9 +154,9 @@ def spectrum(
         )
     if plot is not None:
         _draw(found, plot, picture)
-    columns = COLUMNS if any(row.layer > 1 for row in found) else COLUMNS[1:]
-    rows = _rows(found, values, talk)
-    emit("spectrum", seed, rows, as_json=as_json, output=output, columns=columns, spare=SPARE)
+    columns = LayerSpectrum.table if any(row.layer > 1 for row in found) else LayerSpectrum.table[1:]
+    told: dict[str, Any] = {"source": source, "report": LayerSpectrum, "columns": columns}
+    emit("spectrum", seed, _rows(found, read, values, talk), as_json=as_json, output=output, **told)
 
 
 def _comparison(options: dict[str, Any]) -> "Comparison":
@@ -228,14 +213,16 @@ def _draws(
     return {method: functools.partial(draw, method) for method in methods or ("sao",)}, widths[0]
 
 
-def _rows(found: "Sequence[LayerSpectrum]", values: bool, talk: Talk) -> list[Row]:
+def _rows(
+    found: "Sequence[LayerSpectrum]", read: "Sequence[Matrix | Kernel] | None", values: bool, talk: Talk
+) -> list[Row]:
     from sao_cli.cli.shared.histogram import bars, sparkline
 
     high = max(2.0, *(row.sigma_max for row in found))
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     rows: list[Row] = []
     for one in found:
-        row = one.to_dict()
+        row = one.to_dict() | origin(read[one.layer - 1].mask.provenance if read else None)
         if values:
             row["singular_values"] = one.singular_values.tolist()
         row["singular values"] = Drawing(

@@ -15,23 +15,6 @@ if TYPE_CHECKING:
     from sao_cli.nets.training.folder import RunFolder
     from sao_cli.nets.training.settings import TrainingSettings
 
-COLUMNS = (
-    "epoch",
-    "phase",
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "learning_rate",
-    "sparsity",
-    "seconds",
-    "jacobian.mean",
-    "jacobian.variance",
-    "jacobian.log10_sigma_max",
-    "jacobian.log10_sigma_min",
-)
-SPARE = ("sparsity", "phase", "learning_rate", "jacobian.variance", "jacobian.mean", "train_loss", "seconds")
-
 
 def _epochs(text: str | None) -> tuple[int, ...] | None:
     """ "50,150" as numbers; "none" is no epoch."""
@@ -143,6 +126,7 @@ def train(
     from sao_cli.nets.training.folder import RunFolder
     from sao_cli.nets.training.loop import Training
     from sao_cli.nets.training.settings import TrainingSettings
+    from sao_cli.reports.networks import EpochRow
 
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for; read when it is loaded
@@ -159,7 +143,7 @@ def train(
     training = Training(settings, data, device=device, deterministic=deterministic, progress=talk)
     if device == "auto" and training.device.type != "cpu":
         talk.say(f"training on {training.device}")
-    told: dict[str, Any] = {"as_json": as_json, "output": None, "columns": COLUMNS, "spare": SPARE}
+    told: dict[str, Any] = {"as_json": as_json, "output": None, "report": EpochRow}
     if folder is None:
         talk.say("nothing but the rows is kept; -o FOLDER keeps the network, and what --resume goes on from")
         emit("train", settings.seed, (row.to_dict() for row in training.epochs()), **told)

@@ -1,6 +1,7 @@
 """`sao verify`: eigenvalue conditions of a mask."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.data.mask import Mask
 from sao_cli.reports.masks import Expansion
+from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from sao_cli.measure.values.singular_values import SingularValues
 
 FAILS, CANNOT_TELL = 1, 2
-COLUMNS = ("layer", "m", "n", "d", "components", "lambda_1", "lambda_2", "lambda_2_distinct", "bound")
-VERDICTS = ("ramanujan", "ramanujan_paper", "holds")
 
 
 @click.command(cls=SaoCommand)
@@ -63,7 +63,7 @@ def verify(
     spectra = _spectra(masks, seed, talk) if plot is not None else []  # first, since memory may not do for it
     found: list[Expansion] = []
     rows = _rows(masks, criterion, seed, talk, found)
-    emit("verify", seed, rows, as_json=as_json, output=output, columns=COLUMNS + VERDICTS)
+    emit("verify", seed, rows, as_json=as_json, output=output, source=source, report=Expansion)
     _explain(found, talk)
     if plot is not None:
         from sao_cli.plots import eigenvalue_figure, save_figure
@@ -103,9 +103,9 @@ def _rows(masks: list[Mask], criterion: str, seed: int, talk: Talk, found: list[
     from sao_cli.measure.graph.expansion import expansion
 
     for layer, mask in enumerate(masks, 1):
-        result = expansion(mask, criterion=criterion, seed=seed, progress=talk)
+        result = replace(expansion(mask, criterion=criterion, seed=seed, progress=talk), layer=layer)
         found.append(result)
-        yield {"layer": layer} | result.to_dict()
+        yield result.to_dict() | origin(mask.provenance)
 
 
 def _explain(found: list[Expansion], talk: Talk) -> None:

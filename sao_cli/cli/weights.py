@@ -71,7 +71,7 @@ def weights(
         masks = [_bare(matrix, layer) for layer, matrix in enumerate(read_matrices(source, tensor=tensor), 1)]
         found = put_values(masks, values=values or "orthogonal", seed=seed, progress=talk, **made)
     _explain(found, talk)
-    deliver("weights", found, seed, as_json=as_json, output=output, talk=talk)
+    deliver("weights", found, seed, source=source, as_json=as_json, output=output, talk=talk)
 
 
 def _bare(matrix: "Matrix", layer: int) -> "Mask":

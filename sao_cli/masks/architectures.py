@@ -17,7 +17,7 @@ from sao_cli.masks.degrees import (
     layer_counts,
     resolve_degree,
 )
-from sao_cli.reports.masks import Plan
+from sao_cli.reports.masks import ConvPlan
 
 T = TypeVar("T")
 BLOCKS = 5  # of a LipConvNet
@@ -60,21 +60,6 @@ class ConvShape:
     def weights(self) -> int:
         """All weights of the dense kernel, c_out times `reads` times size^2, without bias."""
         return self.c_out * self.reads * self.size**2
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvPlan(Plan):
-    """A Plan of one convolution: m and n are the channels of its kernel, and its degrees count whole 2-D kernels.
-
-    `n` counts c_in s^2 channels where the stride s is folded into them ("eco", "soc"); `kernel` is (size, size), and
-    `side` that of the image that comes in. `parameters` are the weights of the kernels kept; biases are not
-    counted. `c` or `d` is None where columns or rows do not all have as many.
-    """
-
-    kernel: tuple[int, int]
-    stride: int
-    side: int
-    scheme: str
 
 
 def cnn_shapes(depth: int, width: int, *, form: str = "cifar10", image: int = 32, channels: int = 3) -> list[ConvShape]:
@@ -237,7 +222,7 @@ def _plan(layer: int, shape: ConvShape, kept: Counts, feasible: tuple[int, ...])
         parameters=kept.nnz * shape.size**2,
         feasible=feasible,
         kernel=(shape.size, shape.size),
-        stride=shape.stride,
+        stride=(shape.stride, shape.stride),
         side=shape.side,
         scheme=shape.scheme,
     )

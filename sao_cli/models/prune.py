@@ -28,13 +28,9 @@ from sao_cli.pruning.keep import warn_of_collapse
 from sao_cli.pruning.pruner import Prunable, Pruner
 from sao_cli.pruning.scores.magnitude import unit_magnitudes
 from sao_cli.pruning.units import keep_units
+from sao_cli.reports.audits import WeightFacts
 from sao_cli.reports.changes import Changes, PrunedWeight, PruneSummary
-
-_NOT_TOLD = {  # of an audit's facts: those that the row tells itself, and those by options that audits alone have
-    *("name", "kind", "shape", "dtype", "m", "n", "near_zero", "groups", "skipped", "scheme", "image", "outputs"),
-    *("transposed", "assumed", "masked_by", "tied_with", "digest"),
-    *("padding", "stride", "dilation", "alpha", "xmin", "alpha_distance", "mp_edge", "outliers"),
-}
+from sao_cli.reports.report import facts_of, plain
 
 
 def prune_checkpoint(
@@ -156,7 +152,7 @@ class _Run:
         whole, nonzero = (a + b for a, b in zip((size, left), unchanged, strict=True))
         return PruneSummary(
             pruned=len(self.rows),
-            skipped=skipped,
+            skipped_tensors=skipped,
             weights=size,
             nnz=left,
             asked_sparsity=self.pruner.sparsity,
@@ -214,7 +210,7 @@ class _Run:
             row = audit_weight(weight, name=entry.name, progress=self.pruner.progress, **told)
         except SaoError as error:  # a weight too large to measure can be pruned all the same
             return {**counted, "reason": str(error)}
-        return {key: fact for key, fact in row.to_dict().items() if key not in _NOT_TOLD}
+        return {key: plain(getattr(row, key)) for key in (*facts_of(WeightFacts), "reason")}
 
 
 def no_numbers(weight: NDArray[Any]) -> str | None:

@@ -80,7 +80,7 @@ def repair_checkpoint(
     if gain is None:
         _warn_of_small(gains)
     through = sum(map(math.log10, gains))
-    return Changes(rows, RepairSummary(repaired=len(gains), skipped=len(choice.skipped), log10_gain=through))
+    return Changes(rows, RepairSummary(repaired=len(gains), skipped_tensors=len(choice.skipped), log10_gain=through))
 
 
 def _warn_of_small(gains: Sequence[float]) -> None:

@@ -92,6 +92,7 @@ def told_of(structure: Structure, entry: Entry) -> dict[str, Any]:
         "assumed": ", ".join(layout.assumed) or None,
         "masked_by": entry.masked_by,
         "tied_with": structure.tied_with(entry),
+        "provenance": structure.provenance(entry),
     }
 
 

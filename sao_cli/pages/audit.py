@@ -82,7 +82,7 @@ def _cards(report: AuditReport) -> list[tuple[str, str]]:
     rows, summary = report.rows, report.summary
     cards = [
         ("layers audited", cell(len(rows))),
-        ("tensors skipped", cell(summary.skipped)),
+        ("tensors skipped", cell(summary.skipped_tensors)),
         ("parameters", _short(summary.audited_parameters)),
         ("sparsity", "–" if summary.overall_sparsity is None else f"{100 * summary.overall_sparsity:.3g} %"),
         ("disconnected", cell(len(summary.disconnected))),
@@ -127,7 +127,7 @@ def _chains(chains: Sequence[AuditChain]) -> str:
 
 
 def _chain(number: int, chain: AuditChain) -> str:
-    facts = [counted(len(chain.layers), "layer")]
+    facts = [counted(chain.layers, "layer")]
     if chain.reachable is None:
         facts.append(escaped(chain.reason))
     else:
@@ -135,7 +135,7 @@ def _chain(number: int, chain: AuditChain) -> str:
         least = "" if chain.minimum_possible is None else f" (by degrees alone at {chain.minimum_possible} at best)"
         facts += [f"{100 * chain.reachable:.4g} % reachable", full + least]
         facts += [counted(count, what) for count, what in _ends(chain) if count]
-    names = f"{name_of(chain.layers[0])} to {name_of(chain.layers[-1])}"
+    names = f"{name_of(chain.layer_names[0])} to {name_of(chain.layer_names[-1])}"
     picture = f' data-chain="{number}"' if chain.reachable_after else ""
     return f"<figure{picture}><figcaption>{names}: {', '.join(facts)}</figcaption></figure>"
 
@@ -295,7 +295,7 @@ def _data(report: AuditReport) -> str:
         "rows": [[row.get(key) for key in fields] for row in rows],
         "spectra": [None if one is None else [float(f"{one.width:.8g}"), one.counts] for one in spectra],
         "chains": [
-            {"layers": [shortened(shown(name), LONG) for name in chain.layers], "reachable": chain.reachable_after}
+            {"layers": [shortened(shown(name), LONG) for name in chain.layer_names], "reachable": chain.reachable_after}
             for chain in report.chains[:CHAINS]
         ],
     }
@@ -311,7 +311,7 @@ def _facts(row: AuditRow) -> dict[str, Any]:
         facts |= {
             name: _brief(one)
             for name, one in inner.items()
-            if name not in ("name", "skipped", "ks.reference", "ks_sao.reference")
+            if name not in ("record", "name", "skipped", "ks.reference", "ks_sao.reference")
         }
     return facts
 

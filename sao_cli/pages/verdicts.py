@@ -133,11 +133,11 @@ def _of_values(rows: Sequence[AuditRow], summary: AuditSummary) -> list[Verdict]
 
 
 def _of_chain(chain: AuditChain) -> Verdict:
-    layers, reachable = chain.layers, chain.reachable
-    who = f"The chain of {counted(len(layers), 'layer')} from {_short(layers[0])} to {_short(layers[-1])}"
+    names, reachable = chain.layer_names, chain.reachable
+    who = f"The chain of {counted(chain.layers, 'layer')} from {_short(names[0])} to {_short(names[-1])}"
     reason = shown(chain.reason or "no reason given")
     if chain.order is None:
-        many = counted(len(layers), "layer")
+        many = counted(chain.layers, "layer")
         return Verdict(NOTE, f"Who reaches whom through {many} the file does not tell: {reason}.")
     if reachable is None:
         return Verdict(NOTE, f"{who} was not followed: {reason}.")
@@ -167,7 +167,7 @@ def _of_skipped(summary: AuditSummary) -> list[Verdict]:
     first = [f"{count:,} {shortened(shown(reason), 60)}" for reason, count in list(reasons.items())[:NAMED]]
     more = len(reasons) - len(first)
     listed = ", ".join([*first, counted(more, "other reason")] if more else first)
-    return [Verdict(NOTE, f"{counted(summary.skipped, 'tensor was', 'tensors were')} skipped: {listed}.")]
+    return [Verdict(NOTE, f"{counted(summary.skipped_tensors, 'tensor was', 'tensors were')} skipped: {listed}.")]
 
 
 def _every(count: int) -> str:

@@ -1,170 +1,154 @@
 """Reports on checkpoints: rows, chains, summaries, comparisons, failed checks."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.reports.report import Report
-from sao_cli.reports.spectra import KSTest
+from sao_cli.reports.changes import StoredWeight
+from sao_cli.reports.masks import GraphFacts, LayerSize, MaskCounts
+from sao_cli.reports.report import Report, fact
+from sao_cli.reports.spectra import KSTest, Measurement, OperatorFacts, Reshaped, SpectrumFacts
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditRow(Report):
-    """The facts of one tensor of a checkpoint; see models.audit.row for each quantity's definition.
+class TailFacts(Report):
+    """The tail of a spectrum, with --heavy-tail; see models.audit.heavy_tail."""
 
-    `None` stands for what is not known or has no meaning, and `reason` says why. `kind` is "matrix" or "kernel", or
-    "weight" for one of which not even the `shape` is known, None for what is no weight. `transposed` says that it is
-    stored with its inputs first, `assumed` what the file does not tell and is taken for granted, `masked_by` which mask
-    beside it is multiplied in, `tied_with` under which other names the same weight is stored. `singular_values`,
-    descending, and `pattern`, where the weights are, are no part of the report.
+    alpha: float | None = fact(
+        "exponent of a power law of the eigenvalues s_i^2", unit="density x^-alpha", compared=True, default=None
+    )
+    xmin: float | None = fact("the eigenvalue from which on the law holds", default=None)
+    alpha_distance: float | None = fact("largest gap between the law and the eigenvalues", default=None)
+    mp_edge: float | None = fact(
+        "upper edge of the Marchenko-Pastur law of singular values",
+        unit="sqrt(v) (sqrt(m) + sqrt(n)), v the mean square of the entries",
+        default=None,
+    )
+    outliers: int | None = fact("singular values above that edge", compared=True, default=None)
+
+
+class WeightFacts(Reshaped[None], Measurement[None], SpectrumFacts[None], GraphFacts[None], MaskCounts[None]):
+    """What is true of the numbers of a weight; see models.audit.row for the definitions."""
+
+    kernel_sparsity: float | None = fact("share of a convolution's kernels that are zero as wholes", default=None)
+    scale: float | None = fact("root mean square of the singular values", compared=True, default=None)
+    ks_sao: KSTest | None = fact("the test against an SAO layer of about the same density", default=None)
+    sao_degree: int | None = fact("row degree of that layer", default=None)
+    error: float | None = fact("where they are `exact`: about how far rounding moved the singular values", default=None)
+
+
+class AuditRow(
+    TailFacts,
+    OperatorFacts[None],
+    WeightFacts,
+    LayerSize[None],
+    StoredWeight[None],
+    record="layer",
+    table="name shape sparsity components dead_inputs dead_outputs sigma_max sigma_min stable_rank ks.pvalue alpha "
+    "outliers",
+    spare="stable_rank dead_inputs dead_outputs shape components sparsity ks.pvalue outliers alpha",
+):
+    """The facts of one tensor of a checkpoint: a line of `sao audit`, and what `audit_weight` gives.
+
+    `None` stands for what is not known or has no meaning, and `reason` says why.
     """
 
-    name: str
-    kind: str | None
-    shape: tuple[int, ...] | None
-    dtype: str
-    m: int | None = None
-    n: int | None = None
-    nnz: int | None = None
-    sparsity: float | None = None
-    near_zero: float | None = None
-    kernel_sparsity: float | None = None
-    biregular: bool | None = None
-    row_degree: tuple[int, int] | None = None
-    column_degree: tuple[int, int] | None = None
-    components: int | None = None
-    connected: bool | None = None
-    dead_inputs: int | None = None
-    dead_outputs: int | None = None
-    lambda_2: float | None = None
-    bound: float | None = None
-    ramanujan: bool | None = None
-    ramanujan_paper: bool | None = None
-    sigma_max: float | None = None
-    sigma_min: float | None = None
-    mean: float | None = None
-    std: float | None = None
-    rank: int | None = None
-    condition: float | None = None
-    frobenius_norm: float | None = None
-    stable_rank: float | None = None
-    effective_rank: float | None = None
-    isometry_error: float | None = None
-    scale: float | None = None
-    ks: KSTest | None = None
-    ks_sao: KSTest | None = None
-    sao_degree: int | None = None
-    alpha: float | None = None
-    xmin: float | None = None
-    alpha_distance: float | None = None
-    mp_edge: float | None = None
-    outliers: int | None = None
-    exact: bool | None = None
-    error: float | None = None
-    density_error: float | None = None
-    error_kind: str | None = None
-    scheme: str | None = None
-    image: tuple[int, ...] | None = None
-    outputs: tuple[int, ...] | None = None
-    padding: str | int | None = None
-    stride: tuple[int, ...] | None = None
-    dilation: tuple[int, ...] | None = None
-    groups: int | None = None
-    reshaped_sigma_max: float | None = None
-    transposed: bool | None = None
-    assumed: str | None = None
-    masked_by: str | None = None
-    tied_with: tuple[str, ...] = ()
-    digest: str | None = None
-    skipped: bool = False
-    reason: str | None = None
-    singular_values: NDArray[np.float64] | None = field(default=None, repr=False)
-    pattern: Any = field(default=None, repr=False)
+    near_zero: float | None = fact("share of numbers that --threshold counts as zeros, and are not", default=None)
+    digest: str | None = fact(
+        "digest of the numbers: equal ones, in whatever dtype, have equal digests", compared=True, default=None
+    )
+    skipped: bool = fact("it was not audited", compared=True, default=False)
+    reason: str | None = fact("why it was skipped, or why something is null", default=None)
+    singular_values: NDArray[np.float64] | None = fact("(min(m, n),) float64, descending", default=None, repr=False)
+    pattern: Any = fact("where the weights are", default=None, repr=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditChain(Report):
-    """Who reaches whom through a run of layers, each of which reads what the one before gives.
+class AuditChain(Report, record="chain"):
+    """Who reaches whom through a run of layers, each of which reads what the one before gives: a line of `sao audit`.
 
-    `order` is what says that they run one after another, "numbered names" or "as given", and `assumed` what is taken
-    for granted then. Where nothing says so `order` and the facts are None, for the `reason`. `reachable` and
-    `odd_paths` are fractions of all input-output pairs at the end, `reachable_after` the first of them after each
-    layer; `full_at` and `minimum_possible` count layers of the run, from 1. See measure.reach.reachability.
+    Where nothing says that they run one after another, `order` and the facts are None, for the `reason`.
     """
 
-    chain: int
-    layers: tuple[str, ...]
-    order: str | None = None
-    assumed: str | None = None
-    inputs: int | None
-    outputs: int | None
-    reachable: float | None
-    odd_paths: float | None
-    full_at: int | None
-    minimum_possible: int | None
-    lost_inputs: int | None
-    unreached_outputs: int | None
-    reachable_after: tuple[float, ...]
-    reason: str | None = None
+    chain: int = fact("number of the chain, from 1")
+    layers: int = fact("how many layers there are")
+    layer_names: tuple[str, ...] = fact("their names, first layer first")
+    order: str | None = fact('what says that they run one after another: "numbered names" or "as given"', default=None)
+    assumed: str | None = fact("what is taken for granted then", default=None)
+    inputs: int | None = fact("inputs of the first layer", default=None)
+    outputs: int | None = fact("outputs of the last layer", default=None)
+    reachable: float | None = fact("share of the input-output pairs that some path joins", default=None)
+    odd_paths: float | None = fact("share of the pairs that an odd number of paths joins", default=None)
+    full_at: int | None = fact("the first depth at which every input reaches every output, in layers", default=None)
+    minimum_possible: int | None = fact("the least depth at which the degrees allow that", default=None)
+    lost_inputs: int | None = fact("inputs that reach no output", default=None)
+    unreached_outputs: int | None = fact("outputs that no input reaches", default=None)
+    reachable_after: tuple[float, ...] = fact("`reachable` after each layer", default=())
+    reason: str | None = fact("why something is null", default=None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditSummary(Report):
-    """An audit in one line; see models.audit.chains.audit_summary.
+class AuditSummary(Report, record="summary"):
+    """An audit in one line, its last; see models.audit.chains.audit_summary.
 
-    Lists hold layers' names, `unread` of those that should have been measured and could not be; `worst_isometry`,
-    `worst_condition`, `largest` and `smallest` have the name of a layer and the number in question, None where no
-    layer has one. `overall_sparsity` is of all of them together, and has a name of its own so that a filter on rows'
-    `sparsity` leaves this line out.
+    One weight under several names is counted once in parameters and dead units. `worst_isometry`, `worst_condition`,
+    `largest` and `smallest` have the `name` of a layer and the number in question.
     """
 
-    summary: bool = True
-    tensors: int
-    rows: int
-    skipped: int
-    skipped_reasons: dict[str, int]
-    unread: tuple[str, ...]
-    matrices: int
-    kernels: int
-    total_parameters: int
-    audited_parameters: int
-    kept_parameters: int
-    overall_sparsity: float | None
-    estimated: int
-    dead_inputs: int
-    dead_outputs: int
-    disconnected: tuple[str, ...]
-    rank_deficient: tuple[str, ...]
-    worst_isometry: dict[str, Any] | None
-    worst_condition: dict[str, Any] | None
-    largest: dict[str, Any] | None
-    smallest: dict[str, Any] | None
-    chains: int
-    blocked_chains: int
+    summary: bool = fact("true: this line closes the report", default=True)
+    tensors: int = fact("tensors that were looked at")
+    rows: int = fact("tensors that were audited")
+    skipped_tensors: int = fact("tensors that were not")
+    skipped_reasons: dict[str, int] = fact("how many of them for which reason, the most frequent first")
+    unread: tuple[str, ...] = fact("names of weights that should have been audited and could not be")
+    matrices: int = fact("matrices among the audited")
+    kernels: int = fact("kernels of convolutions among the audited")
+    total_parameters: int = fact("numbers of all tensors whose shape is known")
+    audited_parameters: int = fact("numbers of the audited ones")
+    kept_parameters: int = fact("numbers of the audited ones that are not zero")
+    overall_sparsity: float | None = fact(
+        "share of zeros in all of them together", unit="1 - kept_parameters/audited_parameters"
+    )
+    estimated: int = fact("layers whose singular values are not exact")
+    dead_inputs: int = fact("inputs that no output reads, of all layers")
+    dead_outputs: int = fact("outputs that read no input, of all layers")
+    disconnected: tuple[str, ...] = fact("names of layers whose graph has several components")
+    rank_deficient: tuple[str, ...] = fact("names of layers whose rank is below min(m, n)")
+    worst_isometry: dict[str, Any] | None = fact("the layer with the largest isometry_error")
+    worst_condition: dict[str, Any] | None = fact("the layer with the largest condition number")
+    largest: dict[str, Any] | None = fact("the layer with the largest sigma_max")
+    smallest: dict[str, Any] | None = fact("the layer with the least sigma_min")
+    chains: int = fact("chains that are claimed")
+    blocked_chains: int = fact("those with an input that reaches no output, or an output that none reaches")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditComparison(Report):
-    """How a tensor differs between two checkpoints.
+class ComparisonSummary(AuditSummary, record="summary"):
+    """The last line of `sao audit --compare`: the summary of the later checkpoint."""
 
-    `status` is "same", "changed", "reshaped", "only before" or "only after"; `changes` maps each fact that differs to
-    {"before", "after", "difference"}, the last None where one of them is no number. Weights that differ while their
-    facts do not have another `digest`.
+    statuses: dict[str, int] = fact("how many tensors have which status")
+
+
+class AuditComparison(
+    Report,
+    record="change",
+    table="name status sparsity components rank dead_inputs dead_outputs sigma_max sigma_min stable_rank",
+    spare="stable_rank rank dead_inputs dead_outputs components sparsity status",
+):
+    """How a tensor differs between two checkpoints: a line of `sao audit --compare`.
+
+    Weights that differ while their facts do not have another `digest`.
     """
 
-    name: str
-    status: str
-    changes: dict[str, dict[str, Any]]
+    name: str = fact("name of the tensor")
+    status: str = fact('"same", "changed", "reshaped", "only before" or "only after"')
+    changes: dict[str, dict[str, Any]] = fact(
+        'each fact that differs, as {"before", "after", "difference"}, the last null where one of them is no number'
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckFailure(Report):
-    """A row that fails a check: the `field` that was looked at, what it is, and why where it can't be told."""
+class CheckFailure(Report, record="failure"):
+    """A row that fails a check: what `Audit.failures` and `check` have."""
 
-    name: str
-    check: str
-    field: str
-    value: Any
-    reason: str | None = None
+    name: str = fact("name of the tensor")
+    check: str = fact("the condition")
+    field: str = fact("the field that was looked at")
+    value: Any = fact("what it is")
+    reason: str | None = fact("why it can't be told", default=None)

@@ -1,91 +1,93 @@
 """Reports on weights of a checkpoint that were changed, or were asked for and stayed as they are."""
 
-from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Never, TypeVar
 
-from sao_cli.reports.report import Report
+from sao_cli.reports.report import Gap, Report, fact
 from sao_cli.reports.weights import RepairFacts
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredWeight(Report):
-    """What a checkpoint tells of a weight itself; the fields are AuditRow's of the same names."""
+class StoredWeight(Report, Generic[Gap]):
+    """A tensor of a checkpoint, and what the file tells of it besides its numbers."""
 
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    dtype: str
-    groups: int | None
-    transposed: bool
-    assumed: str | None
-    masked_by: str | None
-    tied_with: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SkippedWeight(StoredWeight):
-    """A weight that was asked for and is as it was, for the `reason`."""
-
-    skipped: bool = True
-    reason: str
+    name: str = fact("name of the tensor")
+    kind: str | Gap = fact(
+        '"matrix" or "kernel"; "weight" of one of which not even the shape is known; null of what is no weight'
+    )
+    shape: tuple[int, ...] | Gap = fact("shape, as it is stored")
+    dtype: str = fact("dtype, as it is stored", compared=True)
+    transposed: bool | Gap = fact("it is stored with its inputs first", compared=True, default=None)
+    assumed: str | None = fact("what the file does not tell and is taken for granted", default=None)
+    masked_by: str | None = fact("the mask beside it that is multiplied in", default=None)
+    tied_with: tuple[str, ...] = fact("under which other names the same weight is stored", default=())
+    provenance: dict[str, Any] | None = fact("where the file says that it came from", default=None, repr=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrunedWeight(StoredWeight):
-    """What pruning by `method` left of a weight; `d` is the row degree of an SAO mask, None of others.
+class ChosenWeight(StoredWeight[Never]):
+    """A weight that was asked for."""
 
-    `kept_norm` is the share of the squared Frobenius norm that is left, None of a weight that was all zeros, and
-    `kept_norm_bound` what no SAO mask of that degree exceeds, None for other methods. `before` and `after` are facts of
-    an AuditRow by their names; "nnz" and "sparsity" alone where no others were asked for, or for the "reason" there.
-    """
-
-    method: str
-    d: int | None
-    kept_norm: float | None
-    kept_norm_bound: float | None
-    before: dict[str, Any]
-    after: dict[str, Any]
+    groups: int | None = fact("groups of channels; null of a matrix, or where they are not known")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PruneSummary(Report):
-    """All weights together: `pruned` and `skipped` count them, `weights` and `nnz` the numbers in the pruned ones.
+class SkippedWeight(ChosenWeight, record="layer"):
+    """A weight that was asked for and is as it was: a line of `sao prune` and `sao repair`."""
 
-    `sparsity` is of the pruned ones, `overall_sparsity` of all of the checkpoint's, which have `all_weights` numbers.
-    `dense_ends` are the first and the last, kept dense, by `order`, which is "numbered names" or, where those tell
-    none, None. `kept_norm` is the share of the pruned ones' squared norm that is left.
-    """
-
-    summary: bool = True
-    pruned: int
-    skipped: int
-    weights: int
-    nnz: int
-    asked_sparsity: float | None
-    sparsity: float
-    all_weights: int
-    overall_sparsity: float
-    dense_ends: tuple[str, ...]
-    order: str | None
-    kept_norm: float | None
+    skipped: bool = fact("true", default=True)
+    reason: str = fact("why it is as it was")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RepairedWeight(RepairFacts, StoredWeight):
-    """What a repair did to a weight of a checkpoint; see RepairFacts and StoredWeight for the fields."""
+class PrunedWeight(
+    ChosenWeight,
+    record="layer",
+    table="name shape sparsity components dead_inputs dead_outputs sigma_max sigma_min kept_norm",
+    spare="shape dead_inputs dead_outputs components",
+):
+    """What pruning left of a weight: a line of `sao prune`, and a row of `prune_checkpoint`."""
+
+    method: str = fact("method that pruned it")
+    d: int | None = fact("row degree of an SAO mask; null of others")
+    kept_norm: float | None = fact("share of the squared Frobenius norm that is left; null of a weight of zeros")
+    kept_norm_bound: float | None = fact("what no SAO mask of that degree keeps more than; null of other methods")
+    before: dict[str, Any] = fact("WeightFacts of it before; nnz and sparsity alone with --no-facts")
+    after: dict[str, Any] = fact("WeightFacts of it after; `reason` says why something is null")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RepairSummary(Report):
-    """How many weights were `repaired` and `skipped`; `log10_gain` is of the product of the repaired ones' gains."""
+class PruneSummary(Report, record="summary"):
+    """All weights together: the last line of `sao prune`."""
 
-    summary: bool = True
-    repaired: int
-    skipped: int
-    log10_gain: float
+    summary: bool = fact("true: this line closes the report", default=True)
+    pruned: int = fact("weights that were pruned")
+    skipped_tensors: int = fact("weights that were asked for and are as they were")
+    weights: int = fact("numbers in the pruned ones")
+    nnz: int = fact("those of them that are not zero")
+    asked_sparsity: float | None = fact("share of zeros that was asked for; null for a degree")
+    sparsity: float = fact("share of zeros in the pruned ones", unit="1 - nnz/weights")
+    all_weights: int = fact("numbers in all weights of the checkpoint")
+    overall_sparsity: float = fact("share of zeros in all weights of the checkpoint")
+    dense_ends: tuple[str, ...] = fact("names of the first and the last weight, which were kept dense")
+    order: str | None = fact('what tells which these are: "numbered names", or null where the names tell no order')
+    kept_norm: float | None = fact("share of the pruned ones' squared Frobenius norm that is left")
 
 
-Changed = TypeVar("Changed", bound=StoredWeight)
+class RepairedWeight(
+    RepairFacts,
+    ChosenWeight,
+    record="layer",
+    table="name shape residual effective_ones sigma_min sigma_max change stopped",
+    spare="shape effective_ones",
+):
+    """What a repair did to a weight of a checkpoint: a line of `sao repair`, and a row of `repair_checkpoint`."""
+
+
+class RepairSummary(Report, record="summary"):
+    """All weights together: the last line of `sao repair`."""
+
+    summary: bool = fact("true: this line closes the report", default=True)
+    repaired: int = fact("weights that were repaired")
+    skipped_tensors: int = fact("weights that were asked for and are as they were")
+    log10_gain: float = fact("of the product of the repaired weights' gains", unit="log10")
+
+
+Changed = TypeVar("Changed", bound=ChosenWeight)
 Summary = TypeVar("Summary", bound=Report)
 
 

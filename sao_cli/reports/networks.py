@@ -1,153 +1,148 @@
 """Reports on whole networks: Jacobians by depth, and training by epoch."""
 
-from dataclasses import dataclass, field
+from typing import Generic, Never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.data.arrays import Values
-from sao_cli.reports.report import Report
+from sao_cli.reports.report import Gap, Report, fact
 
 
-@dataclass(frozen=True, kw_only=True)
-class DepthJacobian(Report):
-    """The singular values of a network's input-output Jacobian at one depth; see nets.jacobians.chain for definitions.
+class JacobianFacts(Report, Generic[Gap]):
+    """The min(m, n) singular values of each of `inputs` Jacobians (m, n), all together."""
 
-    Over the min(m, n) singular values of each of `inputs` Jacobians, all together. `mean` and `variance` are None where
-    they leave the range of float64, and `reason` says why; the logarithms (base 10) never do. `resolved` is the
-    fraction of the values that are known to within half of themselves; `log10_mean` and `log10_std` are of these, and
-    `log10_sigma_min` is None where there are others. `rank` is how many values can be told from zero, the mean over
-    inputs, of which some may be known to be no more. `participation` is the fraction within
-    [0.5, 2]. `predicted_log10_mean_square` and `predicted_relative_variance` are mean-field theory's for the squared
-    values. `log10_values` (inputs, min(m, n)), descending, -inf where not resolved, are no part of the report.
+    m: int = fact("outputs, rows of a Jacobian")
+    n: int = fact("inputs, columns of a Jacobian")
+    inputs: int = fact("inputs at which Jacobians are taken")
+    mean: float | Gap = fact("mean of the singular values; null where it leaves the range of float64", default=None)
+    variance: float | Gap = fact("variance of the singular values; null as the mean is", default=None)
+    rank: int | None = fact("singular values that can be told from zero; of several inputs, the least", default=None)
+    participation: float = fact("share of the singular values within [0.5, 2]")
+    reason: str | None = fact("why something is null, or how it was estimated")
+
+
+class LogSigma(Report):
+    """The largest and the least singular value, as logarithms, which never leave a float's range."""
+
+    log10_sigma_max: float | None = fact("of the largest singular value; null where all are zero", unit="log10")
+    log10_sigma_min: float | None = fact(
+        "of the least singular value; null where one can't be told from zero", unit="log10"
+    )
+
+
+class NetworkSetting(Report):
+    """Which network is measured, and how it was made."""
+
+    depth: int = fact("layers that the Jacobian leads through; with --by-layer, the layer")
+    method: str = fact('method that made the weights; empty, or "given", where that is not known')
+    activation: str = fact("activation of every layer")
+    gain: float = fact("factor on every weight")
+
+
+class Computed(Report):
+    """Where and in what a Jacobian was computed."""
+
+    device: str = fact("where it was computed")
+    dtype: str = fact("what it was computed in")
+
+
+class DepthJacobian(
+    Computed,
+    LogSigma,
+    JacobianFacts[None],
+    NetworkSetting,
+    record="depth",
+    table="depth method activation mean variance log10_sigma_max log10_sigma_min log10_mean rank participation "
+    "predicted_log10_mean_square",
+    spare="predicted_log10_mean_square rank participation variance log10_mean mean",
+):
+    """The singular values of a network's input-output Jacobian at one depth: a line of `sao jacobian`.
+
+    See nets.jacobians.chain for the definitions.
     """
 
-    depth: int
-    method: str
-    activation: str
-    gain: float
-    m: int
-    n: int
-    inputs: int
-    mean: float | None
-    variance: float | None
-    log10_sigma_max: float | None
-    log10_sigma_min: float | None
-    log10_mean: float | None
-    log10_std: float | None
-    rank: float | None
-    resolved: float
-    participation: float
-    predicted_log10_mean_square: float | None
-    predicted_relative_variance: float | None
-    device: str
-    dtype: str
-    reason: str | None
-    log10_values: NDArray[np.float64] = field(repr=False)
+    log10_mean: float | None = fact("mean of the logarithms of the values that are resolved", unit="log10")
+    log10_std: float | None = fact("their standard deviation", unit="log10")
+    resolved: float = fact("share of the values that are known to within half of themselves")
+    predicted_log10_mean_square: float | None = fact(
+        "what mean-field theory says of the mean of the squared values", unit="log10"
+    )
+    predicted_relative_variance: float | None = fact(
+        "what mean-field theory says of the variance of the squared values", unit="over the square of their mean"
+    )
+    log10_values: NDArray[np.float64] = fact(
+        "(inputs, min(m, n)) float64, descending, -inf where not resolved", repr=False
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class InputOutputJacobian(Report):
-    """The singular values of d outputs / d inputs of a network at some test images; see jacobian_spectrum.
+class InputOutputJacobian(LogSigma, JacobianFacts[Never]):
+    """The singular values of d outputs / d inputs of a network at test images, biases and all layers counted."""
 
-    Over the min(m, n) values of each of `inputs` Jacobians (m, n), biases and all layers counted, all together.
-    `log10_sigma_min` is None, and `reason` says why, where the least can't be told from zero.
+    condition: float | None = fact("the largest s_1/s_k of an input; null where a Jacobian has not full rank")
+
+
+class EpochRow(
+    Report,
+    record="epoch",
+    table="epoch phase train_loss train_accuracy test_loss test_accuracy learning_rate sparsity seconds jacobian.mean "
+    "jacobian.variance jacobian.log10_sigma_max jacobian.log10_sigma_min",
+    spare="sparsity phase learning_rate jacobian.variance jacobian.mean train_loss seconds",
+):
+    """One epoch of training: a line of `sao train`. Epoch 0 is the network before any.
+
+    Losses and accuracies of training are means over the epoch's samples, each before its batch was learnt from; those
+    of epoch 0 are of all training images.
     """
 
-    inputs: int
-    m: int
-    n: int
-    mean: float
-    variance: float
-    log10_sigma_max: float | None
-    log10_sigma_min: float | None
-    rank: float | None
-    participation: float
-    condition: float | None
-    reason: str | None
+    data: str = fact("what it is trained on")
+    arch: str = fact("fnn, cnn or lipconvnet")
+    method: str = fact("method that makes the network sparse")
+    depth: int = fact("layers")
+    width: int = fact("neurons, or channels, of a layer")
+    phase: str = fact('"train", or "finetune" after pruning, whose epochs count on')
+    epoch: int = fact("epochs that were trained")
+    epochs: int = fact("epochs of all phases")
+    train_loss: float = fact("cross-entropy of the training images")
+    train_accuracy: float = fact("share of the training images that are classified rightly")
+    test_loss: float = fact("cross-entropy of the test images after the epoch")
+    test_accuracy: float = fact("share of the test images that are classified rightly after the epoch")
+    learning_rate: float | None = fact("that of the last step; null in epoch 0")
+    sparsity: float = fact("share of zeros in the matrices and kernels that the method may make sparse")
+    seconds: float = fact("training and testing, without the Jacobian", unit="seconds of wall clock")
+    jacobian: InputOutputJacobian | None = fact("the network's Jacobian, in the epochs of --jacobian-at")
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpochRow(Report):
-    """One epoch of training. Epoch 0 is the network before any.
+class ModuleJacobian(Computed, JacobianFacts[Never], record="module"):
+    """The singular values of a module's Jacobian at one input or several: what `nets.jacobian_spectrum` gives.
 
-    `phase` is "train", or "finetune" after pruning, whose epochs count on. `train_loss` (cross-entropy) and
-    `train_accuracy` are means over the epoch's samples, each before its batch was learnt from; those of epoch 0 are of
-    all training images. `test_loss` and `test_accuracy` are after the epoch. Accuracies are fractions. `learning_rate`
-    is the last step's, None in epoch 0. `sparsity` is of all weight matrices and kernels that the method may make
-    sparse. `seconds` of wall clock are for training and testing, without the Jacobian.
+    Where they are not `exact` they are quantiles of an estimated distribution.
     """
 
-    data: str
-    arch: str
-    method: str
-    depth: int
-    width: int
-    phase: str
-    epoch: int
-    epochs: int
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    learning_rate: float | None
-    sparsity: float
-    seconds: float
-    jacobian: InputOutputJacobian | None
+    module: str = fact("the module's class")
+    sigma_max: float = fact("largest singular value; a lower bound where `exact` is false")
+    sigma_max_error: float | None = fact("about how far that may be off, where `exact` is false")
+    sigma_min: float | None = fact("least singular value")
+    condition: float | None = fact("the largest s_1/s_k of an input; null where a Jacobian has not full rank")
+    exact: bool = fact("the values are computed, and no quantiles of an estimated distribution")
+    error: float | None = fact("where they are not `exact`: how far the distribution function may be off")
+    error_kind: str | None = fact('"bound", never exceeded, or "estimate"')
+    products: int = fact("products with J and J^T, an input")
+    singular_values: Values = fact("(inputs, min(m, n)) float64, descending", repr=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModuleJacobian(Report):
-    """The singular values of a module's Jacobian at one input or several; see jacobian_spectrum for definitions.
+class SparsifiedLayer(Report, record="layer"):
+    """What sparsify did with one layer, or why it left it as it was: a row of what `nets.sparsify` gives."""
 
-    Where `exact` is False they are quantiles of an estimated distribution, whose CDF is off by about `error`, found
-    with `products` products with J and J^T an input; `sigma_max` is then a lower bound, off by about
-    `sigma_max_error`, `error_kind` tells that both are an "estimate", and what can't be told is None. `reason` says
-    why. `singular_values` (inputs, min(m, n)), descending, are no part of the report.
-    """
-
-    module: str
-    m: int
-    n: int
-    inputs: int
-    sigma_max: float
-    sigma_max_error: float | None
-    sigma_min: float | None
-    mean: float
-    variance: float
-    rank: float | None
-    participation: float
-    condition: float | None
-    exact: bool
-    error: float | None
-    error_kind: str | None
-    products: int
-    device: str
-    dtype: str
-    reason: str | None
-    singular_values: Values = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SparsifiedLayer(Report):
-    """What sparsify did with one layer, or why it left it as it was.
-
-    `name` is the module's in the model. `kind` is "Linear", "Conv1d", "Conv2d" or "Conv3d", m and n are its outputs and
-    inputs, of a convolution its channels, and `kernel` the taps of one along each axis; all are None for other
-    modules. `c` and `d` count the weights, or kernels, of a column and a row, and are None where they are not all
-    equal; `sparsity` is that of the mask, and `requested_sparsity` None where a degree was given. A `skipped` layer
-    tells its `reason`, and nothing of a mask.
-    """
-
-    name: str
-    kind: str | None = None
-    m: int | None
-    n: int | None
-    kernel: tuple[int, ...] | None = None
-    method: str | None = None
-    d: int | None = None
-    c: int | None = None
-    sparsity: float | None = None
-    requested_sparsity: float | None = None
-    skipped: bool = False
-    reason: str | None = None
+    name: str = fact("name of the module in the model")
+    kind: str | None = fact('"Linear", "Conv1d", "Conv2d" or "Conv3d"; null for other modules', default=None)
+    m: int | None = fact("outputs; of a convolution its channels")
+    n: int | None = fact("inputs; of a convolution its channels")
+    kernel: tuple[int, ...] | None = fact("taps of a convolution along each axis", default=None)
+    method: str | None = fact("method that made the mask", default=None)
+    d: int | None = fact("row degree: weights, or kernels, of each row; null where rows vary", default=None)
+    c: int | None = fact("column degree: weights, or kernels, of each column; null where columns vary", default=None)
+    sparsity: float | None = fact("share of zeros of the mask", default=None)
+    requested_sparsity: float | None = fact("share of zeros that was asked for; null for a degree", default=None)
+    skipped: bool = fact("the layer is left as it was", default=False)
+    reason: str | None = fact("why", default=None)

@@ -1,21 +1,88 @@
-"""Frozen dataclasses, one a kind of report; `to_dict()` gives what strict JSON can hold."""
+"""Frozen dataclasses, one a kind of report, each field declared once by `fact`, and `to_dict()` for strict JSON."""
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 
+from sao_cli import __version__
+
 BOUND, ESTIMATE = "bound", "estimate"  # what an error is: never exceeded, or only likely
+Gap = TypeVar("Gap")  # of a group of facts that reports share: None where a fact may be unknown, else Never
 
 
-@dataclass(frozen=True, kw_only=True)
+class Fact(NamedTuple):
+    """What a field is: its meaning, its unit or equation, and whether two reports are compared in it."""
+
+    meaning: str
+    unit: str
+    compared: bool
+
+
+def fact(meaning: str, *, unit: str = "", compared: bool = False, default: Any = MISSING, repr: bool = True) -> Any:
+    """A field of a report, told here and nowhere else: docs/json.md, tables, comparisons and checks derive from it.
+
+    `unit` is its unit or its equation. Where `repr` is False the field is for Python alone, and no part of the JSON.
+    """
+    return field(default=default, repr=repr, metadata={"fact": Fact(meaning, unit, compared)})
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(fact,))
 class Report:
-    """A row of a report."""
+    """A row of a report: a frozen dataclass with keywords alone, as each class that inherits from this one is.
+
+    A class says what a line of it is, its `record` ("" for a part of others), which columns a `table` of several rows
+    has ("ks.pvalue" for a field of a field), and which of them are to `spare`, the first first, where it is narrow.
+    """
+
+    record: ClassVar[str] = ""
+    table: ClassVar[tuple[str, ...]] = ()
+    spare: ClassVar[tuple[str, ...]] = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __init_subclass__(cls, record: str = "", table: str = "", spare: str = "") -> None:
+        super().__init_subclass__()
+        told = {"record": record, "table": tuple(table.split()), "spare": tuple(spare.split())}
+        for name, value in told.items():
+            if value:  # else that of the bases
+                setattr(cls, name, value)
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain Python values, in order; NaN and infinities become None."""
-        return {item.name: plain(getattr(self, item.name)) for item in fields(self) if item.repr}
+        """The `record`, and the fields as plain Python values, in order; NaN and infinities become None."""
+        head = {"record": self.record} if self.record else {}
+        return head | {name: plain(getattr(self, name)) for name in facts_of(type(self))}
+
+
+class LineHead(Report):
+    """What every line of a report begins with, whatever it is on."""
+
+    record: str = fact(  # type: ignore[misc]  # elsewhere it is the class's, one for all of its lines
+        'what the line is: "layer", "depth", "chain", "epoch", "change", "summary" ...'
+    )
+    command: str = fact("the command that printed it")
+    version: str = fact("the version of sao")
+    seed: int = fact("the seed of this command")
+    source: str | None = fact('the file that it is on, as it was named; "-" for stdin, null for what the options built')
+    provenance: dict[str, Any] = fact("where the input came from, of inputs that tell it: their %sao object")
+
+
+def facts_of(report: type[Report]) -> dict[str, Fact]:
+    """What a kind of report tells, by its keys."""
+    return {item.name: item.metadata["fact"] for item in fields(report) if item.repr}
+
+
+def report_line(row: dict[str, Any], command: str, seed: int, source: str | None = None) -> dict[str, Any]:
+    """`row` as a line of a report: its record, what made it of which `source`, as a user named it, and the rest."""
+    head = {"record": row["record"], "command": command, "version": __version__, "seed": seed, "source": source}
+    return head | row
+
+
+def origin(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a line tells of where its input came from, by the input's own `provenance`: nothing, where it has none."""
+    return {"provenance": dict(provenance)} if provenance else {}
 
 
 def plain(value: Any) -> Any:

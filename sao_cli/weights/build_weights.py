@@ -153,7 +153,7 @@ def _valued(mask: Mask, values: str, seed: int, layer: int, progress: Progress) 
 
         fit = isometry(mask, seed=seed, layer=layer, progress=progress)
         numbers = fit.values
-        told |= replace(fit, values=fit.values[:0]).to_dict() | told
+        told |= fit.to_dict()
     elif values == "masked orthogonal":
         from sao_cli.weights.orthogonal import rg_s_values
 

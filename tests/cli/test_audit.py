@@ -97,13 +97,14 @@ def test_rows_come_in_the_order_of_names_then_chains_then_a_summary(model):
         assert found[name]["sparsity"] == pytest.approx((MODEL[name] == 0).mean())
     assert (found["body.0.weight"]["components"], found["head.weight"]["dead_inputs"]) == (4, 1)
     chain, unknown = [row for row in rows if "chain" in row]
-    assert (chain["layers"], chain["reachable"]) == (["body.0.weight", "body.1.weight"], 0.75)
+    assert (chain["layers"], chain["reachable"]) == (2, 0.75)
     assert (chain["order"], chain["assumed"]) == ("numbered names", "a plain stack")
-    assert unknown["layers"] == ["bad.weight", "conv.weight", "head.weight"]
+    assert chain["layer_names"] == ["body.0.weight", "body.1.weight"]
+    assert unknown["layer_names"] == ["bad.weight", "conv.weight", "head.weight"]
     assert {unknown[key] for key in ("order", "assumed", "inputs", "reachable", "lost_inputs")} == {None}
     assert unknown["reason"].endswith(WAY_OUT)
     assert rows[-1]["summary"] is True
-    assert (rows[-1]["rows"], rows[-1]["skipped"], rows[-1]["unread"]) == (4, 3, ["bad.weight"])
+    assert (rows[-1]["rows"], rows[-1]["skipped_tensors"], rows[-1]["unread"]) == (4, 3, ["bad.weight"])
 
 
 def test_tensors_are_read_one_at_a_time_and_forgotten(model, monkeypatch):

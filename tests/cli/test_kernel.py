@@ -99,7 +99,7 @@ def test_a_tensor_of_a_checkpoint_is_measured_with_stride_and_padding(run, tmp_p
         "same",
     ]
     [row] = run(*asked).rows
-    assert (row["m"], row["n"], row["stride"], row["outputs"]) == (64, 192, [2, 2], [4, 4])
+    assert (row["m"], row["n"], row["stride"], row["output_image"]) == (64, 192, [2, 2], [4, 4])
     flat = np.linalg.svd(kernel.reshape(4, -1).astype(float), compute_uv=False)[0]
     assert row["reshaped_sigma_max"] == pytest.approx(flat)
     done = run(*asked[:3], "features.3.weigth", *asked[4:])

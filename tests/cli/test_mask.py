@@ -82,9 +82,11 @@ def test_plan(sao):
     rows = sao("plan", "--widths", "784,512,256x49,10", "--sparsity", 0.98).rows
     assert len(rows) == 51
     assert list(rows[0]) == [
+        "record",
         "command",
         "version",
         "seed",
+        "source",
         "layer",
         "m",
         "n",

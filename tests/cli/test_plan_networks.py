@@ -28,7 +28,7 @@ def plan():
 def test_the_papers_cnn_of_32_layers(plan, target, total):
     rows, said = plan("--cnn", "--depth", 32, "--width", 32, "--form", "cifar10", *target)
     assert len(rows) == 32
-    assert list(rows[0])[3:] == KEYS
+    assert list(rows[0])[5:] == KEYS
     assert sum(row["parameters"] for row in rows) == total
     assert said == (
         f"sao plan: {total} parameters in 32 convolutions, of which the first is dense; biases and the classifier are "
@@ -36,9 +36,9 @@ def test_the_papers_cnn_of_32_layers(plan, target, total):
     )
     assert (rows[0]["n"], rows[0]["d"], rows[0]["sparsity"]) == (3, 3, 0)
     assert [(row["kernel"], row["stride"], row["side"]) for row in rows[1:4]] == [
-        ([3, 3], 2, 32),
-        ([3, 3], 2, 16),
-        ([3, 3], 1, 8),
+        ([3, 3], [2, 2], 32),
+        ([3, 3], [2, 2], 16),
+        ([3, 3], [1, 1], 8),
     ]
 
 

@@ -15,7 +15,7 @@ def test_the_card(sao):
     *depths, summary = done.rows
     assert done.code == 0
     assert [row["layer"] for row in depths] == [1, 2, 3, 4, 5]
-    assert list(depths[0]) == ["command", "version", "seed", *KEYS]
+    assert list(depths[0]) == ["record", "command", "version", "seed", "source", *KEYS]
     assert depths[0]["reachable"] == depths[0]["odd_paths"] == 4 / 256
     assert depths[4]["reachable"] > 0.9
     assert not depths[4]["full"]
@@ -34,9 +34,12 @@ def test_minimal_is_full_as_early_as_can_be(pipe, tmp_path):
 
 
 def test_options_and_a_stream_describe_the_same(sao, pipe):
-    assert (
-        pipe("sao mask --layers 3 --seed 5 | sao reach --seed 5").rows == sao("reach", "--layers", 3, "--seed", 5).rows
-    )
+    *piped, summary = pipe("sao mask --layers 3 --seed 5 | sao reach --seed 5").rows
+    *built, same = sao("reach", "--layers", 3, "--seed", 5).rows
+    assert [row.pop("provenance")["layer"] for row in piped] == [1, 2, 3]
+    assert {row.pop("source") for row in (*piped, summary)} == {"-"}
+    assert {row.pop("source") for row in (*built, same)} == {None}
+    assert [*piped, summary] == [*built, same]
 
 
 @pytest.mark.parametrize("over", ["boolean", "f2"])

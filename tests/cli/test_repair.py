@@ -55,7 +55,7 @@ def test_matrices_become_isometries_of_their_own_scale(run):
         assert after.dtype == np.float32
     change = np.linalg.norm(tensors["dense.weight"] - MODEL["dense.weight"]) / np.linalg.norm(MODEL["dense.weight"])
     assert rows["dense.weight"]["change"] == pytest.approx(change, rel=1e-5)
-    assert (rows["summary"]["repaired"], rows["summary"]["skipped"]) == (3, 2)
+    assert (rows["summary"]["repaired"], rows["summary"]["skipped_tensors"]) == (3, 2)
 
 
 def test_the_gain_can_be_chosen(run):

@@ -42,9 +42,9 @@ def test_layers_run_by_their_numbers_and_not_as_the_file_sorts_them(run):
     layers["10.weight"][:, :8] = 0
     write_checkpoint({name: layers[name] for name in sorted(layers)}, "a.safetensors")
     rows, _ = run("audit", "a.safetensors")
-    assert rows[1]["layers"] == [f"{number}.weight" for number in range(12)]
+    assert rows[1]["layer_names"] == [f"{number}.weight" for number in range(12)]
     assert (rows[1]["reachable"], rows[1]["lost_inputs"], rows[1]["assumed"]) == (0, 16, "a plain stack")
-    assert list(rows)[:12] == rows[1]["layers"]
+    assert list(rows)[:12] == rows[1]["layer_names"]
     rows, stderr = run("prune", "a.safetensors", "-o", "out.safetensors", "--sparsity", 0.9, "--no-facts")
     assert {name for name, row in rows.items() if row.get("skipped") is True} == {"0.weight", "11.weight"}
     assert rows["summary"]["dense_ends"] == ["0.weight", "11.weight"]
@@ -220,10 +220,13 @@ def test_a_lost_layer_ends_its_chain_and_says_so(run):
     layers["2.weight"][0, 0] = np.nan
     write_checkpoint(layers, "a.safetensors")
     rows, _ = run("audit", "a.safetensors")
-    assert [rows[number]["layers"] for number in (1, 2)] == [["0.weight", "1.weight"], ["3.weight", "4.weight"]]
+    assert [rows[number]["layer_names"] for number in (1, 2)] == [["0.weight", "1.weight"], ["3.weight", "4.weight"]]
     assert "2.weight ends it: nan at place (1, 1)" in rows[1]["reason"]
     rows, _ = run("audit", "a.safetensors", "--exclude", "2*", "--exclude", "4*")
-    assert (rows[1]["layers"], rows[1]["reason"]) == (["0.weight", "1.weight"], "2.weight ends it: it was left out")
+    assert (rows[1]["layer_names"], rows[1]["reason"]) == (
+        ["0.weight", "1.weight"],
+        "2.weight ends it: it was left out",
+    )
 
 
 def test_comparing_a_network_with_its_negative_is_no_sameness(run):

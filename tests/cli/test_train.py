@@ -15,7 +15,8 @@ from sao_cli.nets.training.loop import Training
 from .conftest import Done
 
 SMALL = ["--depth", 3, "--width", 16, "--epochs", 2]
-KEYS = """command version seed data arch method depth width phase epoch epochs sparsity jacobian train_loss
+KEYS = """record command version seed source
+    data arch method depth width phase epoch epochs sparsity jacobian train_loss
     train_accuracy test_loss test_accuracy learning_rate seconds"""
 
 

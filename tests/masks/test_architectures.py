@@ -122,8 +122,8 @@ def test_without_a_target_all_is_dense_and_feasible_degrees_are_told():
         assert [row.layer for row in rows] == list(range(1, len(shapes) + 1))
     assert rows[3].feasible == tuple(divisors(2304))
     assert rows[4].to_dict() == {
-        "layer": 5, "m": 1024, "n": 512, "c": 1024, "d": 512, "sparsity": 0.0, "parameters": 2**19,
-        "feasible": divisors(1024), "kernel": [1, 1], "stride": 1, "side": 1, "scheme": "eco",
+        "record": "layer", "layer": 5, "m": 1024, "n": 512, "c": 1024, "d": 512, "sparsity": 0.0, "parameters": 2**19,
+        "feasible": divisors(1024), "kernel": [1, 1], "stride": [1, 1], "side": 1, "scheme": "eco",
     }  # fmt: skip
 
 

@@ -30,6 +30,6 @@ def test_plain_values_are_what_strict_json_takes():
 def test_a_report_keeps_its_order():
     row = Plan(layer=1, m=2, n=np.int64(4), c=1, d=2, sparsity=np.float64(0.5), parameters=4, feasible=(2, 4))
     told = row.to_dict()
-    assert list(told) == ["layer", "m", "n", "c", "d", "sparsity", "parameters", "feasible"]
+    assert list(told) == ["record", "layer", "m", "n", "c", "d", "sparsity", "parameters", "feasible"]
     assert type(told["n"]) is int
     assert told["feasible"] == [2, 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +13,10 @@ from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Groups
 from sao_cli.io.output import shown
+from sao_cli.reports.report import Report, origin
 
 if TYPE_CHECKING:
-    from sao_cli.reports.changes import Changes
+    from sao_cli.reports.changes import Changes, ChosenWeight
 
 PATTERNS: dict[str, dict[str, Any]] = {  # the last is shown first
     "transpose": {"metavar": "PATTERN", "help": "Weights stored with inputs first: GPT-2, transposed convolutions;"},
@@ -23,7 +25,6 @@ PATTERNS: dict[str, dict[str, Any]] = {  # the last is shown first
     "include": {"metavar": "PATTERN", "help": "Only names such as 'encoder.*', and embeddings that it names;"},
 }
 NAMED = 5  # weights with several names that are told
-SPARE = ("shape", "dead", "components", "effective_ones")  # columns that leave first where a terminal is narrow
 
 
 def pattern_options(command: Any) -> Any:
@@ -47,24 +48,22 @@ def require_output(output: str | None) -> str:
 def emit_changes(
     command: str,
     seed: int,
+    model: str,
     changes: Changes[Any, Any],
-    facts: Sequence[str],
+    report: type[Report],
     as_json: bool | None,
     output: str,
 ) -> None:
     """The rows of weights that were changed, or asked for and not, and the summary, to stdout.
 
-    A table shows each of `facts` as "before -> after". Where `output` is stdout, there is no report.
+    Where `output` is stdout, there is no report.
     """
     if output == "-":
         return
     as_table = as_json is False or (as_json is None and sys.stdout.isatty())
-    rows = [row.to_dict() for row in changes.rows]
-    if as_table:
-        rows = [_in_table(row, facts) for row in rows]
-    columns = ("name", "shape", *facts, "kept_norm", "change", "stopped", "reason")
-    summary = changes.summary.to_dict()
-    emit(command, seed, [*rows, summary], as_json=as_json, output=None, columns=columns, spare=SPARE)
+    make = partial(_in_table, columns=report.table) if as_table else _line
+    rows = [*map(make, changes.rows), changes.summary.to_dict()]
+    emit(command, seed, rows, as_json=as_json, output=None, source=model, report=report, columns=())
 
 
 def say_tied(changes: Changes[Any, Any], talk: Talk) -> None:
@@ -77,19 +76,19 @@ def say_tied(changes: Changes[Any, Any], talk: Talk) -> None:
         talk.say(f"... and {len(tied) - NAMED} more weights with several names")
 
 
-def _in_table(row: Row, facts: Sequence[str]) -> Row:
-    """A row for people: facts as "before -> after"."""
-    told = {"name": row["name"], "shape": "x".join(map(str, row["shape"])), "dtype": row["dtype"]}
-    if "before" in row:
-        before, after = _with_dead(row["before"]), _with_dead(row["after"])
-        told |= {key: f"{_brief(before.get(key))} -> {_brief(after.get(key))}" for key in facts if key in after}
-    told |= {key: row[key] for key in ("kept_norm", "change", "stopped") if key in row}
-    return told | ({"reason": row["reason"]} if "reason" in row else {})
+def _line(row: ChosenWeight) -> Row:
+    return row.to_dict() | origin(row.provenance)
 
 
-def _with_dead(facts: Row) -> Row:
-    dead = [facts.get("dead_inputs"), facts.get("dead_outputs")]
-    return facts if None in dead else {**facts, "dead": sum(dead)}
+def _in_table(row: ChosenWeight, columns: Sequence[str]) -> Row:
+    """A row for people: columns that are no keys of its own are facts, "before -> after"."""
+    told = row.to_dict()
+    before, after = told.get("before", {}), told.get("after", {})
+    facts = {key: f"{_brief(before[key])} -> {_brief(after[key])}" for key in columns if key in after}
+    shown_row = {key: told.get(key, facts.get(key)) for key in columns if key in told or key in facts}
+    return (
+        shown_row | {"shape": "x".join(map(str, row.shape))} | ({"reason": told["reason"]} if "reason" in told else {})
+    )
 
 
 def _brief(value: Any) -> str:

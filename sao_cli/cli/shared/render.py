@@ -8,11 +8,10 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from sao_cli import __version__
 from sao_cli.cli.shared.streams import silence
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.io.output import atomic_output, visible
-from sao_cli.reports.report import plain
+from sao_cli.reports.report import Report, plain, report_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +30,7 @@ class Drawing(NamedTuple):
 
 PAGE = 200  # characters of a table that no terminal bounds
 FEW = 4096  # rows of a table that are not looked at
+OF_LINES = ("record", "provenance")  # what a table does not show
 ROW_BYTES = 7000  # that a row of a table takes while it is laid out: measured
 
 
@@ -41,24 +41,26 @@ def emit(
     *,
     as_json: bool | None,
     output: str | None,
-    columns: Sequence[str] = (),
-    spare: Sequence[str] = (),
+    source: str | None = None,
+    report: type[Report] = Report,
+    columns: Sequence[str] | None = None,
 ) -> None:
     """Write the rows as JSON lines, one as soon as it is there, or all of them as one table.
 
-    `as_json` None chooses a table on a terminal. `columns` are those that a table of several rows shows, "ks.pvalue"
-    for a field of a field; a single row is shown whole, a line a field. Where a terminal is too narrow, those named in
-    `spare` leave first. With `output` the report goes to that file, whole or not at all; "-" is stdout. Where the
-    reader of stdout goes away, all rows are taken nevertheless: they may be epochs of training, or decide a verdict.
+    `as_json` None chooses a table on a terminal. `source` is the file that the rows are on, as it was named. A table of
+    several rows shows the columns of their kind of `report`, or `columns` where these are given, "ks.pvalue" for a
+    field of a field, and drawings last; a single row is shown whole, a line a field. With `output` the report goes to
+    that file, whole or not at all; "-" is stdout. Where the reader of stdout goes away, all rows are taken
+    nevertheless: they may be epochs of training, or decide a verdict.
     """
     talk = click.get_current_context().ensure_object(Talk)
-    head = {"command": command, "version": __version__, "seed": seed}
     on_terminal = output in (None, "-") and sys.stdout.isatty()
     lines: Iterable[str]
     if as_json or (as_json is None and not on_terminal):
-        lines = (_json_line(head | row) for row in rows)
+        lines = (_json_line(report_line(row, command, seed, source)) for row in rows)
     else:
-        lines = [_table(_held(rows), columns, spare, None if on_terminal else PAGE)]
+        columns = report.table if columns is None else columns
+        lines = [_table(_held(rows), columns, report.spare, None if on_terminal else PAGE)]
     with atomic_output("-" if output is None else output) as file:
         for line in lines:
             talk.erase()
@@ -98,7 +100,7 @@ def _table(rows: list[Row], columns: Sequence[str], spare: Sequence[str], width:
     from rich.text import Text
 
     console = Console(width=width, file=sys.stdout, highlight=False, emoji=False, markup=False)
-    rows = [{visible(key): value for key, value in row.items()} for row in rows]
+    rows = [{visible(key): value for key, value in row.items() if key not in OF_LINES} for row in rows]
     body = [_flat(row) for row in rows if "summary" not in row]
     with console.capture() as capture:
         console.print(_tall(body[0]) if len(body) == 1 else _fitting(console, body, columns, spare))
@@ -148,7 +150,9 @@ def _wide(rows: list[Row], columns: Sequence[str]) -> "Table":
     from rich import box
     from rich.table import Table
 
-    shown = [key for key in columns or rows[0] if any(key in row for row in rows)]
+    there = dict.fromkeys(key for row in rows for key in row)
+    drawn = [key for key in there if any(isinstance(row.get(key), Drawing) for row in rows)]
+    shown = [key for key in columns or there if key in there and key not in drawn] + drawn
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     cells = {key: [_cell(row.get(key, "")) for row in rows] for key in shown}
     for key in shown:  # where room is short, a name folds and a number stays whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sao_cli.base.errors import SaoError
 from sao_cli.io.checkpoints.checkpoint import Checkpoint
@@ -21,17 +22,23 @@ SEARCHED = 5000  # names among which the nearest to a pattern is looked for
 class Structure:
     """The `entries` of a checkpoint in the natural order of their names, and what is known of the weights among them.
 
-    `layouts` by name, `order` of all weights, also those that can't be read, and `ties` by each of a weight's names.
+    `layouts` by name, `order` of all weights, also those that can't be read, `ties` by each of a weight's names, and
+    `origins`, the provenance that the file has, by the names of its tensors.
     """
 
     entries: tuple[Entry, ...]
     layouts: Mapping[str, Layout]
     order: Order
     ties: Mapping[str, Tie]
+    origins: Mapping[str, dict[str, Any]]
 
     def layout(self, entry: Entry) -> Layout:
         """The layout of an entry, also of one that is no weight."""
         return self.layouts.get(entry.name, Layout())
+
+    def provenance(self, entry: Entry) -> dict[str, Any] | None:
+        """Where the file says that a weight came from, None where it says nothing."""
+        return next((self.origins[name] for name in (entry.name, *entry.parts) if name in self.origins), None)
 
     def tied_with(self, entry: Entry) -> tuple[str, ...]:
         """The other names of the same weight."""
@@ -78,7 +85,8 @@ def structure_of(checkpoint: Checkpoint, *, said: Said | None = None, include: I
     layouts = layouts_of(entries, said=said, as_registered=any(tensor.storage is not None for tensor in stored))
     ordered = tuple(sorted(entries, key=lambda entry: natural(entry.name)))
     order = order_of(_sides(entry, layouts) for entry in ordered if entry.kind != SKIPPED or entry.unread)
-    return Structure(ordered, layouts, order, {name: tie for tie in checkpoint.ties for name in tie.names})
+    ties = {name: tie for tie in checkpoint.ties for name in tie.names}
+    return Structure(ordered, layouts, order, ties, checkpoint.file.origins())
 
 
 def _sides(entry: Entry, layouts: Mapping[str, Layout]) -> Sides:

@@ -219,6 +219,7 @@ class NpzFile(TensorFile):
             self._sparse = _sparse(archive, self._members, self.name) if is_sparse(self._members) else None
             if self._sparse is not None:
                 stored = {self._file.stem: _of_sparse(self._sparse, stored)}
+                self._origins = {self._file.stem: dict(self._sparse.mask.provenance)}
             elif _PROVENANCE in stored and stored[_PROVENANCE].shape == ():
                 del stored[_PROVENANCE]
                 self._take_origins(archive, stored)
@@ -248,7 +249,7 @@ class NpzFile(TensorFile):
         return self._sparse
 
     def origins(self) -> dict[str, dict[str, Any]]:
-        """The provenance in the array "sao", by array."""
+        """The provenance in the array "sao", by array; of a sparse layout its own."""
         return self._origins
 
     def _archive(self) -> zipfile.ZipFile:

@@ -97,7 +97,7 @@ def kernel_spectrum(
         scheme=mask.provenance.get("scheme"),
         kernel=kernel.shape,
         image=geometry.image,
-        outputs=geometry.outputs,
+        output_image=geometry.outputs,
         padding=geometry.padding,
         stride=geometry.stride,
         dilation=geometry.dilation,

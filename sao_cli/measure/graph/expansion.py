@@ -78,6 +78,7 @@ def expansion(
     paper = _verdict(edge) if graph.biregular else False
     bound = graph.bound
     return Expansion(
+        layer=1,
         m=graph.mask.m,
         n=graph.mask.n,
         nnz=graph.mask.nnz,

@@ -19,7 +19,6 @@ from sao_cli.models.audit.row import UNMEASURED, said
 from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary
 
 NUMBERED, PLAIN_STACK = "numbered names", "a plain stack"
-_FACTS = ("reachable", "odd_paths", "full_at", "minimum_possible", "lost_inputs", "unreached_outputs")
 MANY = 2**24  # ones, 64 MB of them, up to which all paths are followed wherever there are any zeros
 
 
@@ -81,8 +80,8 @@ def named_chains(
 def audit_summary(rows: Sequence[AuditRow], chains: Sequence[AuditChain] = ()) -> AuditSummary:
     """All of `rows` in one: counts, totals, and which layers stand out.
 
-    `tensors` = `rows` (audited) + `skipped`, by reason in `skipped_reasons`, the most frequent first; `unread` ones
-    should have been audited. `total_parameters` counts the numbers in all of them whose shape is known,
+    `tensors` = `rows` (audited) + `skipped_tensors`, by reason in `skipped_reasons`, the most frequent first; `unread`
+    ones should have been audited. `total_parameters` counts the numbers in all of them whose shape is known,
     `audited_parameters` those of the audited ones, `kept_parameters` those that are not zero, and `overall_sparsity` is
     of these two. One weight under several names is counted once in all that, and in `dead_inputs` and `dead_outputs`.
     `worst_isometry` has the largest isometry_error, max |s_i - 1|. `estimated` layers have singular values that are not
@@ -97,7 +96,7 @@ def audit_summary(rows: Sequence[AuditRow], chains: Sequence[AuditChain] = ()) -
     return AuditSummary(
         tensors=len(rows),
         rows=len(named),
-        skipped=len(rows) - len(named),
+        skipped_tensors=len(rows) - len(named),
         skipped_reasons=dict(Counter(row.reason or "no reason given" for row in rows if row.skipped).most_common()),
         unread=tuple(row.name for row in rows if row.skipped and row.kind is not None),
         matrices=sum(row.kind == "matrix" for row in named),
@@ -159,40 +158,31 @@ def _missing(name: str) -> AuditRow:
 
 
 def _unknown(number: int, names: tuple[str, ...], reason: str) -> AuditChain:
-    return AuditChain(
-        chain=number,
-        layers=names,
-        inputs=None,
-        outputs=None,
-        **dict.fromkeys(_FACTS),
-        reachable_after=(),
-        reason=reason,
-    )
+    return AuditChain(chain=number, layers=len(names), layer_names=names, reason=reason)
 
 
 def _chain(number: int, run: _Run, order: str, assumed: str, progress: Progress) -> AuditChain:
     rows = run.rows
-    facts: dict[str, Any] = dict.fromkeys(_FACTS)
-    after: tuple[float, ...] = ()
+    facts: dict[str, Any] = {}
     try:
-        facts, after = _reach(rows, progress)
+        facts = _reach(rows, progress)
     except UNMEASURED as error:
         facts["reason"] = said(error)
     facts["reason"] = "; ".join(filter(None, (facts.get("reason"), run.reason))) or None
     return AuditChain(
         chain=number,
-        layers=tuple(row.name for row in rows),
+        layers=len(rows),
+        layer_names=tuple(row.name for row in rows),
         order=order,
         assumed=assumed,
         inputs=rows[0].n,
         outputs=rows[-1].m,
         **facts,
-        reachable_after=after,
     )
 
 
-def _reach(run: list[AuditRow], progress: Progress) -> tuple[dict[str, Any], tuple[float, ...]]:
-    """The facts at the end of a run, and the share of pairs that are reached after each of its layers."""
+def _reach(run: list[AuditRow], progress: Progress) -> dict[str, Any]:
+    """The facts of a chain: at its end, and the share of pairs that are reached after each of its layers."""
     patterns: list[Pattern] = [row.pattern for row in run]
     pixels = [1, *(_flattened(before, row) for before, row in pairwise(run))]
     ones = sum(pattern.nnz for pattern in patterns if not pattern.full)
@@ -208,15 +198,15 @@ def _reach(run: list[AuditRow], progress: Progress) -> tuple[dict[str, Any], tup
     depths = reachability(masks, progress=progress).depths
     depths = tuple(depths[end] for end in ends)
     last = depths[-1]
-    facts = {
+    return {
         "reachable": last.reachable,
         "odd_paths": last.odd_paths,
         "full_at": next((layer for layer, depth in enumerate(depths, 1) if depth.full), None),
         "minimum_possible": _minimum_possible(patterns, pixels),
         "lost_inputs": last.lost_inputs,
         "unreached_outputs": last.unreached_outputs,
+        "reachable_after": tuple(depth.reachable for depth in depths),
     }
-    return facts, tuple(depth.reachable for depth in depths)
 
 
 def _pixels(units: int, count: int) -> Mask:
@@ -235,19 +225,18 @@ def _full_from_second(patterns: list[Pattern], pixels: list[int]) -> bool:
     return shared and all(pattern.row_degrees.min() for pattern in others)
 
 
-def _full_facts(patterns: list[Pattern], pixels: list[int], ones: int) -> tuple[dict[str, Any], tuple[float, ...]]:
+def _full_facts(patterns: list[Pattern], pixels: list[int], ones: int) -> dict[str, Any]:
     m, n = patterns[0].shape
-    after = (patterns[0].nnz / (m * n), *(1.0 for _ in patterns[1:]))
-    facts = {
+    return {
         "reachable": 1.0,
         "odd_paths": None,
         "full_at": 1 if patterns[0].full else 2,
         "minimum_possible": _minimum_possible(patterns, pixels),
         "lost_inputs": 0,
         "unreached_outputs": 0,
+        "reachable_after": (patterns[0].nnz / (m * n), *(1.0 for _ in patterns[1:])),
         "reason": f"the degrees tell what is reached; the paths through {ones} connections are not counted",
     }
-    return facts, after
 
 
 def _minimum_possible(patterns: list[Pattern], pixels: list[int]) -> int | None:

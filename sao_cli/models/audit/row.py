@@ -26,8 +26,9 @@ from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.audit.heavy_tail import heavy_tail_facts, require_powerlaw
 from sao_cli.models.audit.tensor import Layer
 from sao_cli.reports.audits import AuditRow
-from sao_cli.reports.report import ESTIMATE
-from sao_cli.reports.spectra import KSTest
+from sao_cli.reports.masks import GraphFacts
+from sao_cli.reports.report import ESTIMATE, facts_of
+from sao_cli.reports.spectra import KSTest, OperatorFacts, SpectrumFacts
 
 Facts = dict[str, Any]
 
@@ -41,16 +42,6 @@ MANY_ONES = "more than half of the mask is ones, and the eigenvalue conditions a
 # What one tensor may raise while others are measured: what is said to the user, and numerics that can't take it
 # (numpy's LinAlgError is a ValueError).
 UNMEASURED = (SaoError, ValueError, ArithmeticError, MemoryError)
-
-_GRAPH = (
-    *("biregular", "row_degree", "column_degree", "components", "connected", "dead_inputs", "dead_outputs"),
-    *("lambda_2", "bound", "ramanujan", "ramanujan_paper"),
-)
-_SPECTRUM = (
-    *("sigma_max", "sigma_min", "mean", "std", "rank", "condition", "frobenius_norm", "stable_rank"),
-    *("effective_rank", "isometry_error"),
-)
-_OPERATOR = ("scheme", "image", "outputs", "padding", "stride", "dilation", "reshaped_sigma_max")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +232,7 @@ def _graph(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
         return {}
     if found.reason:
         reasons.append(found.reason)
-    return {key: getattr(found, key) for key in _GRAPH}
+    return {key: getattr(found, key) for key in facts_of(GraphFacts)}
 
 
 def _dense_graph(pattern: Pattern) -> Facts | None:
@@ -278,7 +269,7 @@ def _matrix(layer: Layer, setting: _Setting, graph: Facts, reasons: list[str]) -
     if facts["reason"]:
         reasons.append(facts["reason"])
     noise = _noise(layer, measured.norm)
-    spectrum = {key: facts[key] for key in _SPECTRUM}
+    spectrum = {key: facts[key] for key in facts_of(SpectrumFacts)}
     scale = measured.norm / math.sqrt(len(found.values))
     return spectrum | _shape_facts(layer, setting, measured, scale, noise, reasons)
 
@@ -331,9 +322,9 @@ def _operator(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
     taps = math.prod(layer.shape[2:])
     noise = math.sqrt(taps) * _noise(layer, layer.norm())  # a map's norm is at most that of the reshaped kernel's
     scale = row.frobenius_norm / math.sqrt(len(found.values))
-    facts = {key: getattr(row, key) for key in (*_SPECTRUM, *_OPERATOR)}
+    facts = {key: getattr(row, key) for key in (*facts_of(SpectrumFacts), *facts_of(OperatorFacts))}
     if layer.transposed:
-        facts |= {"image": row.outputs, "outputs": row.image}
+        facts |= {"image": row.output_image, "output_image": row.image}
     return facts | _shape_facts(layer, setting, measured, scale, noise, reasons)
 
 

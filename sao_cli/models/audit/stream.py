@@ -154,7 +154,7 @@ class Audit:
         if not self.summary.rows:
             largest = max(self.rows, key=lambda row: math.prod(row.shape or ()))
             why = shown(largest.reason or "")
-            told = f"all of its {self.summary.skipped} tensors are skipped, the largest since: {why}"
+            told = f"all of its {self.summary.skipped_tensors} tensors are skipped, the largest since: {why}"
             raise SaoError(f"nothing in {self.name} was audited: {told}")
 
     def _goes_on(self) -> bool:
@@ -228,12 +228,17 @@ def _told_row(
     """The row of an entry, with what the file tells of it besides its numbers."""
     layout = structure.layout(entry)
     row = _row(checkpoint, entry, layout, progress, asked)
-    tied, masked_by = structure.tied_with(entry), entry.masked_by
+    row = dataclasses.replace(
+        row,
+        tied_with=structure.tied_with(entry),
+        masked_by=entry.masked_by,
+        provenance=structure.provenance(entry),
+    )
     if row.skipped:
-        return dataclasses.replace(row, tied_with=tied, masked_by=masked_by)
+        return row
     reason = "; ".join(filter(None, (row.reason, layout.reason))) or None
     assumed = ", ".join(layout.assumed) or None
-    return dataclasses.replace(row, tied_with=tied, masked_by=masked_by, assumed=assumed, reason=reason)
+    return dataclasses.replace(row, assumed=assumed, reason=reason)
 
 
 def _row(checkpoint: Checkpoint, entry: Entry, layout: Layout, progress: Any, asked: dict[str, Any]) -> AuditRow:

@@ -67,7 +67,7 @@ def network_jacobian(
     >>> from sao_cli.weights.build_weights import weight_stack
     >>> [last] = network_jacobian(weight_stack([64] * 101, gain=1.1), depths=[100])
     >>> round(last.log10_sigma_max / math.log10(1.1), 9), last.rank
-    (100.0, 64.0)
+    (100.0, 64)
     """
     layers = [_checked(Matrix.of(weight), number) for number, weight in enumerate(stack, 1)]
     wanted = _depths(depths, len(layers))
@@ -223,7 +223,7 @@ def _row(
         log10_sigma_min=float(resolved.min()) if resolved.size == values.size else None,
         log10_mean=float(resolved.mean()) if resolved.size else None,
         log10_std=float(resolved.std()) if resolved.size else None,
-        rank=float(np.mean(found.rank)),
+        rank=int(np.min(found.rank)),
         resolved=resolved.size / values.size,
         participation=float(((values >= math.log10(0.5)) & (values <= math.log10(2))).mean()),
         predicted_log10_mean_square=predicted[0],

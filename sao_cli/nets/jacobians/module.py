@@ -59,7 +59,7 @@ def jacobian_spectrum(
     each of which the module sees as a batch of one. The facts are over the values of all inputs together:
 
     - `mean`, `variance`, and `participation`, the fraction of values within [0.5, 2];
-    - `rank`: how many are above max(m, n) eps s_1 (numpy.linalg.matrix_rank's rule), the mean over inputs; eps is that
+    - `rank`: how many are above max(m, n) eps s_1 (numpy.linalg.matrix_rank's rule), the least over inputs; eps is
       of the coarsest dtype among the parameters, the output and `dtype`;
     - `condition`: the largest s_1/s_k, None where a Jacobian has not full rank.
 
@@ -267,7 +267,7 @@ def _report(found: list[_Found], eps: float, halves: list[str], **told: str) -> 
         sigma_min=float(values.min()) if exact else None,
         mean=largest * float(shares.mean()),
         variance=variance,
-        rank=float(ranks.mean()) if exact else None,
+        rank=int(ranks.min()) if exact else None,
         participation=float(((values >= 0.5) & (values <= 2)).mean()),
         condition=float((values[:, 0] / values[:, -1]).max()) if full else None,
         exact=exact,

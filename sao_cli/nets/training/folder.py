@@ -19,7 +19,7 @@ from sao_cli.nets.training.loop import DivergedError, Training
 from sao_cli.nets.training.resume import final_tensors, read_rows
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.reports.networks import EpochRow
-from sao_cli.reports.report import plain
+from sao_cli.reports.report import plain, report_line
 
 SETTINGS, METRICS, LAST, FINAL = "settings.json", "metrics.jsonl", "last.safetensors", "final.safetensors"
 
@@ -113,8 +113,8 @@ class RunFolder:
         return f"epoch {self._kept} of {epochs} is kept; `sao train --resume -o {self.path}` goes on"
 
     def _line(self, row: dict[str, Any], training: Training) -> bytes:
-        head = {"command": "train", "version": __version__, "seed": training.settings.seed}
-        return (json.dumps(plain(head | row), allow_nan=False) + "\n").encode()
+        told = report_line({"record": EpochRow.record} | row, "train", training.settings.seed)  # old runs have none
+        return (json.dumps(plain(told), allow_nan=False) + "\n").encode()
 
     def _naming(self, name: str = "") -> AbstractContextManager[None]:
         return naming_output(self._shown(name))

@@ -89,7 +89,7 @@ def test_an_interrupt_from_within_is_one_too(monkeypatch):
 def test_sigterm_in_training_says_how_to_go_on(tmp_path):
     command = [BIN / "sao", "train", "--depth", "3", "--width", "8", "--epochs", "1000", "--jacobian-at", "none"]
     with subprocess.Popen([*command, "-o", "run"], cwd=tmp_path, **PIPES) as process:
-        assert [process.stdout.readline()[:12] for _ in range(2)] == ['{"command": '] * 2
+        assert [process.stdout.readline()[:20] for _ in range(2)] == ['{"record": "epoch", '] * 2
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 143

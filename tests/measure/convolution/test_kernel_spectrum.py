@@ -30,7 +30,7 @@ def test_the_facts_are_those_of_the_explicit_operator_as_a_layer():
                  "frobenius_norm", "stable_rank", "effective_rank", "exact"):  # fmt: skip
         assert getattr(found, name) == pytest.approx(getattr(layer, name), rel=1e-9), name
     assert found.ks.to_dict() == pytest.approx(layer.ks.to_dict())
-    assert (found.outputs, found.stride, found.kernel) == ((3, 4), (2, 2), (4, 3, 3, 3))
+    assert (found.output_image, found.stride, found.kernel) == ((3, 4), (2, 2), (4, 3, 3, 3))
     assert found.reshaped_sigma_max == pytest.approx(np.linalg.norm(kernel.values.reshape(4, 27), 2))
     keys = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert {field.name for field in fields(LayerSpectrum) if field.repr} < set(keys)

@@ -39,7 +39,7 @@ def test_a_chain_is_the_reachability_of_its_masks(widths, densities, seed):
     (chain,) = audit_chain(audited(layers))
     expected = reachability([Mask.from_dense(layer) for layer in layers])
     last = expected.depths[-1]
-    assert chain.layers == ("layer0", "layer1", "layer2")
+    assert (chain.layers, chain.layer_names) == (3, ("layer0", "layer1", "layer2"))
     assert (chain.inputs, chain.outputs) == (widths[0], widths[-1])
     assert chain.reachable_after == tuple(depth.reachable for depth in expected.depths)
     assert (chain.reachable, chain.odd_paths) == (last.reachable, last.odd_paths)
@@ -78,9 +78,9 @@ def test_runs_end_where_sizes_or_layers_that_cannot_be_read_break_them():
     shapes = [(4, 3), (5, 4), (5, 5), (3, 9), (2, 3), (7, 7)]
     rows = [audit_weight(np.ones(shape), name=str(number)) for number, shape in enumerate(shapes)]
     rows.insert(1, skipped_row("bias", [4], "float32", "bias"))
-    assert [chain.layers for chain in audit_chain(rows)] == [("0", "1", "2"), ("3", "4")]
+    assert [chain.layer_names for chain in audit_chain(rows)] == [("0", "1", "2"), ("3", "4")]
     rows.insert(3, skipped_row("broken", [5, 5], "float32", "2 NaN", kind="matrix"))
-    assert [chain.layers for chain in audit_chain(rows)] == [("0", "1"), ("3", "4")]
+    assert [chain.layer_names for chain in audit_chain(rows)] == [("0", "1"), ("3", "4")]
     assert audit_chain([]) == audit_chain(rows[:1]) == []
 
 
@@ -92,7 +92,7 @@ def test_kernels_chain_by_their_channels():
         audit_weight(np.eye(4)[:2], name="c"),
     ]
     (chain,) = audit_chain(rows)
-    assert (chain.layers, chain.reachable, chain.outputs) == (("a", "b", "c"), 1.0, 2)
+    assert (chain.layer_names, chain.reachable, chain.outputs) == (("a", "b", "c"), 1.0, 2)
 
 
 def test_a_chain_that_does_not_fit_says_so(monkeypatch):
@@ -130,7 +130,13 @@ def test_the_summary_adds_up():
     chains = audit_chain(rows)
     summary = audit_summary(rows, chains)
     json.dumps(summary.to_dict(), allow_nan=False)
-    assert (summary.tensors, summary.rows, summary.skipped, summary.matrices, summary.kernels) == (5, 2, 3, 2, 0)
+    assert (summary.tensors, summary.rows, summary.skipped_tensors, summary.matrices, summary.kernels) == (
+        5,
+        2,
+        3,
+        2,
+        0,
+    )
     assert summary.skipped_reasons == {"1-D": 2, "integers": 1}
     kept = sum(np.count_nonzero(layer) for layer in layers)
     assert (summary.total_parameters, summary.audited_parameters, summary.kept_parameters) == (90, 72, kept)
@@ -192,8 +198,8 @@ def test_stacks_are_claimed_and_say_what_is_assumed():
 def test_what_is_in_no_stack_is_one_chain_that_claims_nothing():
     rows = [*stack(2), audit_weight(np.eye(6), name="head"), skipped_row("bias", [6], "float32", "bias")]
     claimed, unknown = named_chains(rows, [[row.name for row in rows[:2]]], "the names do not tell")
-    assert claimed.layers == ("net.0.weight", "net.1.weight")
-    assert (unknown.chain, unknown.layers, unknown.reason) == (2, ("head",), "the names do not tell")
+    assert claimed.layer_names == ("net.0.weight", "net.1.weight")
+    assert (unknown.chain, unknown.layer_names, unknown.reason) == (2, ("head",), "the names do not tell")
     facts = [unknown.order, unknown.assumed, unknown.inputs, unknown.outputs, unknown.reachable, unknown.lost_inputs]
     assert facts == [None] * 6
     assert audit_summary(rows, [claimed, unknown]).chains == 1
@@ -211,8 +217,8 @@ def test_a_layer_that_can_not_be_read_ends_a_stack_and_is_named(how):
         shape, kind = ([6, 6], "matrix") if how == "NaN" else (None, "weight")
         rows[2] = skipped_row(broken, shape, "float32", reason, kind=kind)
     before, after = named_chains(rows, [names], left_out={broken} if how == "left out" else ())
-    assert (before.layers, before.reason) == (tuple(names[:2]), f"{broken} ends it: {reason}")
-    assert (after.layers, after.reason) == (tuple(names[3:]), f"it begins after {broken}: {reason}")
+    assert (before.layer_names, before.reason) == (tuple(names[:2]), f"{broken} ends it: {reason}")
+    assert (after.layer_names, after.reason) == (tuple(names[3:]), f"it begins after {broken}: {reason}")
     assert before.reachable == after.reachable == 1
 
 
@@ -221,7 +227,7 @@ def test_layers_that_are_left_alone_by_one_that_can_not_be_read_claim_nothing():
     names = [row.name for row in rows]
     rows[1] = skipped_row(names[1], [6, 6], "float32", "1 NaN", kind="matrix")
     (unknown,) = named_chains(rows, [names])
-    assert (unknown.layers, unknown.reachable) == (("net.0.weight", "net.2.weight"), None)
+    assert (unknown.layer_names, unknown.reachable) == (("net.0.weight", "net.2.weight"), None)
     assert "net.1.weight" in unknown.reason
 
 

@@ -42,7 +42,7 @@ def test_a_transposed_kernel_is_torchs_layer(groups, size, image, stride, paddin
     assert (row.m, row.n, row.dead_inputs, row.dead_outputs) == (6, 4, 1, 0)
     assert row.shape == tuple(layer.weight.shape)
     assert row.image == image
-    assert row.outputs == tuple(layer(torch.zeros(1, 4, *image).double()).shape[2:])
+    assert row.output_image == tuple(layer(torch.zeros(1, 4, *image).double()).shape[2:])
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])

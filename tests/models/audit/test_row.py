@@ -191,7 +191,7 @@ def test_a_kernel_has_a_spectrum_on_an_image_only():
         row = audit_weight(given_as, name="conv", image=5, stride=2)
         expected = kernel_spectrum(kernel, 5, padding="zeros", stride=2, comparison=Comparison(reference="none"))
         assert facts(row, SPECTRUM) == pytest.approx(facts(expected, SPECTRUM))
-        options = ("image", "outputs", "padding", "stride", "dilation")
+        options = ("image", "output_image", "padding", "stride", "dilation")
         assert facts(row, options) == facts(expected, options)
         assert row.scale == pytest.approx(math.sqrt(np.square(expected.singular_values).mean()))
         assert row.ks.pvalue < 1e-3
@@ -280,6 +280,7 @@ def test_rows_are_strict_json_with_the_same_keys_skipped_or_not():
     assert list(row) == list(skipped)
     assert "singular_values" not in row
     assert {key for key, value in skipped.items() if value not in (None, [])} == {
+        "record",
         "name",
         "shape",
         "dtype",
