@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any
 from sao_cli.cli.shared.render import Drawing, Row
 from sao_cli.io.output import visible
 from sao_cli.pages.text import shortened
+from sao_cli.reports.audits import AuditRow, TailFacts
+from sao_cli.reports.report import facts_of, value_of
 
 if TYPE_CHECKING:
-    from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary
+    from sao_cli.reports.audits import AuditChain, AuditComparison, AuditSummary
 
-COLUMNS = (
-    *("name", "shape", "sparsity", "components", "dead", "sigma_max", "sigma_min", "stable_rank", "ks.pvalue"),
-    *("alpha", "outliers", "passes", "singular values", "dtype", "reason"),
-)
-SPARE = ("stable_rank", "dead", "shape", "components", "sparsity", "ks.pvalue", "outliers", "alpha")
-CHANGES = ("name", "status", "sparsity", "components", "rank", "sigma_max", "sigma_min", "stable_rank")
-SPARE_CHANGES = ("stable_rank", "rank", "components", "sparsity", "status")
 NAME = 40  # characters of a name in a table of several rows
 LISTED = 8  # skipped tensors that are named; more are counted by their reason
 
@@ -64,20 +59,10 @@ def _whole(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
 
 
 def _line(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
-    return {
-        "name": _name(row.name),
-        "shape": _shape(row),
-        "sparsity": row.sparsity,
-        "components": row.components,
-        "dead": [row.dead_inputs, row.dead_outputs],
-        "sigma_max": row.sigma_max,
-        "sigma_min": row.sigma_min,
-        "stable_rank": row.stable_rank,
-        "ks.pvalue": None if row.ks is None else row.ks.pvalue,
-        **_drawing(row),
-        **({} if row.mp_edge is None else {"alpha": row.alpha, "outliers": row.outliers}),
-        **({} if failed is None else {"passes": row.name not in failed}),
-    }
+    """The columns of one row among others: those of a heavy tail where there is one."""
+    keys = [key for key in AuditRow.table if row.mp_edge is not None or key not in facts_of(TailFacts)]
+    shown = {key: value_of(row, key) for key in keys} | {"name": _name(row.name), "shape": _shape(row)}
+    return shown | _drawing(row) | ({} if failed is None else {"passes": row.name not in failed})
 
 
 def _drawing(row: AuditRow) -> Row:

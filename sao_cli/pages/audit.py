@@ -5,21 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 from sao_cli.io.output import shown
 from sao_cli.pages.bins import Histogram
 from sao_cli.pages.text import cell, counted, escaped, name_of, shortened
 from sao_cli.pages.verdicts import BAD, GOOD, NOTE, verdicts
-from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary
-from sao_cli.reports.report import plain
+from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary, TailFacts
+from sao_cli.reports.report import facts_of, plain, value_of
 
 HERE = Path(__file__).parent
 SIGNS = {GOOD: ("✓", "good: "), NOTE: ("!", "note: "), BAD: ("✗", "bad: ")}
+TITLES = {"sigma_max": "σ max", "sigma_min": "σ min", "ks.pvalue": "KS p"}  # others are the key's words
+NARROW = 4  # columns that leave where the screen is narrow
 LISTED = 50  # names under a reason for which tensors were skipped
 CHAINS = 40  # pictures of chains
 LONG = 200  # characters of a layer's name, or of a reason, among its details
@@ -144,31 +146,24 @@ def _ends(chain: AuditChain) -> list[tuple[int, str]]:
     return [(chain.lost_inputs or 0, "lost input"), (chain.unreached_outputs or 0, "unreached output")]
 
 
-class _Column(NamedTuple):
-    title: str
-    text: Callable[[AuditRow], str]  # escaped
-    value: Callable[[AuditRow], Any]  # to sort by
-    spare: bool = False  # not shown where the screen is narrow
+def _columns(rows: Sequence[AuditRow]) -> list[str]:
+    """The columns beside the name; those of a heavy tail where one was looked at."""
+    tailed = any(row.mp_edge is not None for row in rows)
+    return [key for key in AuditRow.table[1:] if tailed or key not in facts_of(TailFacts)]
 
 
-def _fact(title: str, key: str, spare: bool = False) -> _Column:
-    def value(row: AuditRow) -> Any:
-        return getattr(row, key)
-
-    return _Column(title, lambda row: cell(value(row)), value, spare=spare)
+def _title(key: str) -> str:
+    return TITLES.get(key, key.replace("_", " "))
 
 
-COLUMNS = (
-    _Column("shape", lambda row: cell(row.shape), lambda row: _size(row.shape)),
-    _fact("sparsity", "sparsity"),
-    _fact("components", "components"),
-    _fact("dead in", "dead_inputs", spare=True),
-    _fact("dead out", "dead_outputs", spare=True),
-    _fact("σ max", "sigma_max"),
-    _fact("σ min", "sigma_min"),
-    _fact("stable rank", "stable_rank", spare=True),
-    _Column("KS p", lambda row: cell(_pvalue(row)), lambda row: _pvalue(row), spare=True),
-)
+def _is_spare(key: str) -> bool:
+    """Whether a column is not shown where the screen is narrow."""
+    return key in AuditRow.spare[:NARROW]
+
+
+def _value(row: AuditRow, key: str) -> Any:
+    """What a column sorts by."""
+    return _size(row.shape) if key == "shape" else value_of(row, key)
 
 
 def _size(shape: Iterable[int] | None) -> int:
@@ -178,16 +173,13 @@ def _size(shape: Iterable[int] | None) -> int:
     return size
 
 
-def _pvalue(row: AuditRow) -> float | None:
-    return None if row.ks is None else row.ks.pvalue
-
-
 def _layers(rows: Sequence[AuditRow], checks: Sequence[str], failed: Mapping[str, Sequence[str]]) -> str:
     if not rows:
         return ""
     heads = [_head("layer", number=False), *([_head("failed checks")] if checks else [])]
-    heads += [_head(one.title, spare=one.spare) for one in COLUMNS]
-    lines = [_line(number, row, failed.get(row.name, ()), bool(checks)) for number, row in enumerate(rows)]
+    columns = _columns(rows)
+    heads += [_head(_title(key), spare=_is_spare(key)) for key in columns]
+    lines = [_line(number, row, columns, failed.get(row.name, ()), bool(checks)) for number, row in enumerate(rows)]
     flags = {"failed": "failing a check", "apart": "disconnected", "dead": "with dead inputs or outputs"}
     flags |= {"short": "rank-deficient", "estimated": "estimated"}
     chosen = "".join(f'<option value="{flag}">{told}</option>' for flag, told in flags.items())
@@ -215,15 +207,15 @@ def _head(title: str, number: bool = True, spare: bool = False) -> str:
     return f'<th scope="col"{attributes}><button type="button">{title}</button></th>'
 
 
-def _line(number: int, row: AuditRow, failed: Sequence[str], checked: bool) -> str:
+def _line(number: int, row: AuditRow, columns: Sequence[str], failed: Sequence[str], checked: bool) -> str:
     name = name_of(row.name)
     cells = [f'<td data-value="{name}"><button type="button" aria-expanded="false">{name}</button></td>']
     if checked:
         told = "<br>".join(map(escaped, failed))
         cells.append(f'<td class="checks" data-value="{len(failed)}">{told}</td>')
-    for one in COLUMNS:
-        spare = ' class="spare"' if one.spare else ""
-        cells.append(f'<td{spare} data-value="{_sortable(one.value(row))}">{one.text(row)}</td>')
+    for key in columns:
+        spare = ' class="spare"' if _is_spare(key) else ""
+        cells.append(f'<td{spare} data-value="{_sortable(_value(row, key))}">{cell(value_of(row, key))}</td>')
     style = ' class="failed"' if failed else ""
     return f'<tr data-row="{number}" data-flags="{_flags(row, failed)}"{style}>{"".join(cells)}</tr>\n'
 
@@ -249,7 +241,7 @@ def _changes(changes: Sequence[AuditComparison], compared: str) -> str:
     """What changed since the checkpoint `compared`, a line a layer."""
     if not changes:
         return ""
-    facts = ("sparsity", "components", "sigma_max", "sigma_min", "stable_rank")
+    facts = AuditComparison.table[2:]  # after the name and the status
     heads = "".join(f'<th scope="col">{fact}</th>' for fact in ("layer", "status", *facts))
     lines = "".join(
         f"<tr><td>{name_of(one.name)}</td><td>{escaped(one.status)}</td>"

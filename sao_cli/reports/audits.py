@@ -46,7 +46,7 @@ class AuditRow(
     record="layer",
     table="name shape sparsity components dead_inputs dead_outputs sigma_max sigma_min stable_rank ks.pvalue alpha "
     "outliers",
-    spare="stable_rank dead_inputs dead_outputs shape components sparsity ks.pvalue outliers alpha",
+    spare="stable_rank dead_inputs dead_outputs ks.pvalue shape components sparsity outliers alpha",
 ):
     """The facts of one tensor of a checkpoint: a line of `sao audit`, and what `audit_weight` gives.
 

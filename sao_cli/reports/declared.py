@@ -7,9 +7,10 @@ import typing
 from typing import Any, TypeVar
 
 from sao_cli import reports
-from sao_cli.reports.report import Report, facts_of
+from sao_cli.reports.report import PAIR, Report, facts_of
 
-NAMES = {int: "whole number", float: "number", bool: "boolean", str: "text", dict: "object", types.NoneType: "null"}
+NAMES: dict[Any, str] = {int: "whole number", float: "number", bool: "boolean", str: "text", dict: "object"}
+NAMES |= {types.NoneType: "null", Any: "any"}
 
 
 def kinds() -> list[type[Report]]:
@@ -44,16 +45,42 @@ def _may_be_unknown(report: type[Report]) -> bool:
     return any(types.NoneType in typing.get_args(base) for base in bases)
 
 
+def single_values(report: type[Report]) -> list[str]:
+    """The keys of a kind of report that have one value each, "ks.pvalue" of a part, "row_degree.min" of a pair.
+
+    >>> from sao_cli.reports.audits import AuditRow
+    >>> {"rank", "ks.pvalue", "row_degree.max"} <= set(single_values(AuditRow)), "shape" in single_values(AuditRow)
+    (True, False)
+    """
+    hints = typing.get_type_hints(report)
+    return [name for key in facts_of(report) for name in _names(key, hints[key])]
+
+
+def _names(key: str, hint: Any) -> list[str]:
+    one = next(one for one in _alternatives(hint) if one is not types.NoneType)
+    if isinstance(one, type) and issubclass(one, Report):
+        return [f"{key}.{inner}" for inner in single_values(one)]
+    if _is_pair(one):
+        return [f"{key}.{end}" for end in PAIR]
+    return [] if typing.get_origin(one) else [key]
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+
+
+def _is_pair(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple and len(typing.get_args(hint)) == 2 and ... not in typing.get_args(hint)
+
+
 def _words(hint: Any, gap: Any) -> tuple[str, ...]:
-    if isinstance(hint, TypeVar):
-        hint = gap
+    words = dict.fromkeys(_word(gap if isinstance(one, TypeVar) else one) for one in _alternatives(hint))
+    return tuple(word for word in words if word)
+
+
+def _word(hint: Any) -> str:
     if hint is typing.Never:
-        return ()
-    if hint is Any:
-        return ("any",)
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return tuple(dict.fromkeys(word for one in inner for word in _words(one, gap)))
-    if origin is tuple:
-        return (f"list of {' or '.join(_words(inner[0], gap))}s",)
-    return (NAMES.get(origin or hint) or hint.__name__,)
+        return ""
+    if typing.get_origin(hint) is tuple:
+        return f"{'pair' if _is_pair(hint) else 'list'} of {_word(typing.get_args(hint)[0])}s"
+    return NAMES.get(typing.get_origin(hint) or hint) or str(hint.__name__)

@@ -10,6 +10,7 @@ import numpy as np
 from sao_cli import __version__
 
 BOUND, ESTIMATE = "bound", "estimate"  # what an error is: never exceeded, or only likely
+PAIR = ("min", "max")  # how the two values of a pair are called
 Gap = TypeVar("Gap")  # of a group of facts that reports share: None where a fact may be unknown, else Never
 
 
@@ -72,6 +73,15 @@ class LineHead(Report):
 def facts_of(report: type[Report]) -> dict[str, Fact]:
     """What a kind of report tells, by its keys."""
     return {item.name: item.metadata["fact"] for item in fields(report) if item.repr}
+
+
+def value_of(report: Report, key: str) -> Any:
+    """What `report` has under `key`, "ks.pvalue" of a part or "row_degree.min" of a pair; None where that is None."""
+    outer, _, inner = key.partition(".")
+    value = getattr(report, outer)
+    if not inner or value is None:
+        return value
+    return value[PAIR.index(inner)] if isinstance(value, tuple) else value_of(value, inner)
 
 
 def report_line(row: dict[str, Any], command: str, seed: int, source: str | None = None) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.reports.audits import AuditRow, CheckFailure
-from sao_cli.reports.spectra import KSTest
+from sao_cli.reports.declared import single_values
+from sao_cli.reports.report import value_of
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -22,8 +23,6 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 WORDS = {"true": True, "false": False, "null": None, "none": None}
 
-_RANGES = ("row_degree", "column_degree")
-_TESTS = ("ks", "ks_sao")
 _FORM = re.compile(r"\s*([\w.]+)\s*(==|!=|<=|>=|<|>)\s*(.*?)\s*", re.DOTALL)
 _EXAMPLE = 'a check is "FIELD OP VALUE", such as "sigma_min>0.1" or "ks.pvalue >= 0.05"'
 
@@ -59,7 +58,7 @@ class Check:
 
     def fails(self, row: AuditRow) -> CheckFailure | None:
         """What is wrong with `row`, None where it is as it should be."""
-        found = _look_up(row, self.field)
+        found = value_of(row, self.field)
         if row.skipped:
             told = f"can't tell: {row.reason}"
             return CheckFailure(name=row.name, check=self.text, field=self.field, value=found, reason=told)
@@ -97,10 +96,7 @@ def check(rows: Sequence[AuditRow], expression: str) -> list[CheckFailure]:
 
 def check_fields() -> list[str]:
     """All names that a check may have."""
-    several = {*_RANGES, *_TESTS, "shape", "image", "outputs", "stride", "dilation", "tied_with"}
-    simple = [item.name for item in fields(AuditRow) if item.repr and item.name not in several]
-    tests = [f"{test}.{item.name}" for test in _TESTS for item in fields(KSTest)]
-    return [*simple, *(f"{name}.{end}" for name in _RANGES for end in ("min", "max")), *tests]
+    return single_values(AuditRow)
 
 
 def _unknown(field: str, known: list[str]) -> str:
@@ -121,14 +117,6 @@ def _value(text: str) -> float | bool | str | None:
     if number != number:
         raise SaoError("no number equals nan; compare with null to ask whether one is there")
     return number
-
-
-def _look_up(row: AuditRow, field: str) -> Any:
-    name, _, part = field.partition(".")
-    value = getattr(row, name)
-    if value is None or not part:
-        return value
-    return getattr(value, part) if name in _TESTS else value[("min", "max").index(part)]
 
 
 def _is_number(value: Any) -> bool:

@@ -7,13 +7,9 @@ from typing import Any
 
 from sao_cli.base.errors import FormatError
 from sao_cli.reports.audits import AuditComparison, AuditRow
+from sao_cli.reports.report import facts_of
 
-COMPARED = (
-    *("dtype", "nnz", "sparsity", "biregular", "row_degree", "column_degree", "components", "connected"),
-    *("dead_inputs", "dead_outputs", "lambda_2", "ramanujan", "ramanujan_paper", "sigma_max", "sigma_min", "mean"),
-    *("std", "rank", "condition", "frobenius_norm", "stable_rank", "effective_rank", "isometry_error", "scale"),
-    *("alpha", "outliers", "reshaped_sigma_max", "groups", "transposed", "skipped", "digest"),
-)
+COMPARED = tuple(key for key, fact in facts_of(AuditRow).items() if fact.compared)
 
 
 def compare_audits(before: Sequence[AuditRow], after: Sequence[AuditRow]) -> list[AuditComparison]:
