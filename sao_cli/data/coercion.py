@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sao_cli.base.errors import FormatError
@@ -34,6 +34,14 @@ def array_of(given: Any, where: str) -> Any:
     if hasattr(given, "shape") or is_graph(given):
         return given
     raise FormatError(f"{where}: takes {TAKEN}; got a {type(given).__name__}")
+
+
+def stack_of(given: Any) -> list[Any]:
+    """The layers that `given` holds, first layer first: a path's weights, one layer alone, or a sequence as it is."""
+    if isinstance(given, str | os.PathLike):
+        return list(_readers[0](os.fspath(given)))
+    is_layer = hasattr(given, "named_parameters") or is_graph(given) or len(getattr(given, "shape", ())) == 2
+    return [given] if is_layer or not isinstance(given, Iterable) else list(given)
 
 
 def is_graph(given: Any) -> bool:

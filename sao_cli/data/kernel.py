@@ -15,7 +15,7 @@ from sao_cli.base.memory import require_memory
 from sao_cli.catalog import DTYPES, check
 from sao_cli.data.arrays import Values
 from sao_cli.data.coercion import array_of, is_graph
-from sao_cli.data.mask import Mask
+from sao_cli.data.mask import KERNEL_AXES, Mask
 from sao_cli.data.matrix import FINITE, Matrix, MatrixLike, dense_array
 from sao_cli.data.precision import PRECISIONS, precision_of, rounded_within
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import torch
 
 KernelLike: TypeAlias = "Kernel | ArrayLike | torch.Tensor | torch.nn.Module | Path"
-
-AXES = (3, 4, 5)  # of kernels for signals, images and volumes
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +222,7 @@ def _is_live(values: Values) -> NDArray[np.bool_]:
 
 
 def _check_shape(shape: tuple[int, ...], where: str) -> None:
-    if len(shape) not in AXES:
+    if len(shape) not in KERNEL_AXES:
         raise FormatError(f"{where}: its shape is {tuple(shape)}; a convolution kernel has 3 to 5 axes")
     if math.prod(shape) == 0:
         raise FormatError(f"{where}: a kernel of shape {tuple(shape)} is empty; each axis needs at least 1")

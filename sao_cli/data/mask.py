@@ -30,6 +30,8 @@ MaskLike: TypeAlias = (  # what Mask.of takes
     "Mask | Matrix | Kernel | ArrayLike | scipy.sparse.sparray | torch.Tensor | torch.nn.Module | nx.Graph | Path"
 )
 
+KERNEL_AXES = (3, 4, 5)  # of convolution kernels for signals, images and volumes
+
 
 @dataclass(frozen=True, eq=False)
 class Groups:
@@ -143,6 +145,7 @@ class Mask:
     def of(cls, mask: MaskLike, where: str = "the mask") -> Mask:
         """The Mask that `mask` is, or where it is not zero: a Matrix, a Kernel (which channels it joins), an array,
         a scipy sparse array, a torch tensor or module (its weight), a bipartite networkx graph, or a file's path.
+        An array or tensor (c_out, c_in, k, ...) is a Kernel's.
 
         Raises FormatError for anything else, for what is no matrix of finite numbers, and for a file of several.
 
@@ -156,9 +159,9 @@ class Mask:
             return array.mask  # type: ignore[no-any-return]
         if hasattr(array, "tocsr"):
             return cls.from_scipy(array)
-        if hasattr(array, "detach"):
-            return cls.from_torch(array)
-        return cls.from_networkx(array) if is_graph(array) else cls.from_dense(array)
+        if is_graph(array):
+            return cls.from_networkx(array)
+        return cls.from_dense(_channels(_numpy(array) if hasattr(array, "detach") else np.asarray(array)))
 
     @classmethod
     def from_entries(
@@ -228,11 +231,8 @@ class Mask:
 
     @classmethod
     def from_torch(cls, tensor: torch.Tensor, provenance: Mapping[str, Any] | None = None) -> Mask:
-        """The non-zero pattern of an (m, n) torch tensor, dense or sparse, on any device."""
-        tensor = tensor.detach().cpu()
-        if tensor.layout is not _torch().strided:
-            tensor = checked_dense(tensor, "the sparse tensor")
-        return cls.from_dense((tensor != 0).numpy(), provenance)
+        """The non-zero pattern of an (m, n) torch tensor, dense or sparse, on any device; NaN counts as an error."""
+        return cls.from_dense(_numpy(tensor), provenance)
 
     def to_scipy(self, dtype: Any = np.float64) -> scipy.sparse.csr_array:
         """A scipy.sparse.csr_array (m, n) of ones; the index arrays are shared, not copied."""
@@ -336,3 +336,23 @@ def _torch() -> Any:
     import torch
 
     return torch
+
+
+def _numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    """A torch tensor as a dense array; of numbers that numpy lacks, as bfloat16, in float32."""
+    tensor = tensor.detach().cpu()
+    if tensor.layout is not _torch().strided:
+        tensor = checked_dense(tensor, "the sparse tensor")
+    if tensor.is_floating_point() and tensor.element_size() < 4:
+        tensor = tensor.float()
+    array: NDArray[Any] = tensor.resolve_conj().resolve_neg().numpy()
+    return array
+
+
+def _channels(array: NDArray[Any]) -> NDArray[Any]:
+    """(m, n): of a kernel's (m, n, k, ...), which pairs of channels have more than zeros; NaN stays."""
+    if array.ndim not in KERNEL_AXES or 0 in array.shape:
+        return array
+    sizes = np.abs(array) if array.dtype.kind in "fc" else array != 0
+    found: NDArray[Any] = sizes.max(axis=tuple(range(2, array.ndim)))
+    return found

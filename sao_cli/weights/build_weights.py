@@ -15,6 +15,7 @@ from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
 from sao_cli.data.arrays import Values
+from sao_cli.data.coercion import stack_of
 from sao_cli.data.mask import Mask, MaskLike
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
@@ -90,7 +91,7 @@ def weight_stack(
 
 
 def put_values(
-    masks: Sequence[MaskLike],
+    masks: Sequence[MaskLike] | MaskLike,
     *,
     values: str = "orthogonal",
     gain: float = 1.0,
@@ -101,7 +102,7 @@ def put_values(
 ) -> list[Matrix]:
     """Weights on the masks of a stack, first layer first; `values` is one of VALUES, and the rest as in weight_stack.
 
-    The masks are Mask objects, or what Mask.of takes.
+    The masks are Mask objects, or what Mask.of takes; or `masks` is the path of a file with the stack.
     `orthogonal` needs masks whose components are complete bipartite graphs, as SAO masks are; `isometry` fits any
     mask, approximately. With `looks_linear` each mask is H's, and the layer has twice its rows and columns.
 
@@ -110,7 +111,7 @@ def put_values(
     [Matrix(8 x 8, nnz=16, float64)]
     """
     _check_options("sao", values, gain, dtype)
-    patterns = [Mask.of(mask, f"layer {layer}") for layer, mask in enumerate(masks, 1)]
+    patterns = [Mask.of(mask, f"layer {layer}") for layer, mask in enumerate(stack_of(masks), 1)]
     with one_thread(max((min(mask.shape) for mask in patterns), default=0)):
         stack = [_valued(mask, values, seed, layer, progress) for layer, mask in enumerate(patterns, 1)]
     return [_finished(layer, gain, looks_linear, dtype, {}) for layer in stack]

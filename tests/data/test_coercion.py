@@ -140,3 +140,53 @@ def test_torch_s_indices_outside_the_shape_are_refused(index, read):
     tensor = torch.sparse_coo_tensor(places, torch.ones(1), (2, 2), check_invariants=False)
     with pytest.raises(FormatError, match=f"an index {index} along an axis of 2"):
         read(tensor)
+
+
+OF_STACKS = {
+    "reachability": lambda stack: sao_cli.reachability(stack).depths,
+    "put_values": lambda stack: [layer.values.tolist() for layer in sao_cli.put_values(stack)],
+    "network_jacobian": lambda stack: [row.log10_sigma_max for row in sao_cli.nets.network_jacobian(stack, depths=[1])],
+}
+
+
+@pytest.mark.parametrize("name", OF_STACKS)
+def test_a_stack_is_taken_by_its_path_and_one_layer_as_a_stack_of_one(name, tmp_path):
+    """A path was iterated letter by letter, a matrix row by row."""
+    stack = [sao_cli.sao_weight(8, 8, d=2, seed=seed) for seed in range(2)]
+    sao_cli.write_matrices(stack, tmp_path / "two.safetensors")
+    for path in (tmp_path / "two.safetensors", str(tmp_path / "two.safetensors")):
+        assert OF_STACKS[name](path) == OF_STACKS[name](stack)
+    module = torch.nn.Linear(8, 8).double()
+    module.weight = torch.nn.Parameter(stack[0].to_torch())
+    for alone in (stack[0], stack[0].to_dense(), stack[0].to_scipy(), stack[0].to_torch(), module):
+        assert OF_STACKS[name](alone) == OF_STACKS[name]([stack[0]])
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("read", [Mask.of, Mask.from_torch])
+def test_a_torch_tensor_that_is_not_finite_makes_no_mask(read, dtype, number):
+    tensor = torch.ones(2, 3, dtype=dtype)
+    tensor[1, 2] = number
+    for given in (tensor, tensor.to_sparse()):
+        with pytest.raises(FormatError, match=r"entry \(1, 2\) is .*; a mask needs finite numbers"):
+            read(given)
+
+
+def test_a_kernel_given_for_a_mask_is_the_channels_that_it_joins():
+    values = np.zeros((2, 3, 3, 3))
+    values[0, 1, 2, 0] = -1e-300
+    values[1, 2] = 1
+    conv = torch.nn.Conv2d(3, 2, 3).double()
+    conv.weight = torch.nn.Parameter(torch.from_numpy(values))
+    whole = (values != 0) * np.int8(-128)
+    for given in (values, torch.from_numpy(values), conv, whole, whole != 0, values[:, :, 0] + values[:, :, 2]):
+        assert Mask.of(given) == Kernel.of(values).mask
+    assert sao_cli.expansion(values) == sao_cli.expansion(Kernel.of(values))
+    values[0, 0, 0, 0] = np.nan
+    for given in (values, torch.from_numpy(values)):
+        with pytest.raises(FormatError, match=r"entry \(0, 0\) is nan; a mask needs finite numbers"):
+            Mask.of(given)
+    for shape in ((2, 0, 3), (2,), (1,) * 6):
+        with pytest.raises(FormatError, match="a mask is a matrix"):
+            Mask.of(np.ones(shape))

@@ -11,6 +11,7 @@ import numpy as np
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
+from sao_cli.data.coercion import stack_of
 from sao_cli.data.mask import Mask, MaskLike
 from sao_cli.measure.reach.packed import WORD, Words, popcount, rank_f2
 from sao_cli.measure.reach.path_matrix import PathMatrix
@@ -32,7 +33,7 @@ class Reachability:
 
 
 def reachability(
-    masks: Sequence[MaskLike], *, rank: bool = False, keep: str | None = None, progress: Progress = silent
+    masks: Sequence[MaskLike] | MaskLike, *, rank: bool = False, keep: str | None = None, progress: Progress = silent
 ) -> Reachability:
     """Which inputs reach which outputs through the first 1, 2 ... L layers of a stack, exactly.
 
@@ -40,7 +41,8 @@ def reachability(
     over the Boolean algebra (is there a path: `reachable`), and over F2 (is the number of paths odd:
     `odd_paths`). The two differ, since even numbers of paths cancel over F2 (the SAO paper, IEEE Access 11,
     2023, binarises a product over F2, which for its Fig. 8 can only mean the Boolean one). Both are given as
-    fractions of all pairs of an input and an output. The masks are Mask objects, or what Mask.of takes.
+    fractions of all pairs of an input and an output. The masks are Mask objects, or what Mask.of takes;
+    or `masks` is the path of a file with the stack.
 
     `rank` adds the rank over F2 of the second matrix. `keep` ("last" or "all") returns the matrices too, packed.
     `progress` is called after every tile of inputs.
@@ -57,7 +59,7 @@ def reachability(
     >>> [(depth.reachable, depth.odd_paths) for depth in reachability(masks).depths]
     [(1.0, 1.0), (1.0, 0.0)]
     """
-    stack = [Mask.of(mask, f"layer {layer}") for layer, mask in enumerate(masks, 1)]
+    stack = [Mask.of(mask, f"layer {layer}") for layer, mask in enumerate(stack_of(masks), 1)]
     _check_stack(stack)
     kept = _kept_depths(keep, len(stack))
     route = sweep(stack)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.catalog import DTYPES, check
-from sao_cli.data.kernel import AXES, Kernel, swapped_channels
-from sao_cli.data.mask import Mask
+from sao_cli.data.kernel import Kernel, swapped_channels
+from sao_cli.data.mask import KERNEL_AXES, Mask
 from sao_cli.data.matrix import FINITE, Matrix
 from sao_cli.data.precision import PRECISIONS, precision_of
 from sao_cli.measure.convolution.operator_values import checked_kernel
@@ -147,7 +147,7 @@ def _of_transposed(weight: Any, dtype: str | None, threshold: float, groups: int
         raise FormatError("a Matrix is (outputs, inputs) always; an array may be transposed")
     kernel = weight if isinstance(weight, Kernel) else None
     dense = np.asarray(weight) if kernel is None else kernel.to_dense()
-    if dense.ndim > 1 and dense.ndim in (2, *AXES) and dense.size:
+    if dense.ndim > 1 and dense.ndim in (2, *KERNEL_AXES) and dense.size:
         _check_groups(dense.shape, groups)
         dense = swapped_channels(dense, groups)
     told = dtype or (precision_of(dense.dtype) if kernel is None else kernel.dtype)
@@ -179,7 +179,7 @@ def _of_sparse(weight: Matrix, threshold: float) -> Layer:
 
 def _checked(dense: NDArray[Any]) -> float:
     """The largest magnitude; FormatError for an array that is no weight."""
-    if dense.ndim != 2 and dense.ndim not in AXES:
+    if dense.ndim != 2 and dense.ndim not in KERNEL_AXES:
         raise FormatError(f"shape {dense.shape}: a matrix has 2 axes, and a convolution kernel 3 to 5")
     if dense.size == 0:
         raise FormatError(f"shape {dense.shape}: it is empty; each axis needs at least 1")

@@ -12,8 +12,8 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.catalog import LAWS, SCHEMES
 from sao_cli.data.arrays import Values
-from sao_cli.data.kernel import AXES, Kernel
-from sao_cli.data.mask import Mask
+from sao_cli.data.kernel import Kernel
+from sao_cli.data.mask import KERNEL_AXES, Mask
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.nets.initialise.matrices import check_gain, drawn_seed, dtype_name, whole_degree
@@ -163,7 +163,7 @@ def soc_orthogonal_(
 
 def check_kernel(tensor: torch.Tensor) -> None:
     """Raise FormatError unless `tensor` is strided, has 3 to 5 axes, and a dtype in which weights are kept."""
-    if tensor.ndim not in AXES:
+    if tensor.ndim not in KERNEL_AXES:
         raise FormatError(
             f"a tensor of shape {tuple(tensor.shape)}; these initialisers fill a kernel (c_out, c_in, k, ...)"
         )

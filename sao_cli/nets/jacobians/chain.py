@@ -18,6 +18,7 @@ from sao_cli.base.memory import format_bytes, require_memory, telling_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import INPUTS, generator
 from sao_cli.catalog import ACTIVATIONS, COMPUTED
+from sao_cli.data.coercion import stack_of
 from sao_cli.data.matrix import FINITE, Matrix
 from sao_cli.measure.layer.activations import activation_derivative, activation_value, check_activation
 from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
@@ -56,7 +57,8 @@ def network_jacobian(
     `depths` is all of them where it is None, in ascending order. `by_layer` gives the singular values of each D_l W_l
     alone instead (layerwise dynamical isometry).
 
-    `stack` holds Matrix objects, or what Matrix.of takes, first layer first; gains are in the weights. `device` is
+    `stack` holds Matrix objects, or what Matrix.of takes, first layer first, or is a file's path; gains are in the
+    weights. `device` is
     "auto" (CUDA where there is one), or torch's name of one; `dtype` float64, or float32 with its own resolution.
     Where all layers are square, mean-field predictions stand beside the measured ones (measure.layer.mean_field).
 
@@ -69,7 +71,7 @@ def network_jacobian(
     >>> round(last.log10_sigma_max / math.log10(1.1), 9), last.rank
     (100.0, 64)
     """
-    layers = [_checked(Matrix.of(weight), number) for number, weight in enumerate(stack, 1)]
+    layers = [_checked(Matrix.of(weight), number) for number, weight in enumerate(stack_of(stack), 1)]
     wanted = _depths(depths, len(layers))
     layers = layers[: wanted[-1]]
     _check_chain(layers)
