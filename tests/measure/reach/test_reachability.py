@@ -1,5 +1,6 @@
 """Reachability against exact path counts, networkx and closed forms."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import networkx as nx
@@ -48,7 +49,7 @@ def assert_is_what_the_path_counts_say(matrices, masks=None):
 
 
 def without_rank(depth):
-    return type(depth)(**{**depth.to_dict(), "rank_f2": None})
+    return replace(depth, rank_f2=None)
 
 
 def ungrouped(matrix):
