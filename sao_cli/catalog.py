@@ -341,7 +341,7 @@ PADDINGS = _table(
     Name("valid", "none"),
     Name("reflect", "the image mirrored, without its edge"),
 )
-FIELDS = _table(Name("boolean", "whether there is a path"), Name("f2", "whether there is an odd number of them"))
+PATH_MATRICES = _table(Name("boolean", "whether there is a path"), Name("f2", "whether there is an odd number of them"))
 DEPTH_PICTURES = _table(
     Name("depth", "mean and variance against depth"), Name("histogram", "histograms of log10 sigma")
 )
@@ -374,7 +374,7 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def lines(rows: Mapping[str, Row], default: str = "") -> str:
-    """The names, each with its line of help: a paragraph for --help."""
+    """The names, each with its line of help: a paragraph for --help, indented by 2 but for its first line."""
     width = max(map(len, rows))
     told = {name: row.line + " (the default)" * (name == default) for name, row in rows.items()}
-    return "\n".join(f"  {name:<{width}}  {line}" for name, line in told.items())
+    return "\n  ".join(f"{name:<{width}}  {line}" for name, line in told.items())

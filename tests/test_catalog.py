@@ -1,15 +1,20 @@
 """The catalog: every name once, its home there, and an unknown one refused with the nearest, at every door."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 import torch
 
 import sao_cli
 from sao_cli import catalog, nets
 from sao_cli.base.errors import SaoError
-from sao_cli.cli import main
+from sao_cli.cli import COMMANDS, main
+from sao_cli.cli.shared.types import Named
 from sao_cli.masks.architectures import ConvShape
 from sao_cli.masks.build_masks import METHODS as OF_MASKS
 from sao_cli.masks.build_masks import mask_stack
@@ -113,12 +118,63 @@ def test_an_unknown_method_of_a_command_is_refused_with_the_nearest(command, cap
     assert "unknown method 'ramanujn'; did you mean 'ramanujan'?" in capsys.readouterr().err
 
 
-def test_help_tells_every_method_in_a_line(capsys):
+@pytest.mark.parametrize(
+    ("command", "table", "default"),
+    [
+        ("mask", catalog.METHODS, "sao"),
+        ("weights", catalog.METHODS, "sao"),
+        ("weights", catalog.VALUES, ""),
+        ("kernel", catalog.SCHEMES, "delta"),
+        ("train", catalog.TRAIN_METHODS, "sao"),
+        ("prune", catalog.PRUNING, "lmp"),
+    ],
+)
+def test_help_tells_every_name_in_a_line(command, table, default, capsys):
     with pytest.raises(SystemExit):
-        main(["mask", "--help"])
-    told = capsys.readouterr().out.splitlines()
-    for row in catalog.METHODS.values():
-        assert any(line.split() == [row.name, *row.line.split()] for line in told), row.name
+        main([command, "--help"])
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for row in table.values():
+        marked = ["(the", "default)"] if row.name == default else []
+        assert [row.name, *row.line.split(), *marked] in told, row.name
+
+
+def options():
+    with click.Context(main) as context:
+        commands = {name: main.get_command(context, name) for name in COMMANDS}
+    return {f"{name} {option.opts[0]}": option for name, command in commands.items() for option in command.params}
+
+
+NAMED = {said: option for said, option in options().items() if isinstance(option.type, Named)}
+
+
+def test_options_that_take_names_are_of_the_type_that_knows_them():
+    texts = {said for said, option in options().items() if option.type.name == "text"}
+    assert {said.split()[1] for said in texts} == {
+        *("--tensor", "--widths", "--device", "--data-folder", "--milestones", "--jacobian-at", "--check"),
+        *("--include", "--exclude", "--transpose"),
+    }
+    assert not [said for said, option in options().items() if isinstance(option.type, click.Choice)]
+
+
+@pytest.mark.parametrize("said", NAMED)
+def test_an_option_refuses_and_completes_names(said):
+    option, context = NAMED[said], click.Context(main)
+    kind = option.type
+    with pytest.raises(SaoError, match=f"^unknown {kind.kind} '~'; there are: {', '.join(kind.known)}"):
+        kind.convert("~", option, context)
+    found = {item.value: item.help for item in kind.shell_complete(context, option, "")}
+    assert {row.name: row.line for row in kind.known.values()}.items() <= found.items()
+    first = next(iter(found))
+    assert first in [item.value for item in kind.shell_complete(context, option, first[:2])]
+    assert not kind.shell_complete(context, option, "~")
+
+
+def test_a_shell_completes_a_method_with_its_line():
+    asked = {"_SAO_COMPLETE": "zsh_complete", "COMP_WORDS": "sao mask --method ra", "COMP_CWORD": "3"}
+    called = [sys.executable, "-m", "sao_cli"]
+    found = subprocess.run(called, env=os.environ | asked, capture_output=True, text=True, check=True)
+    rows = [catalog.METHODS[name] for name in ("ramanujan", "radix")]
+    assert found.stdout.splitlines() == [part for row in rows for part in ("plain", row.name, row.line)]
 
 
 def quoted(path):

@@ -7,33 +7,37 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
-from sao_cli.catalog import ACTIVATIONS
+from sao_cli.catalog import ACTIVATIONS, ARCHITECTURES, COMPUTED, DEPTH_PICTURES, SIZED_SCHEMES
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given
 from sao_cli.cli.shared.options import (
     DEFAULT_WIDTH,
-    METHODS,
+    activations_option,
+    arrangement_option,
     common_options,
     degree_options,
     input_argument,
+    methods_option,
     plot_option,
 )
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Named
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     from sao_cli.data.matrix import Matrix
     from sao_cli.reports.networks import DepthJacobian
 
-DEFAULT_CONVOLUTIONS = (32, 5)  # of a cnn, the shallowest of the paper's Table 8, and of a lipconvnet, of its Table 11
-DEFAULT_DEPTH = 50  # the shallowest network of the paper's Table 7
+DEFAULT_DEPTH = ARCHITECTURES["fnn"].depth  # the shallowest network of the paper's Table 7
 DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 
 
 @click.command(cls=SaoCommand)
 @input_argument
-@click.option("--arch", default="fnn", show_default=True, help="fnn, cnn or lipconvnet: what is built.")
+@click.option(
+    "--arch", type=Named("architecture", ARCHITECTURES), default="fnn", show_default=True, help="What is built."
+)
 @click.option("--depth", "depths", type=int, multiple=True, help="Layers; may be repeated.  [default: 50, or all read]")
 @click.option(
     "--width",
@@ -41,29 +45,27 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
     help=f"Inputs and outputs of every layer, or channels.  [default: {DEFAULT_WIDTH}; channels: 32]",
 )
 @click.option("--image", type=int, help="Side of the images that a cnn or lipconvnet reads.  [default: 32, 24]")
-@click.option("--scheme", help="cnn: delta, eco, normal or uniform kernels.  [default: delta]")
-@click.option("--method", multiple=True, metavar="METHOD", help=f"{METHODS}; may be repeated.  [default: sao]")
+@click.option("--scheme", type=Named("scheme of a CNN", SIZED_SCHEMES), help="Kernels of a cnn.  [default: delta]")
+@methods_option
 @degree_options
-@click.option("--arrangement", default="random", show_default=True, help="Groups of SAO layers: random or minimal.")
+@arrangement_option
 @click.option("--gain", type=float, default=1.0, show_default=True, help="Factor on every weight that is built.")
-@click.option(
-    "--activation",
-    "activations",
-    multiple=True,
-    metavar="NAME",
-    default=["tanh"],
-    help="linear, tanh, relu, leaky-relu, silu, gelu, selu, softplus, erf, hard-tanh, sigmoid, or all; "
-    "may be repeated.  [default: tanh]",
-)
+@activations_option("tanh")
 @click.option("--inputs", type=int, default=1, show_default=True, help="Inputs x at which Jacobians are taken.")
 @click.option("--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I).")
 @click.option("--by-layer", is_flag=True, help="The singular values of each layer's D W alone.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--dtype", default="float64", show_default=True, help="float64 or float32: what is computed in.")
+@click.option(
+    "--dtype",
+    type=Named("dtype to compute in", COMPUTED),
+    default="float64",
+    show_default=True,
+    help="What is computed in.",
+)
 @plot_option
 @click.option(
     "--picture",
-    type=click.Choice(["depth", "histogram"]),
+    type=Named("picture", DEPTH_PICTURES),
     default="depth",
     show_default=True,
     help="What --plot draws: mean and variance against depth, or histograms of log10 sigma.",
@@ -110,7 +112,7 @@ def jacobian(
     names = list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
     asked = {"inputs": inputs, "input_std": input_std, "device": where, "dtype": dtype, "seed": seed, "progress": talk}
     read: list[Matrix] | None = None
-    if arch == "fnn":
+    if not ARCHITECTURES[arch].image:
         if given := options_given(click.get_current_context(), "image", "scheme"):
             raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
         read = None if source is None else read_matrices(source, tensor=tensor)
@@ -149,18 +151,18 @@ def _of_images(
     from sao_cli.nets.jacobians.images import architecture_jacobian
 
     context = click.get_current_context()
-    fixed = () if arch == "cnn" else ("method", "scheme", "activations", "gain")
+    row = ARCHITECTURES[arch]
+    fixed = ("method", "scheme", "activations", "gain") if row.fixed else ()
     if given := options_given(context, "file", "tensor", "c", "arrangement", "by_layer", *fixed):
         raise SaoError(f"{' '.join(given)} is not for --arch {arch}; leave it out")
     options = {"degree": described["d"], "sparsity": described["sparsity"], "image": described["image"]}
     options = {name: value for name, value in options.items() if value is not None}
-    depths = depths or (DEFAULT_CONVOLUTIONS[arch == "lipconvnet"],)
-    if arch != "cnn":
-        width = {} if described["width"] is None else {"base": described["width"]}
-        yield from architecture_jacobian(arch, depths, **width, **options, **asked)
+    options |= {} if described["width"] is None else {row.sized_by: described["width"]}
+    depths = depths or (row.depth,)
+    if row.fixed:
+        yield from architecture_jacobian(arch, depths, **options, **asked)
         return
     options |= {"gain": described["gain"], "scheme": described["scheme"] or "delta"}
-    options |= {} if described["width"] is None else {"width": described["width"]}
     for method in described["method"] or ("sao",):
         for name in activations:
             yield from architecture_jacobian(arch, depths, method=method, activation=name, **options, **asked)
@@ -174,15 +176,11 @@ def _stacks(
         yield read
         return
     from sao_cli.base.memory import require_layers
-    from sao_cli.catalog import METHODS as OF_WEIGHTS
-    from sao_cli.catalog import check
     from sao_cli.weights.build_weights import weight_stack
 
     if min(depths, default=1) < 1:
         raise SaoError(f"--depth {min(depths)}: a network has at least one layer")
     width, methods = described.pop("width"), described.pop("method") or ("sao",)
-    for method in methods:
-        check("method", method, OF_WEIGHTS)
     require_layers(max(depths, default=DEFAULT_DEPTH), "a stack")
     widths = [DEFAULT_WIDTH if width is None else width] * (max(depths, default=DEFAULT_DEPTH) + 1)
     for method in methods:

@@ -4,24 +4,28 @@ from typing import Any
 
 import click
 
-from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.catalog import KERNEL_METHODS, SCHEMES, lines, one_of
+from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.deliver import deliver
-from sao_cli.cli.shared.options import common_options, degree_options, value_options
+from sao_cli.cli.shared.options import arrangement_option, common_options, degree_options, value_options
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Sizes
+from sao_cli.cli.shared.types import Named, Sizes
 
 
+@help_tells(schemes=lines(SCHEMES, "delta"))
 @click.command(cls=SaoCommand)
-@click.option("--scheme", default="delta", show_default=True, help="delta, eco, soc, normal or uniform.")
+@click.option("--scheme", type=Named("scheme", SCHEMES), default="delta", show_default=True, help=f"{one_of(SCHEMES)}.")
 @click.option("--c-out", type=int, default=64, show_default=True, help="Output channels.")
 @click.option("--c-in", type=int, default=64, show_default=True, help="Input channels.")
 @click.option("--size", type=Sizes(), default="3", show_default=True, help="Taps on each axis; 5x3 where they differ.")
 @click.option("--axes", type=int, default=2, show_default=True, help="1 for signals, 2 for images, 3 for volumes.")
 @degree_options
 @click.option(
-    "--method", help="dense, sao, rg-n, rg-u, rg-s, lmp or lrp: which kernels are kept.  [default: dense; sao with --d]"
+    "--method",
+    type=Named("method", KERNEL_METHODS),
+    help=f"{one_of(KERNEL_METHODS)}: which kernels are kept.  [default: dense; sao with --d]",
 )
-@click.option("--arrangement", default="random", show_default=True, help="Groups of SAO masks: random or minimal.")
+@arrangement_option
 @click.option("--stride", type=int, default=1, show_default=True, help="eco: channels after space-to-depth by it.")
 @click.option("--terms", type=int, help="soc: terms of the exponential series.  [default: 12]")
 @click.option("--looks-linear", is_flag=True, help="Make it [[W, -W], [-W, W]], for ReLU.")
@@ -49,10 +53,7 @@ def kernel(
 
     \b
     Schemes:
-      delta            an orthogonal matrix in the centre tap: orthogonal under any padding that keeps the image
-      eco              orthogonal at each frequency: so where the image's side divides dilation times size
-      soc              the exponential of a skew-symmetric convolution, as a larger kernel of --terms terms
-      normal, uniform  independent values of variance 1/(d k^2)
+      {schemes}
 
     Example: sao kernel --scheme eco --c-out 16 --c-in 16 --d 4 | sao spectrum --image 9 --dilation 3
     """

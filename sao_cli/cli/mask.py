@@ -1,12 +1,11 @@
 """`sao mask`: build a mask, or a stack of them."""
 
-import inspect
 from typing import Any
 
 import click
 
 from sao_cli.catalog import METHODS, lines
-from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.deliver import deliver
 from sao_cli.cli.shared.inputs import build_masks, options_given, say_default
 from sao_cli.cli.shared.options import DEFAULT_LAYER, DESCRIBING, common_options, mask_options
@@ -14,6 +13,7 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.io.formats.registry import either, suffixes_for
 
 
+@help_tells(methods=lines(METHODS, "sao"), suffixes=either(suffixes_for()))
 @click.command(cls=SaoCommand)
 @mask_options
 @common_options
@@ -36,7 +36,3 @@ def mask(talk: Talk, /, seed: int, as_json: bool | None, output: str | None, **d
         say_default(context, DEFAULT_LAYER)
     masks = build_masks(seed, talk, output, **described)
     deliver("mask", [Matrix(one) for one in masks], seed, as_json=as_json, output=output, talk=talk)
-
-
-mask.help = inspect.cleandoc(mask.help or "").replace("  {methods}", lines(METHODS))
-mask.help = mask.help.replace("{suffixes}", either(suffixes_for()))

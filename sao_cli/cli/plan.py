@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sao_cli.catalog import ARCHITECTURES, FORMS, METHODS, one_of
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import options_given, widths_of
-from sao_cli.cli.shared.options import METHODS, common_options, degree_options, sizes_options
+from sao_cli.cli.shared.options import common_options, degree_options, sizes_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Named
 
 if TYPE_CHECKING:
     from sao_cli.masks.architectures import ConvShape
     from sao_cli.reports.masks import ConvPlan, Plan
 
-CNN_DEPTH, CNN_WIDTH, LIP_DEPTH = 32, 32, 5  # the smallest of each in the paper's Tables 8 and 11
+CNN, LIPCONVNET = ARCHITECTURES["cnn"], ARCHITECTURES["lipconvnet"]
 OF_NETWORKS = ("depth", "width", "form", "image")
 OF_LAYERS = ("m", "n", "widths", "layers")
 
@@ -24,11 +26,17 @@ OF_LAYERS = ("m", "n", "widths", "layers")
 @sizes_options
 @click.option("--cnn", is_flag=True, help="Plan the paper's vanilla CNN; degrees count whole 2-D kernels.")
 @click.option("--lipconvnet", is_flag=True, help="Plan LipConvNet-N, the paper's Table 4.")
-@click.option("--depth", type=int, help=f"N, convolutions.  [default: {CNN_DEPTH}, or {LIP_DEPTH} of --lipconvnet]")
-@click.option("--width", type=int, help=f"Channels of every layer of --cnn.  [default: {CNN_WIDTH}]")
-@click.option("--form", help="cifar10, or cinic10 or cifar100: two more layers instead of pooling.  [default: cifar10]")
+@click.option(
+    "--depth", type=int, help=f"N, convolutions.  [default: {CNN.depth}, or {LIPCONVNET.depth} of --lipconvnet]"
+)
+@click.option("--width", type=int, help=f"Channels of every layer of --cnn.  [default: {CNN.width}]")
+@click.option(
+    "--form",
+    type=Named("form", FORMS),
+    help="cinic10 and cifar100 have two more layers instead of pooling.  [default: cifar10]",
+)
 @click.option("--image", type=int, help="Side of the square image.  [default: 32, or 24 of --lipconvnet]")
-@click.option("--method", default="sao", show_default=True, help=f"{METHODS}.")
+@click.option("--method", type=Named("method", METHODS), default="sao", show_default=True, help=f"{one_of(METHODS)}.")
 @degree_options
 @common_options
 @click.pass_obj
@@ -66,11 +74,7 @@ def plan(
 
     Example: sao plan --widths 784,512,256x49,10 --sparsity 0.98 --json | jq .parameters
     """
-    from sao_cli.catalog import METHODS as OF_WEIGHTS
-    from sao_cli.catalog import check
-
     _check_given(cnn, lipconvnet)
-    check("method", method, OF_WEIGHTS)
     rows: Iterable[Plan]
     target: dict[str, Any] = {"method": method, "d": d, "c": c, "sparsity": sparsity}
     if cnn or lipconvnet:
@@ -105,8 +109,8 @@ def _shapes(cnn: bool, depth: int | None, width: int | None, form: str | None, i
 
     sizes = {} if image is None else {"image": image}
     if not cnn:
-        return lipconvnet_shapes(LIP_DEPTH if depth is None else depth, **sizes)
-    depth, width = CNN_DEPTH if depth is None else depth, CNN_WIDTH if width is None else width
+        return lipconvnet_shapes(LIPCONVNET.depth if depth is None else depth, **sizes)
+    depth, width = CNN.depth if depth is None else depth, CNN.width if width is None else width
     return cnn_shapes(depth, width, form=form or "cifar10", **sizes)
 
 

@@ -1,26 +1,25 @@
 """`sao prune`: make a checkpoint sparse."""
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sao_cli.catalog import PRUNING, lines
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
-from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.options import common_options
 from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Named
 
 if TYPE_CHECKING:
     from sao_cli.reports.changes import PruneSummary
 
-METHODS = " or ".join(", ".join(PRUNING).rsplit(", ", 1))
 
-
+@help_tells(methods=lines(PRUNING, "lmp"))
 @click.command(cls=SaoCommand)
 @click.argument("model", metavar="MODEL", type=Model())
-@click.option("--method", default="lmp", show_default=True, help=f"{METHODS}.")
+@click.option("--method", type=Named("method", PRUNING), default="lmp", show_default=True, help="What stays.")
 @click.option("--sparsity", type=float, help="Share of each weight (gmp: of them all) that becomes zero.")
 @click.option("--d", type=int, help="Ones in each row, on the mean, instead of a sparsity.")
 @pattern_options
@@ -72,9 +71,6 @@ def prune(
     say_tied(changes, talk)
     _say_achieved(changes.summary, talk)
     emit_changes("prune", seed, model, changes, PrunedWeight, as_json, output)
-
-
-prune.help = inspect.cleandoc(prune.help or "").replace("  {methods}", lines(PRUNING))
 
 
 def _say_achieved(summary: "PruneSummary", talk: Talk) -> None:

@@ -4,11 +4,13 @@ from typing import Any
 
 import click
 
+from sao_cli.catalog import PATH_MATRICES
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import build_masks, input_source
 from sao_cli.cli.shared.options import DEFAULT_LAYER, common_options, input_argument, mask_options, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Named
 from sao_cli.data.mask import Mask
 from sao_cli.reports.masks import Depth
 from sao_cli.reports.report import origin
@@ -24,7 +26,7 @@ from sao_cli.reports.report import origin
 )
 @click.option(
     "--over",
-    type=click.Choice(["boolean", "f2"]),
+    type=Named("matrix", PATH_MATRICES),
     default="boolean",
     show_default=True,
     help="The matrix that -o keeps and --plot draws.",

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
-from sao_cli.catalog import ACTIVATIONS
+from sao_cli.catalog import ACTIVATIONS, PADDINGS, REFERENCES, VALUE_PICTURES
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given, take_widths
 from sao_cli.cli.shared.options import (
     DEFAULT_LAYER,
-    METHODS,
+    activations_option,
     common_options,
     input_argument,
     layer_options,
+    methods_option,
     plot_option,
     value_options,
 )
 from sao_cli.cli.shared.paths import InputFile
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Padding, Sizes
+from sao_cli.cli.shared.types import Named, Padding, Sizes
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import Matrix
 from sao_cli.reports.report import origin
@@ -32,25 +33,16 @@ if TYPE_CHECKING:
     from sao_cli.measure.layer.spectrum import Comparison, Draw
     from sao_cli.reports.spectra import KernelSpectrum, LayerSpectrum
 
-LAWS = ("dense", "marchenko-pastur", "none")
 GEOMETRY = ("image", "padding", "stride", "dilation", "groups")
 NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
 
 
 @click.command(cls=SaoCommand)
 @input_argument
-@click.option("--method", multiple=True, metavar="METHOD", help=f"{METHODS}; may be repeated.  [default: sao]")
+@methods_option
 @layer_options
 @value_options
-@click.option(
-    "--activation",
-    "activations",
-    multiple=True,
-    metavar="NAME",
-    default=["linear"],
-    help="linear, tanh, relu, leaky-relu, silu, gelu, selu, softplus, erf, hard-tanh, sigmoid, or all; "
-    "may be repeated.  [default: linear]",
-)
+@activations_option("linear")
 @click.option(
     "--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I) behind h = W x."
 )
@@ -59,7 +51,7 @@ NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
 )
 @click.option(
     "--reference",
-    type=InputFile(*LAWS),
+    type=InputFile(*REFERENCES),
     default="dense",
     show_default=True,
     help="What the KS test compares with: dense (Haar orthogonal, times --gain), marchenko-pastur, none, or a FILE of "
@@ -74,7 +66,7 @@ NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
     type=Padding(),
     default="circular",
     show_default=True,
-    help="circular, zeros, same, valid, reflect, or a number of zeros on each side.",
+    help=f"{', '.join(PADDINGS)}, or a number of zeros on each side.",
 )
 @click.option("--stride", type=Sizes(), default="1", show_default=True, help="Stride of the convolution.")
 @click.option("--dilation", type=Sizes(), default="1", show_default=True, help="Dilation of the kernel.")
@@ -85,7 +77,7 @@ NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
 @plot_option
 @click.option(
     "--picture",
-    type=click.Choice(["density", "cdf"]),
+    type=Named("picture", VALUE_PICTURES),
     default="density",
     show_default=True,
     help="What --plot draws: the distributions, or their CDFs with the KS distance.",
@@ -125,7 +117,7 @@ def spectrum(
     from sao_cli.measure.layer.spectrum import compare_spectra
     from sao_cli.reports.spectra import LayerSpectrum
 
-    if plot is not None and picture == "cdf" and options["reference"] in LAWS[1:]:
+    if plot is not None and picture == "cdf" and options["reference"] in list(REFERENCES)[1:]:
         raise SaoError("--picture cdf draws the distance to a reference layer; --reference dense or a FILE gives one")
     comparison = _comparison(options)
     geometry = {name: options.pop(name) for name in GEOMETRY}
@@ -165,7 +157,7 @@ def _comparison(options: dict[str, Any]) -> "Comparison":
 
     reference, resolution, within = (options.pop(name) for name in ("reference", "resolution", "within"))
     given = {"gain": options["gain"], "resolution": resolution, "within": within}
-    if reference in LAWS:
+    if reference in REFERENCES:
         return Comparison(reference=reference, **given)
     from sao_cli.io import read_weights
 
@@ -199,13 +191,9 @@ def _draws(
     if read is not None:
         stack = [matrix.as_dtype(options["dtype"]) for matrix in read]
         return {"": lambda _: stack}, stack[0].mask.n
-    from sao_cli.catalog import METHODS as OF_WEIGHTS
-    from sao_cli.catalog import check
     from sao_cli.weights.build_weights import weight_stack
 
     widths = take_widths(options)
-    for method in methods:
-        check("method", method, OF_WEIGHTS)
 
     def draw(method: str, seed: int) -> "Sequence[Matrix]":
         return weight_stack(widths, method=method, seed=seed, progress=talk, **options)

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.catalog import ACTIVATIONS, ARCHITECTURES, COMPUTED, DATA, LAYERS, SCHEDULES, TRAIN_METHODS, lines, one_of
+from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.options import folder_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Named
 
 if TYPE_CHECKING:
     from sao_cli.nets.training.folder import RunFolder
     from sao_cli.nets.training.settings import TrainingSettings
+
+_DEPTHS = ", ".join(f"{row.name} {row.depth}" for row in ARCHITECTURES.values())
 
 
 def _epochs(text: str | None) -> tuple[int, ...] | None:
@@ -39,36 +43,44 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     return lambda _ctx, _param, value: parse(value)
 
 
+@help_tells(methods=lines(TRAIN_METHODS, "sao"))
 @click.command(cls=SaoCommand)
 @click.option(
     "--data",
+    type=Named("data", DATA),
     default="digits",
     show_default=True,
-    help="digits (scikit-learn's), or from --data-folder: mnist, fashion-mnist, cifar10, cifar100 or cinic10.",
+    help=f"{one_of(DATA)}; all but digits from --data-folder.",
 )
 @click.option("--data-folder", metavar="FOLDER", help="Where torchvision finds the data.")
 @click.option("--download", is_flag=True, help="Fetch the data into --data-folder where they are not there.")
-@click.option("--arch", default="fnn", show_default=True, help="The paper's networks: fnn, cnn or lipconvnet.")
+@click.option(
+    "--arch", type=Named("arch", ARCHITECTURES), default="fnn", show_default=True, help="The paper's networks."
+)
 @click.option(
     "--method",
+    type=Named("method", TRAIN_METHODS),
     default="sao",
     show_default=True,
-    help="dense, sao, rg-n, rg-u, rg-s, ramanujan, eoi; or pruned from dense: lmp-s, gmp-s, lrp-s before training, "
-    "lmp-t, gmp-t, lrp-t after it, and then finetuned for as long.",
+    help=f"{one_of(TRAIN_METHODS)}.",
 )
-@click.option("--depth", type=int, help="N of the paper's networks.  [default: fnn 50, cnn 32, lipconvnet 5]")
+@click.option("--depth", type=int, help=f"N of the paper's networks.  [default: {_DEPTHS}]")
 @click.option("--width", type=int, help="Neurons, or channels, of a layer.  [default: fnn 256, else 32]")
 @click.option("--d", type=int, help="Inputs read by one output, or kernels.  [default: nearest feasible to 4]")
 @click.option("--sparsity", type=float, help="Target sparsity; the nearest feasible degree is taken.")
 @click.option(
-    "--activation", metavar="NAME", help="tanh, relu, silu ...  [default: tanh; cnn on cifar100, cinic10 relu]"
+    "--activation",
+    type=Named("activation", ACTIVATIONS),
+    help=f"{one_of(ACTIVATIONS)}.  [default: tanh; cnn on cifar100, cinic10 relu]",
 )
 @click.option(
     "--gain",
     type=float,
     help="Factor on every initial weight; 1000 layers learn sooner at 1.03.  [default: fnn 1.1, else 1]",
 )
-@click.option("--layers", help="masked, or blocks, which is faster, for sao alone.  [default: blocks for sao]")
+@click.option(
+    "--layers", type=Named("layers", LAYERS), help="blocks is faster, for sao alone.  [default: blocks for sao]"
+)
 @click.option("--epochs", type=int, help="Of each phase.  [default: digits 20, fnn 100, else 200]")
 @click.option("--batch-size", type=int, help="Images a step.  [default: digits 64, else 128]")
 @click.option(
@@ -76,7 +88,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 )
 @click.option("--momentum", type=float, default=0.9, show_default=True, help="Of SGD.")
 @click.option("--weight-decay", type=float, help="Of SGD.  [default: 1e-4; lipconvnet 5e-4]")
-@click.option("--schedule", help="steps or cosine.  [default: as the paper; steps]")
+@click.option("--schedule", type=Named("schedule", SCHEDULES), help="Of the rate.  [default: as the paper; steps]")
 @click.option(
     "--milestones",
     callback=_read_by(_epochs),
@@ -93,7 +105,9 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     help="Epochs at which the network's Jacobian is measured; 0 is before training; none.",
 )
 @click.option("--jacobian-inputs", type=int, default=8, show_default=True, help="Test images at which it is.")
-@click.option("--dtype", default="float32", show_default=True, help="float32 or float64.")
+@click.option(
+    "--dtype", type=Named("dtype", COMPUTED), default="float32", show_default=True, help="What is computed in."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--deterministic", is_flag=True, help="On a GPU too, the same numbers every time; slower there.")
 @click.option("--resume", is_flag=True, help="Go on with the run in -o, with its settings.")
@@ -115,6 +129,10 @@ def train(
 
     An epoch is a row; epoch 0 is the network before training. Rows with a Jacobian tell the singular values of d
     outputs / d inputs at test images. Masks stay exactly zero. All random numbers come of --seed.
+
+    \b
+    Methods:
+      {methods}
 
     -o names a folder: settings.json, metrics.jsonl (the rows), last.safetensors (replaced after each epoch; --resume
     goes on from it, to the result of an uninterrupted run) and final.safetensors, the trained weights, dense with exact

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sao_cli.catalog import CRITERIA
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import required_source
 from sao_cli.cli.shared.options import common_options, input_argument, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Named
 from sao_cli.data.mask import Mask
 from sao_cli.reports.masks import Expansion
 from sao_cli.reports.report import origin
@@ -28,7 +30,7 @@ FAILS, CANNOT_TELL = 1, 2
 @input_argument
 @click.option(
     "--criterion",
-    type=click.Choice(["paper", "standard"]),
+    type=Named("criterion", CRITERIA),
     default="paper",
     show_default=True,
     help="The condition that decides the exit code.",

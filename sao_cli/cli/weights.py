@@ -5,24 +5,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import FormatError
-from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.catalog import METHODS, VALUES, lines, one_of
+from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.deliver import deliver
 from sao_cli.cli.shared.inputs import build_weights, input_source
 from sao_cli.cli.shared.options import DEFAULT_LAYER, common_options, input_argument, mask_options, value_options
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Named
 
 if TYPE_CHECKING:
     from sao_cli.data.mask import Mask
     from sao_cli.data.matrix import Matrix
 
 
+@help_tells(methods=lines(METHODS, "sao"), values=lines(VALUES))
 @click.command(cls=SaoCommand)
 @input_argument
 @mask_options
 @click.option(
     "--values",
-    metavar="LAW",
-    help="orthogonal, normal, uniform, isometry, or lecun-, glorot- or he- with normal or uniform.",
+    type=Named("values", VALUES),
+    help=f"{one_of(VALUES)}.  [default: the method's; on a mask that is read orthogonal]",
 )
 @click.option("--looks-linear", is_flag=True, help="Make each layer [[H, -H], [-H, H]], for ReLU.")
 @value_options
@@ -49,14 +52,11 @@ def weights(
 
     \b
     Methods:
-      sao                sparse orthogonal: Haar blocks on an SAO mask (the default)
-      rg-n, rg-u, rg-s   normal, uniform, or masked dense orthogonal values on it
-      dense              Haar orthogonal; --values normal, he-uniform ... for others
-      lmp, gmp, lrp      dense orthogonal layers, pruned by magnitude a layer, over the stack, or at random
-      ramanujan, biregular, xnet, radix
-                         those masks with normal values; --values isometry for nearly orthogonal ones
-      eoi                a product of random Givens rotations: exactly orthogonal, any sizes
-      two-stage          a product of two SAO layers: exactly orthogonal, and connected
+      {methods}
+
+    \b
+    Values, where the method leaves them open (orthogonal where its layers can be, else normal):
+      {values}
 
     Example: sao mask --method ramanujan | sao weights --values isometry | sao spectrum
     """

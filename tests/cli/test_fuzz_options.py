@@ -98,8 +98,8 @@ def value_of(option, rng):
     for known, values in FILES.items():
         if isinstance(kind, known):
             return rng.choice([*values.split(), *getattr(kind, "names", ())])
-    if isinstance(kind, click.Choice):
-        return rng.choice([*kind.choices, "nothing"])
+    if isinstance(kind, types.Named):
+        return rng.choice([*kind.known, kind.also or "all", "nothing", "1"])
     if isinstance(kind, click.IntRange | type(click.INT)):
         few = option.name in ENDLESS
         return rng.choice(WHOLE[-4:] if few else WHOLE if rng.random() < 0.9 else HUGE)

@@ -1,10 +1,24 @@
 """What all commands have in common: their options are looked at together, before any work."""
 
+import inspect
 from collections import Counter
+from collections.abc import Callable
 
 import click
 
 from sao_cli.cli.shared.paths import refuse_overwriting
+
+
+def help_tells(**texts: str) -> Callable[[click.Command], click.Command]:
+    """Put each of the texts in the place of {its name} in a command's help."""
+
+    def told(command: click.Command) -> click.Command:
+        command.help = inspect.cleandoc(command.help or "")
+        for name, text in texts.items():
+            command.help = command.help.replace(f"{{{name}}}", text)
+        return command
+
+    return told
 
 
 class SaoCommand(click.Command):

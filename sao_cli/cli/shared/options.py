@@ -10,13 +10,14 @@ import click
 from sao_cli import catalog
 from sao_cli.cli.shared.paths import InputFile, OutputFile, OutputFolder, Picture
 from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Named
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 DEFAULT_WIDTH = 256  # the paper's fully-connected layers
 DEFAULT_LAYER = f"one layer of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 MAX_THREADS = 4096  # no machine that this runs on has more cores
 DEPTH = ("depths",)  # describes layers, or chooses among those that are read
-METHODS = " or ".join(", ".join(catalog.METHODS).rsplit(", ", 1))
+METHODS = catalog.one_of(catalog.METHODS)
 DESCRIBING = (
     *("m", "n", "widths", "width", "layers", *DEPTH),
     *("method", "arrangement", "d", "c", "sparsity", "arch", "scheme"),
@@ -98,16 +99,50 @@ def sizes_options(command: Any) -> Any:
 
 def mask_options(command: Any) -> Any:
     """All that describes a mask or a stack: sizes, degree, method and arrangement."""
-    method = click.option("--method", default="sao", show_default=True, help=f"{METHODS}.")
+    method = click.option(
+        "--method", type=Named("method", catalog.METHODS), default="sao", show_default=True, help=f"{METHODS}."
+    )
     return layer_options(method(command))
 
 
 def layer_options(command: Any) -> Any:
     """Sizes, degree and arrangement: what describes layers besides their method."""
-    arrangement = click.option(
-        "--arrangement", default="random", show_default=True, help="Groups of SAO layers: random or minimal."
+    return sizes_options(degree_options(arrangement_option(command)))
+
+
+def arrangement_option(command: F) -> F:
+    """--arrangement."""
+    option = click.option(
+        "--arrangement",
+        type=Named("arrangement", catalog.ARRANGEMENTS),
+        default="random",
+        show_default=True,
+        help="Groups of SAO layers.",
     )
-    return sizes_options(degree_options(arrangement(command)))
+    return option(command)
+
+
+def methods_option(command: F) -> F:
+    """--method, which may be repeated."""
+    option = click.option(
+        "--method",
+        type=Named("method", catalog.METHODS),
+        multiple=True,
+        help=f"{METHODS}; may be repeated.  [default: sao]",
+    )
+    return option(command)
+
+
+def activations_option(default: str) -> Callable[[F], F]:
+    """--activation, which may be repeated."""
+    return click.option(
+        "--activation",
+        "activations",
+        type=Named("activation", catalog.ACTIVATIONS, "all"),
+        multiple=True,
+        default=[default],
+        help=f"{', '.join(catalog.ACTIVATIONS)}, or all; may be repeated.  [default: {default}]",
+    )
 
 
 def value_options(command: Any) -> Any:
@@ -118,8 +153,8 @@ def value_options(command: Any) -> Any:
         ),
         click.option(
             "--dtype",
-            metavar="NAME",
-            help="Round weights to float64, float32, float16 or bfloat16.  [default: float64, or the input's]",
+            type=Named("dtype", catalog.DTYPES),
+            help="Round weights to it.  [default: float64, or the input's]",
         ),
     ]
     return _apply(command, options)

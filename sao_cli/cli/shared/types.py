@@ -1,13 +1,46 @@
-"""Option values that read more than one word of text."""
+"""Option values: names of the catalog, and what reads more than one word of text."""
 
 import math
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sao_cli.catalog import PADDINGS, Row, check
 
-class Sizes(click.ParamType):  # type: ignore[type-arg]  # which only newer versions of click let one name
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+FEW = 4  # names that help shows in the place of the value
+
+
+class Named(click.ParamType):  # type: ignore[type-arg]  # which only newer versions of click let one name
+    """A name of the catalog, or `also` another word: refused with the nearest, completed by shells with its line."""
+
+    name = "name"
+
+    def __init__(self, kind: str, known: Mapping[str, Row], also: str = "") -> None:
+        self.kind, self.known, self.also = kind, known, also
+        self.more = f", or {also}" if also else ""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not self.also or value != self.also:
+            check(self.kind, value, self.known, self.more)
+        return value
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        return f"[{'|'.join(self.known)}]" if len(self.known) <= FEW else None
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem  # only shells ask
+
+        found = [CompletionItem(row.name, help=row.line) for row in self.known.values()]
+        found += [CompletionItem(self.also, help="all of them")] if self.also else []
+        return [item for item in found if item.value.startswith(incomplete)]
+
+
+class Sizes(click.ParamType):  # type: ignore[type-arg]
     """A whole number for all axes of an image, or one for each of them, as in 32x24."""
 
     name = "n[xn...]"
@@ -21,13 +54,16 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]  # which only newer vers
         return sizes if len(sizes) > 1 else sizes[0]
 
 
-class Padding(Sizes):
+class Padding(Named):
     """The name of a padding, or a number of zeros on each side of the image."""
 
-    name = "name"
+    def __init__(self) -> None:
+        super().__init__("padding", PADDINGS)
+        self.more = ", or a number of zeros"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+        is_number = isinstance(value, str) and value.isascii() and value.isdigit()
+        return int(value) if is_number else super().convert(value, param, ctx)
 
 
 class Groups(click.ParamType):  # type: ignore[type-arg]
