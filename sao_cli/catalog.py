@@ -349,12 +349,19 @@ VALUE_PICTURES = _table(Name("density", "the distributions"), Name("cdf", "their
 
 
 def check(kind: str, name: str, known: Collection[str], more: str = "") -> None:
-    """Raise SaoError, with the nearest name, where `name` is none of `known`.
+    """Raise SaoError with what `refusal` says."""
+    if (said := refusal(kind, name, known, more)) is not None:
+        raise SaoError(said)
+
+
+def refusal(kind: str, name: str, known: Collection[str], more: str = "") -> str | None:
+    """What is said of a `name` that is none of `known`, with the nearest that is; None where it is one.
 
     `kind` says what it should be, and `more` what else would do.
     """
-    if not isinstance(name, str) or name not in known:  # of a file it may be anything
-        raise SaoError(unknown_name(f"unknown {kind}", name, known) + more)
+    if isinstance(name, str) and name in known:  # of a file it may be anything
+        return None
+    return unknown_name(f"unknown {kind}", name, known) + more
 
 
 def load(home: str) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
-from sao_cli.catalog import ACTIVATIONS, ARCHITECTURES, COMPUTED, DEPTH_PICTURES, SIZED_SCHEMES
+from sao_cli.catalog import ACTIVATIONS, ARCHITECTURES, COMPUTED, DEPTH_PICTURES, DTYPES, SIZED_SCHEMES
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given
 from sao_cli.cli.shared.options import (
@@ -57,7 +57,8 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option(
     "--dtype",
-    type=Named("dtype to compute in", COMPUTED),
+    type=Named("dtype", DTYPES),
+    metavar=f"[{'|'.join(COMPUTED)}]",
     default="float64",
     show_default=True,
     help="What is computed in.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.catalog import PADDINGS, Row, check
+from sao_cli.catalog import PADDINGS, Row, refusal
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -25,8 +25,8 @@ class Named(click.ParamType):  # type: ignore[type-arg]  # which only newer vers
         self.more = f", or {also}" if also else ""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not self.also or value != self.also:
-            check(self.kind, value, self.known, self.more)
+        if not (self.also and value == self.also) and (said := refusal(self.kind, value, self.known, self.more)):
+            self.fail(said, param, ctx)
         return value
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
