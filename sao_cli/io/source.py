@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+import numpy as np
+
 from sao_cli.base.errors import FileError, FormatError
 from sao_cli.base.memory import require_memory
 from sao_cli.io.output import brief, file_error, shown
@@ -53,10 +55,25 @@ class Source:
             self._peeked += more
         return self._peeked[:count]
 
-    def read_exactly(self, count: int, what: str) -> bytearray:
+    def read_exactly(self, count: int, what: str) -> memoryview:
         """The next `count` bytes. Raises FormatError where fewer are left, having taken memory for those only."""
         self._require_left(count, what)
         require_memory(count, f"{self.name}: {what}")
+        return self._filled(count, what) if self.size is not None else memoryview(self._gathered(count, what))
+
+    def _filled(self, count: int, what: str) -> memoryview:
+        """From a file that is known to have them: straight into their place."""
+        taken = memoryview(np.empty(count, np.uint8))  # type: ignore[arg-type]  # which is not zeroed first
+        first = min(len(self._peeked), count)
+        taken[:first], self._peeked = self._peeked[:first], self._peeked[first:]
+        while first < count:
+            more = self._into(taken[first:])
+            if not more:
+                raise self._truncated(what, count, first)
+            first += more
+        return taken
+
+    def _gathered(self, count: int, what: str) -> bytearray:
         taken = bytearray()
         while len(taken) < count:
             more = self.read(min(CHUNK, count - len(taken)))
@@ -120,6 +137,12 @@ class Source:
         if self._packed is not None:
             require_proportion(self._packed.passed, self.passed, self.name)
         return taken or b""
+
+    def _into(self, left: memoryview) -> int:
+        try:
+            return self.raw.readinto(left)  # type: ignore[attr-defined, no-any-return]  # which a file has
+        except OSError as error:
+            raise file_error(error, self.name, "read") from error
 
     def left(self) -> int | None:
         """How many bytes are left, where the length of the file is known."""

@@ -35,7 +35,7 @@ DTYPES = {  # the format's name: torch's, and the bytes of a number
 WRITTEN = {name: (code, width) for code, (name, width) in DTYPES.items() if not name.startswith("float8")}
 _PROVENANCE = "sao"
 _LENGTH = 8  # bytes, of the header's length
-_PIECE = 1 << 22  # bytes read at once where they must be widened
+_PIECE = 1 << 21  # bytes read at once where they must be widened
 
 
 class SafetensorsFile(TensorFile):
