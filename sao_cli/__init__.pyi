@@ -79,12 +79,21 @@ from sao_cli.models.repair import repair_checkpoint as repair_checkpoint
 from sao_cli.models.audit.row import audit_weight as audit_weight
 from sao_cli.models.audit.chains import audit_chain as audit_chain
 
+# Networks as they ran, of torch's modules
+from sao_cli.nets.tracing.network import Network as Network
+from sao_cli.nets.tracing.network import NetworkSummary as NetworkSummary
+from sao_cli.nets.tracing.loading import load_module as load_module
+from sao_cli.nets.tracing.loading import load_checkpoint_ as load_checkpoint_
+
 # Reports: what the functions above give back
 from sao_cli.reports.report import Report as Report
 from sao_cli.reports.masks import Plan as Plan
 from sao_cli.reports.masks import ConvPlan as ConvPlan
 from sao_cli.reports.masks import Expansion as Expansion
 from sao_cli.reports.masks import Depth as Depth
+from sao_cli.reports.networks import NetworkLayer as NetworkLayer
+from sao_cli.reports.networks import NetworkFacts as NetworkFacts
+from sao_cli.reports.networks import NetworkDepth as NetworkDepth
 from sao_cli.reports.masks import ReachSummary as ReachSummary
 from sao_cli.reports.spectra import LayerSpectrum as LayerSpectrum
 from sao_cli.reports.spectra import KernelSpectrum as KernelSpectrum

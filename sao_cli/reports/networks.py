@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.data.arrays import Values
+from sao_cli.reports.masks import Reached
 from sao_cli.reports.report import Gap, Report, fact
 
 
@@ -146,3 +147,49 @@ class SparsifiedLayer(Report, record="layer"):
     requested_sparsity: float | None = fact("share of zeros that was asked for; null for a degree", default=None)
     skipped: bool = fact("the layer is left as it was", default=False)
     reason: str | None = fact("why", default=None)
+
+
+class NetworkLayer(
+    Report,
+    record="layer",
+    table="name shape nnz effective effective_sparsity unreached_inputs unreached_outputs lost_inputs lost_outputs",
+):
+    """A weight of a network as it ran, in its context: a row of `Network.layers`; any of its uses counts."""
+
+    name: str = fact("name of the parameter, or of the weight that is computed from one")
+    shape: tuple[int, ...] = fact("its shape")
+    inputs: int = fact("units that it reads")
+    outputs: int = fact("units that it writes")
+    parameters: int = fact("its numbers")
+    nnz: int = fact("weights that are not zero")
+    effective: int = fact("weights that lie on a path from an input to an output of the network")
+    effective_sparsity: float | None = fact("share of weights that lie on none", unit="1 - effective/parameters")
+    unreached_inputs: int = fact("units that it reads, which depend on no input of the network")
+    unreached_outputs: int = fact("units that it writes, which depend on no input of the network")
+    lost_inputs: int = fact("units of which it makes nothing that an output of the network reads")
+    lost_outputs: int = fact("units that it writes, and no output of the network reads")
+
+
+class NetworkFacts(Report, record="network"):
+    """A whole network as it ran on an example: `Network.summary.facts`."""
+
+    inputs: int = fact("units of the network's inputs")
+    outputs: int = fact("units of the network's outputs")
+    lost_inputs: int = fact("inputs that no output depends on")
+    unreached_outputs: int = fact("outputs that depend on no input")
+    reachable: float = fact("share of the input-output pairs that some path joins")
+    effective_sparsity: float | None = fact("share of all weights that lie on no path", unit="1 - effective/parameters")
+    collapsed: tuple[str, ...] = fact("weights of which nothing lies on a path")
+    unknown: tuple[str, ...] = fact("operations of which nothing is known; the facts are upper bounds where there are")
+    discrete: tuple[str, ...] = fact("operations that chose by what depends on the input, and went as at the example")
+    norms: str = fact('"unit": a norm passes each unit to itself; "strict": it lets a group read all of itself')
+
+
+class NetworkDepth(
+    Reached, record="depth", table="layer name inputs outputs reachable unreached_outputs lost_inputs full"
+):
+    """Who reaches whom up to one weight of a network as it ran, in the order run: a row of `Network.reach`."""
+
+    name: str = fact("name of the weight")
+    odd_paths: float | None = fact("null: it is told of plain stacks alone", default=None)
+    rank_f2: int | None = fact("null: it is told of plain stacks alone", default=None)

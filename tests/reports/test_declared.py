@@ -7,7 +7,7 @@ from sao_cli.reports.audits import WeightFacts
 from sao_cli.reports.declared import json_types, kinds
 from sao_cli.reports.report import LineHead, facts_of
 
-RECORDS = {"layer", "depth", "chain", "epoch", "change", "failure", "module", "summary"}
+RECORDS = {"layer", "depth", "chain", "epoch", "change", "failure", "module", "network", "summary"}
 MEANS = {"c", "d"}  # degrees: whole numbers where all rows have as many, else means
 TOLD = [kind for kind in kinds() if kind.record]
 
