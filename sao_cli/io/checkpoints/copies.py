@@ -9,7 +9,7 @@ from sao_cli.base.errors import FormatError
 from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.io.checkpoints.entries import OPTIMISER, Entry, common_prefix
 from sao_cli.io.checkpoints.saving import Lazy
-from sao_cli.io.formats.safetensors_files import WRITTEN
+from sao_cli.io.formats.safetensors_header import WRITTEN
 from sao_cli.io.formats.tensor_file import Stored
 from sao_cli.io.output import shown
 

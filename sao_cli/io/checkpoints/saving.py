@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FileError, FormatError, SaoError, unknown_name
 from sao_cli.data.precision import converted
-from sao_cli.io.formats.safetensors_files import WRITTEN
+from sao_cli.io.formats.safetensors_header import WRITTEN, header_bytes
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import atomic_output, refuse_terminal, shown
 
@@ -55,9 +53,10 @@ def write_checkpoint(tensors: Mapping[str, Any], path: Path, metadata: Mapping[s
         refuse_terminal("a checkpoint")
     lazy = {key: _lazy(key, tensor) for key, tensor in tensors.items()}
     order = sorted(lazy, key=lambda key: -WRITTEN[lazy[key].dtype][1])
-    text = _header(lazy, order, metadata or {})
+    _require_text(metadata or {})
+    header = header_bytes({key: (one.dtype, tuple(one.shape)) for key, one in lazy.items()}, order, metadata or {})
     with atomic_output(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(header)
         for key in order:
             _write(lazy[key], file, f"tensor {shown(key)}")
 
@@ -82,20 +81,10 @@ def _held(tensor: Any) -> Lazy:
     return Lazy(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), lambda: tensor)
 
 
-def _header(lazy: Mapping[str, Lazy], order: list[str], metadata: Mapping[str, str]) -> bytes:
+def _require_text(metadata: Mapping[str, str]) -> None:
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise SaoError(f"metadata {key!r}: {value!r}; both are text in a safetensors file")
-    offsets, end = {}, 0
-    for key in order:
-        start, end = end, end + math.prod(lazy[key].shape) * WRITTEN[lazy[key].dtype][1]
-        offsets[key] = [start, end]
-    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    for key, tensor in lazy.items():
-        code = WRITTEN[tensor.dtype][0]
-        header[key] = {"dtype": code, "shape": list(map(int, tensor.shape)), "data_offsets": offsets[key]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    return text + b" " * (-len(text) % 8)
 
 
 def _write(lazy: Lazy, file: IO[bytes], where: str) -> None:

@@ -6,8 +6,6 @@ layer.10 before layer.2; this way one tensor at a time is in memory.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import require_memory
-from sao_cli.io.formats.safetensors_header import MAX_HEADER, described, parsed_header
+from sao_cli.io.formats.safetensors_header import DTYPES, MAX_HEADER, described, header_bytes, parsed_header
 from sao_cli.io.formats.tensor_file import HEAD, Path, Snapshot, Stored, TensorFile
 from sao_cli.io.output import brief, shown
 from sao_cli.io.provenance import named_provenance, provenance_json, provenance_of
@@ -26,13 +24,6 @@ from sao_cli.io.tensors import tensor_names, weights_in
 if TYPE_CHECKING:
     from sao_cli.data.kernel import Weight
 
-DTYPES = {  # the format's name: torch's, and the bytes of a number
-    "BOOL": ("bool", 1), "U8": ("uint8", 1), "I8": ("int8", 1), "U16": ("uint16", 2), "I16": ("int16", 2),
-    "U32": ("uint32", 4), "I32": ("int32", 4), "U64": ("uint64", 8), "I64": ("int64", 8), "F16": ("float16", 2),
-    "BF16": ("bfloat16", 2), "F32": ("float32", 4), "F64": ("float64", 8), "C64": ("complex64", 8),
-    "F8_E4M3": ("float8_e4m3fn", 1), "F8_E5M2": ("float8_e5m2", 1), "F8_E8M0": ("float8_e8m0fnu", 1),
-}  # fmt: skip
-WRITTEN = {name: (code, width) for code, (name, width) in DTYPES.items() if not name.startswith("float8")}
 _PROVENANCE = "sao"
 _LENGTH = 8  # bytes, of the header's length
 _PIECE = 1 << 21  # bytes read at once where they must be widened
@@ -151,20 +142,11 @@ def write_safetensors(weights: Sequence[Weight], file: IO[bytes]) -> None:
     They are BOOL for masks, and else in their own dtype. Provenance goes as JSON, by tensor name, into the metadata
     under "sao". O(m n) a layer (and taps), one in memory at a time.
     """
-    header: dict[str, Any] = {}
-    provenance = {}
-    end = 0
-    for name, weight in zip(tensor_names(weights), weights, strict=True):
-        dtype, width = WRITTEN["bool" if weight.values is None else weight.dtype]
-        start, end = end, end + math.prod(weight.shape) * width
-        header[name] = {"dtype": dtype, "shape": list(weight.shape), "data_offsets": [start, end]}
-        if told := provenance_of(weight):
-            provenance[name] = told
-    if provenance:
-        header = {"__metadata__": {_PROVENANCE: provenance_json(provenance)}, **header}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # so that the tensors are aligned, as the format asks
-    file.write(len(text).to_bytes(8, "little") + text)
+    named = dict(zip(tensor_names(weights), weights, strict=True))
+    tensors = {name: ("bool" if one.values is None else one.dtype, one.shape) for name, one in named.items()}
+    provenance = {name: told for name, one in named.items() if (told := provenance_of(one))}
+    metadata = {_PROVENANCE: provenance_json(provenance)} if provenance else {}
+    file.write(header_bytes(tensors, tensors, metadata))
     for weight in weights:
         dense = weight.to_dense()
         if weight.values is not None and weight.dtype == "bfloat16":  # the upper half of a float32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sao_cli.base.errors import FormatError
@@ -11,6 +12,13 @@ from sao_cli.base.memory import require_memory
 from sao_cli.io.output import brief
 from sao_cli.io.proportions import require_count
 
+DTYPES = {  # the format's name: torch's, and the bytes of a number
+    "BOOL": ("bool", 1), "U8": ("uint8", 1), "I8": ("int8", 1), "U16": ("uint16", 2), "I16": ("int16", 2),
+    "U32": ("uint32", 4), "I32": ("int32", 4), "U64": ("uint64", 8), "I64": ("int64", 8), "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2), "F32": ("float32", 4), "F64": ("float64", 8), "C64": ("complex64", 8),
+    "F8_E4M3": ("float8_e4m3fn", 1), "F8_E5M2": ("float8_e5m2", 1), "F8_E8M0": ("float8_e8m0fnu", 1),
+}  # fmt: skip
+WRITTEN = {name: (code, width) for code, (name, width) in DTYPES.items() if not name.startswith("float8")}
 MAX_HEADER = 100_000_000  # bytes, the format's own limit
 _MOST_AXES = 1000  # the product of a hundred thousand would take minutes
 _LARGEST = 1 << 127  # no size of an axis and no place in a file is near it
@@ -65,3 +73,24 @@ def described(entry: Any) -> Described:
     if type(dtype) is not str or {*map(type, numbers)} != {int} or not 0 <= min(numbers) <= max(numbers) < _LARGEST:
         raise ValueError("its description in the header makes no sense")
     return Described(dtype, tuple(shape), start, end)
+
+
+def header_bytes(
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]], order: Iterable[str], metadata: Mapping[str, str]
+) -> bytes:
+    """The header, behind its length, of tensors by name, (dtype in torch's words, shape); their bytes come in `order`.
+
+    It ends in blanks, so that the first tensor is aligned, as the format asks.
+    """
+    offsets, end = {}, 0
+    for name in order:
+        dtype, shape = tensors[name]
+        start, end = end, end + math.prod(shape) * WRITTEN[dtype][1]
+        offsets[name] = [start, end]
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    for name, (dtype, shape) in tensors.items():
+        sizes = list(map(int, shape))
+        header[name] = {"dtype": WRITTEN[dtype][0], "shape": sizes, "data_offsets": offsets[name]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
