@@ -380,8 +380,11 @@ def one_of(names: Iterable[str]) -> str:
     return " or ".join(", ".join(names).rsplit(", ", 1))
 
 
-def lines(rows: Mapping[str, Row], default: str = "") -> str:
-    """The names, each with its line of help: a paragraph for --help, indented by 2 but for its first line."""
+def lines(rows: Mapping[str, Row], default: bool = True) -> str:
+    """The names, each with its line of help: a paragraph for --help, indented by 2 but for its first line.
+
+    The first of a table is the `default`, where there is one.
+    """
     width = max(map(len, rows))
-    told = {name: row.line + " (the default)" * (name == default) for name, row in rows.items()}
-    return "\n  ".join(f"{name:<{width}}  {line}" for name, line in told.items())
+    first, *rest = (f"{name:<{width}}  {row.line}" for name, row in rows.items())
+    return "\n  ".join([first + " (the default)" * default, *rest])

@@ -50,7 +50,7 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
 @degree_options
 @arrangement_option
 @click.option("--gain", type=float, default=1.0, show_default=True, help="Factor on every weight that is built.")
-@activations_option("tanh")
+@activations_option(default="tanh")
 @click.option("--inputs", type=int, default=1, show_default=True, help="Inputs x at which Jacobians are taken.")
 @click.option("--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I).")
 @click.option("--by-layer", is_flag=True, help="The singular values of each layer's D W alone.")

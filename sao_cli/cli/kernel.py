@@ -12,7 +12,7 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named, Sizes
 
 
-@help_tells(schemes=lines(SCHEMES, "delta"))
+@help_tells(schemes=lines(SCHEMES))
 @click.command(cls=SaoCommand)
 @click.option("--scheme", type=Named("scheme", SCHEMES), default="delta", show_default=True, help=f"{one_of(SCHEMES)}.")
 @click.option("--c-out", type=int, default=64, show_default=True, help="Output channels.")

@@ -13,7 +13,7 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.io.formats.registry import either, suffixes_for
 
 
-@help_tells(methods=lines(METHODS, "sao"), suffixes=either(suffixes_for()))
+@help_tells(methods=lines(METHODS), suffixes=either(suffixes_for()))
 @click.command(cls=SaoCommand)
 @mask_options
 @common_options

@@ -111,7 +111,8 @@ def _shapes(cnn: bool, depth: int | None, width: int | None, form: str | None, i
     if not cnn:
         return lipconvnet_shapes(LIPCONVNET.depth if depth is None else depth, **sizes)
     depth, width = CNN.depth if depth is None else depth, CNN.width if width is None else width
-    return cnn_shapes(depth, width, form=form or "cifar10", **sizes)
+    asked: dict[str, Any] = sizes if form is None else {**sizes, "form": form}
+    return cnn_shapes(depth, width, **asked)
 
 
 def _say_total(rows: "list[ConvPlan]", talk: Talk) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sao_cli.reports.changes import PruneSummary
 
 
-@help_tells(methods=lines(PRUNING, "lmp"))
+@help_tells(methods=lines(PRUNING))
 @click.command(cls=SaoCommand)
 @click.argument("model", metavar="MODEL", type=Model())
 @click.option("--method", type=Named("method", PRUNING), default="lmp", show_default=True, help="What stays.")

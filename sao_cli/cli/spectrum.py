@@ -42,7 +42,7 @@ NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
 @methods_option
 @layer_options
 @value_options
-@activations_option("linear")
+@activations_option(default="linear")
 @click.option(
     "--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I) behind h = W x."
 )

@@ -43,7 +43,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     return lambda _ctx, _param, value: parse(value)
 
 
-@help_tells(methods=lines(TRAIN_METHODS, "sao"))
+@help_tells(methods=lines(TRAIN_METHODS))
 @click.command(cls=SaoCommand)
 @click.option(
     "--data",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sao_cli.data.matrix import Matrix
 
 
-@help_tells(methods=lines(METHODS, "sao"), values=lines(VALUES))
+@help_tells(methods=lines(METHODS), values=lines(VALUES, default=False))
 @click.command(cls=SaoCommand)
 @input_argument
 @mask_options

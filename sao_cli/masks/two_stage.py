@@ -22,6 +22,7 @@ from sao_cli.measure.graph.expansion import expansion
 if TYPE_CHECKING:
     from numpy.random import Generator
 
+METHOD = "two-stage"
 MAX_DRAWS = 200  # our choice: nearly every draw is connected, so this many failures mean that none will be
 
 
@@ -56,7 +57,7 @@ def two_stage_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, pro
     >>> mask.provenance["stages"], set(mask.row_degrees.tolist()), set(mask.column_degrees.tolist())
     ([2, 3], {6}, {6})
     """
-    d = resolve_degree(m, n, "two-stage", d=d)
+    d = resolve_degree(m, n, METHOD, d=d)
     require_mask_memory(m, n, m * d, bytes_per_one=40)
     a, b = two_stage_factors(m, n)[d][0]
     p = min(m, n)
@@ -68,7 +69,7 @@ def two_stage_mask(m: int, n: int, d: int, *, seed: int = 0, layer: int = 1, pro
     columns = np.sort(inputs[quotient].reshape(-1, d), axis=1)[output_groups]
     lambda_2 = math.sqrt(a * m / len(quotient)) * expansion(regular_mask(quotient, n // a), seed=seed).lambda_2
     facts = {"stages": [a, b], "connected": True, "lambda_2": lambda_2}
-    return regular_mask(columns, n, provenance("two-stage", m, n, d, seed=seed, layer=layer, **facts))
+    return regular_mask(columns, n, provenance(METHOD, m, n, d, seed=seed, layer=layer, **facts))
 
 
 def two_stage_factors(m: int, n: int) -> dict[int, list[tuple[int, int]]]:

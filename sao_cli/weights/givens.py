@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 CHUNK = 4  # max(m, n) / CHUNK rotations at once, which multiply the entries by e^(2 / CHUNK) at most (our choice)
+METHOD = "eoi"
 BYTES_PER_ENTRY = 120  # measured peak: 60 to 80 for each entry, 110 where m < n, which is sorted last; 100 for each row
 
 
@@ -62,7 +63,7 @@ def eoi_weight(
     rows, columns, values = product.read(np.arange(tall))
     kept = values != 0  # all of them, unless an angle or a sum happened to be exactly 0
     rows, columns = (rows, columns) if m >= n else (columns, rows)
-    told = provenance("eoi", m, n, 0, seed=seed, layer=layer) | {"c": None, "d": None}
+    told = provenance(METHOD, m, n, 0, seed=seed, layer=layer) | {"c": None, "d": None}
     told |= {"values": "orthogonal", "requested_sparsity": float(sparsity), "rotations": rotations}
     return Matrix.from_entries(rows[kept], columns[kept], values[kept], (m, n), told)
 

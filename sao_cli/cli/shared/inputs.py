@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
+from sao_cli.catalog import METHODS
 from sao_cli.cli.shared.options import DEFAULT_WIDTH, DEPTH, DESCRIBING
 from sao_cli.cli.shared.streams import has_input
 from sao_cli.cli.shared.talk import Talk
@@ -77,7 +78,7 @@ def say_achieved(masks: list[Mask], described: dict[str, Any], talk: Talk) -> No
     """Say which density came of the target that was asked for, or of none, where it is not d = 4."""
     from sao_cli.masks.degrees import DEFAULT_DEGREE
 
-    if described["method"] == "dense":
+    if METHODS[described["method"]].full:
         return
     exact = described["d"] is not None or described["c"] is not None
     if described["sparsity"] is not None:

@@ -18,6 +18,7 @@ from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.nets.initialise.matrices import check_gain, drawn_seed, dtype_name, whole_degree
 from sao_cli.weights.kernels.build_kernels import build_kernel
+from sao_cli.weights.kernels.eco import SCHEME as ECO
 from sao_cli.weights.kernels.soc import soc_error_bound, soc_kernel
 from sao_cli.weights.random import random_values
 
@@ -126,7 +127,7 @@ def eco_orthogonal_(
     True
     """
     method = "dense" if degree is None else "sao"
-    return kernel_(tensor, "eco", method, degree=degree, gain=gain, generator=generator)
+    return kernel_(tensor, ECO, method, degree=degree, gain=gain, generator=generator)
 
 
 def soc_orthogonal_(

@@ -11,7 +11,9 @@ import torch
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
+from sao_cli.masks.two_stage import METHOD as TWO_STAGE
 from sao_cli.weights.build_weights import weight_stack
+from sao_cli.weights.givens import METHOD as EOI
 
 
 def initialize_(
@@ -77,7 +79,7 @@ def two_stage_orthogonal_(
     >>> torch.allclose(weight.T @ weight, torch.eye(16, dtype=torch.float64))
     True
     """
-    return initialize_(tensor, "two-stage", degree=degree, gain=gain, generator=generator)
+    return initialize_(tensor, TWO_STAGE, degree=degree, gain=gain, generator=generator)
 
 
 def eoi_orthogonal_(
@@ -91,7 +93,7 @@ def eoi_orthogonal_(
     >>> torch.allclose(weight.T @ weight, torch.eye(7, dtype=torch.float64))
     True
     """
-    return initialize_(tensor, "eoi", degree=degree, gain=gain, generator=generator)
+    return initialize_(tensor, EOI, degree=degree, gain=gain, generator=generator)
 
 
 def check_matrix(tensor: torch.Tensor) -> None:

@@ -29,7 +29,6 @@ from sao_cli.nets.initialise.matrices import (
 )
 from sao_cli.reports.networks import SparsifiedLayer
 from sao_cli.weights.build_weights import METHODS, weight_stack
-from sao_cli.weights.pruned import gmp_stack
 
 Skip = str | Iterable[str] | Callable[[str, nn.Module], bool]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -185,8 +184,8 @@ def _checked_request(
     if sparsity is not None:
         density_of(sparsity)
     check_gain(gain)
-    if method == "gmp" and values is not None:
-        raise SaoError(f"method 'gmp' has values of its own, not {values!r}")
+    if values is not None and not catalog.METHODS[method].any_values:
+        raise SaoError(f"method {method!r} has values of its own, not {values!r}")
     return degree
 
 
@@ -269,8 +268,8 @@ def _build(
     for run in _runs([layer for layer in layers if layer.reason is None], method):
         seed = drawn_seed(generator)
         try:
-            if method == "gmp":
-                weights = _gmp([layer.shape for layer in run], target, gain, seed)
+            if _compete(catalog.METHODS[method]):
+                weights = _competing(method, [layer.shape for layer in run], target, gain, seed)
             else:
                 widths = [run[0].shape[1], *(layer.shape[0] for layer in run)]
                 weights = weight_stack(widths, method=method, values=values, gain=gain, seed=seed, **target)
@@ -289,7 +288,7 @@ def _build(
 def _runs(layers: list[_Layer], method: str) -> list[list[_Layer]]:
     """The layers in the groups that are built together: each alone, unless the method looks at several."""
     row = catalog.METHODS[method]
-    if row.weight and row.whole_stack:  # its layers compete
+    if _compete(row):
         return [layers] if layers else []
     runs: list[list[_Layer]] = []
     for layer in layers:
@@ -304,18 +303,26 @@ def _chain(first: _Layer, second: _Layer) -> bool:
     return first.kernel is None and second.kernel is None and first.shape[0] == second.shape[1]
 
 
-def _gmp(shapes: Sequence[tuple[int, int]], target: dict[str, Any], gain: float, seed: int) -> list[Matrix]:
-    stack = gmp_stack(shapes, kept_of_stack(shapes, **target), seed=seed)
+def _compete(row: catalog.Method) -> bool:
+    """Whether all layers share one number of weights; they need not chain."""
+    return bool(row.weight) and row.whole_stack
+
+
+def _competing(
+    method: str, shapes: Sequence[tuple[int, int]], target: dict[str, Any], gain: float, seed: int
+) -> list[Matrix]:
+    stack = catalog.load(catalog.METHODS[method].weight)(shapes, kept_of_stack(shapes, **target), seed=seed)
     return [Matrix(layer.mask, gain * layer.values) for layer in stack if layer.values is not None]
 
 
 def _require_sparser(weights: list[Matrix], method: str, sparsity: float | None) -> None:
     for weight in weights:
-        if sparsity and method != "dense" and weight.mask.sparsity == 0:
+        if sparsity and not catalog.METHODS[method].full and weight.mask.sparsity == 0:
             m, n = weight.shape
+            fitting = [row.name for row in catalog.METHODS.values() if (row.keeps or row.varied) and not _compete(row)]
             raise InfeasibleError(
                 f"of the {method} masks of {m} x {n} the nearest to sparsity {sparsity} is all ones; "
-                "eoi, lmp, lrp and xnet fit any sizes"
+                f"{', '.join(fitting)} fit any sizes"
             )
 
 

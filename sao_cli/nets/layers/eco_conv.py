@@ -20,6 +20,7 @@ from sao_cli.data.mask import Indices, Mask
 from sao_cli.nets.layers.orthogonal_conv import OrthogonalConv2d, own_precision
 from sao_cli.weights.haar import haar_blocks
 from sao_cli.weights.kernels.channels import told
+from sao_cli.weights.kernels.eco import SCHEME
 
 Sides = tuple[int, ...]
 
@@ -173,7 +174,7 @@ class ECOConv2d(OrthogonalConv2d):
         mask = Mask.from_entries(rows, read[rows, places], (self.out_channels, c_in))
         facts = {} if self.stride == 1 else {"stride": self.stride}
         method = "dense" if self.degree is None else "sao"
-        return told(mask, method, "eco", self.kernel_size, seed=self.seed, layer=self.layer, **facts)
+        return told(mask, method, SCHEME, self.kernel_size, seed=self.seed, layer=self.layer, **facts)
 
 
 def orthonormal_moved(base: Tensor, weight: Tensor) -> Tensor:

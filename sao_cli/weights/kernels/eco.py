@@ -22,6 +22,8 @@ from sao_cli.weights.kernels.channels import (
 )
 from sao_cli.weights.orthogonal import orthogonal_values
 
+SCHEME = "eco"
+
 
 def eco_kernel(
     c_out: int,
@@ -81,7 +83,7 @@ def eco_kernel(
         _, mask = cut_mask(c_out, c_in, degree, seed=seed, layer=layer, arrangement=arrangement)
     facts: dict[str, object] = {} if degree is None else {"arrangement": arrangement}
     facts |= {} if stride == 1 else {"stride": stride}
-    mask = told(mask, "dense" if degree is None else "sao", "eco", taps, seed=seed, layer=layer, **facts)
+    mask = told(mask, "dense" if degree is None else "sao", SCHEME, taps, seed=seed, layer=layer, **facts)
     slices = orthogonal_values(_copies(mask, count), seed=seed, layer=layer).reshape(count, -1)
     return Kernel(placed(mask, slices.T @ _waves(taps), taps), mask)
 
