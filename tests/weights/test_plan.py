@@ -104,7 +104,7 @@ def test_a_plan_of_lrp_is_no_plan_of_rows():
 def test_a_planned_cnn_is_the_one_that_is_built(method):
     rng = random.Random(0)
     for _ in range(8):
-        depth, width, form = rng.randint(1, 4), rng.randint(1, 12), rng.choice(FORMS)
+        depth, width, form = rng.randint(1, 4), rng.randint(1, 12), rng.choice(list(FORMS))
         target = a_target(rng)
         if "c" in target:
             continue  # which the network has not
