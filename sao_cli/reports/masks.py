@@ -120,26 +120,27 @@ class Expansion(
     reason: str | None = fact("why something is null", default=None)
 
 
-class Reached(Layered):
+class Reached(Layered, Generic[Gap]):
     """Who reaches whom through the first `layer` layers."""
 
     inputs: int = fact("inputs of the first layer; of a Jacobian or a chain, of what it leads through")
     outputs: int = fact("outputs of the last layer")
     reachable: float = fact("share of the input-output pairs that some path joins")
+    odd_paths: float | Gap = fact(
+        "share of the pairs that an odd number of paths joins (over F2, even numbers cancel)", default=None
+    )
+    rank_f2: int | None = fact("rank over F2 of the matrix of odd paths, with --rank", default=None)
     unreached_outputs: int = fact("outputs that no input reaches")
     lost_inputs: int = fact("inputs that reach no output")
     full: bool = fact("every input reaches every output")
 
 
 class Depth(
-    Reached,
+    Reached[Never],
     record="depth",
     table="layer inputs outputs reachable odd_paths rank_f2 unreached_outputs lost_inputs full",
 ):
     """Who reaches whom through the first `layer` layers of a stack: a line of `sao reach`, one of `reachability`."""
-
-    odd_paths: float = fact("share of the pairs that an odd number of paths joins (over F2, even numbers cancel)")
-    rank_f2: int | None = fact("rank over F2 of the matrix of odd paths, with --rank")
 
 
 class ReachSummary(Report, record="summary"):

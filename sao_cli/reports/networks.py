@@ -186,10 +186,13 @@ class NetworkFacts(Report, record="network"):
 
 
 class NetworkDepth(
-    Reached, record="depth", table="layer name inputs outputs reachable unreached_outputs lost_inputs full"
+    Reached[None],
+    record="depth",
+    table="layer name inputs outputs reachable unreached_outputs lost_inputs full",
 ):
-    """Who reaches whom up to one weight of a network as it ran, in the order run: a row of `Network.reach`."""
+    """Who reaches whom up to one weight of a network as it ran, in the order run: a row of `Network.reach`.
+
+    Odd paths and ranks are told of plain stacks alone.
+    """
 
     name: str = fact("name of the weight")
-    odd_paths: float | None = fact("null: it is told of plain stacks alone", default=None)
-    rank_f2: int | None = fact("null: it is told of plain stacks alone", default=None)
