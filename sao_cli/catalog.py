@@ -6,18 +6,35 @@ A home is "module:name" under sao_cli.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from sao_cli.base.errors import SaoError, unknown_name
 
 
-class Row(Protocol):
-    """What every kind has: a name, and a line that says what it is."""
+@dataclass_transform(frozen_default=True)
+class _Frozen:
+    """What its class annotates, with defaults; a dataclass takes ten times as long to make when a command starts."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def line(self) -> str: ...
+    _traits: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls._traits = (*cls._traits, *cls.__annotations__)
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        told = dict(zip(self._traits, given, strict=False)) | named
+        if len(given) > len(self._traits) or not told.keys() <= set(self._traits):
+            raise TypeError(f"{type(self).__name__} takes {', '.join(self._traits)}")
+        vars(self).update(told)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a row of the catalog stays as it is: {name}")
+
+
+class Row(_Frozen):
+    """A name, and a line that says what it is; other kinds of rows add their traits."""
+
+    name: str
+    line: str
 
 
 R = TypeVar("R", bound=Row)
@@ -29,18 +46,9 @@ def _table(*rows: R) -> dict[str, R]:
     return table
 
 
-class Name(NamedTuple):
-    """A name that is dispatched on where it is used alone."""
-
-    name: str
-    line: str
-
-
-class Method(NamedTuple):
+class Method(Row):
     """One way to make a layer: a mask, weights, the kernels of a convolution."""
 
-    name: str
-    line: str
     mask: str = ""  # home of what builds its mask
     weight: str = ""  # home of what builds its weights, where they don't go on a mask that is there before
     on: str = ""  # the method whose mask its values go on
@@ -101,11 +109,9 @@ MASK_METHODS = {name: row for name, row in METHODS.items() if row.mask}
 KERNEL_METHODS = {name: row for name, row in METHODS.items() if row.kernels}
 
 
-class Value(NamedTuple):
+class Value(Row):
     """What numbers stand on a mask."""
 
-    name: str
-    line: str
     law: bool = False  # independent ones, of a law that knows the mask's degrees alone
 
 
@@ -124,11 +130,9 @@ VALUES = _table(
 LAWS = {name: row for name, row in VALUES.items() if row.law}
 
 
-class Scheme(NamedTuple):
+class Scheme(Row):
     """One way to put values into a convolution kernel."""
 
-    name: str
-    line: str
     home: str
     layer: str = ""  # home of the torch layer that stays orthogonal in training
     takes: tuple[str, ...] = ()  # the options of its construction that are its own
@@ -157,15 +161,13 @@ SCHEMES = _table(
 SIZED_SCHEMES = {name: row for name, row in SCHEMES.items() if not row.grows}
 
 
-class Pruning(NamedTuple):
+class Pruning(Row):
     """One way to choose the weights that stay: the largest of a `score`, or the places of a `mask`.
 
     Both are homes of what takes a weight (m, n, ...) and gives (m, n), the mask also of how many units are to stay.
     Scores that are compared `together` are not negative.
     """
 
-    name: str
-    line: str
     score: str = ""
     mask: str = ""
     takes: tuple[str, ...] = ()  # the options of `mask` besides seed and layer
@@ -188,11 +190,9 @@ PRUNING = _table(
 )
 
 
-class TrainMethod(NamedTuple):
+class TrainMethod(Row):
     """One way to get a sparse network that is trained: made by a method, or dense and pruned by a `rule` of PRUNING."""
 
-    name: str
-    line: str
     trains: tuple[str, ...]  # the architectures that have it
     rule: str = ""
     after: bool = False  # pruned when it is trained, and then finetuned for as long
@@ -210,11 +210,9 @@ TRAIN_METHODS = _table(
 )
 
 
-class Architecture(NamedTuple):
+class Architecture(Row):
     """A network of the paper, and its least sizes there."""
 
-    name: str
-    line: str
     home: str
     depth: int
     width: int
@@ -233,11 +231,9 @@ ARCHITECTURES = _table(
 # fmt: on
 
 
-class Form(NamedTuple):
+class Form(Row):
     """How a CNN goes on from its N convolutions."""
 
-    name: str
-    line: str
     pooled: bool = False  # by an average over the image, and not by two convolutions more
 
 
@@ -248,11 +244,9 @@ FORMS = _table(
 )
 
 
-class DataSet(NamedTuple):
+class DataSet(Row):
     """Labelled images to train on."""
 
-    name: str
-    line: str
     bundled: bool = False  # comes with scikit-learn, and is smaller than any of the paper's
     vision: str = ""  # its class in torchvision.datasets; without it a folder of images, as its authors publish it
     form: str = "cifar10"  # of the paper's CNN for it
@@ -275,11 +269,9 @@ DATA = _table(
 )
 
 
-class Activation(NamedTuple):
+class Activation(Row):
     """A function that follows a layer, elementwise."""
 
-    name: str
-    line: str
     homogeneous: bool = False  # phi(a h) = a phi(h) for a > 0
 
 
@@ -298,11 +290,9 @@ ACTIVATIONS = _table(
 )
 
 
-class Precision(NamedTuple):
+class Precision(Row):
     """A type of numbers in which weights are kept."""
 
-    name: str
-    line: str
     bits: int  # of its fraction: 2^-bits is its eps
     computes: bool = False  # `sao train` and `sao jacobian` can compute in it
 
@@ -316,36 +306,34 @@ DTYPES = _table(
 COMPUTED = {name: row for name, row in DTYPES.items() if row.computes}
 
 ARRANGEMENTS = _table(
-    Name("random", "each row and column in a uniformly random group"),
-    Name("minimal", "a generalised de Bruijn digraph: a stack connects all at the least depth"),
+    Row("random", "each row and column in a uniformly random group"),
+    Row("minimal", "a generalised de Bruijn digraph: a stack connects all at the least depth"),
 )
 LAYERS = _table(
-    Name("masked", "dense weights under a mask, of any method"), Name("blocks", "the weights of an SAO layer alone")
+    Row("masked", "dense weights under a mask, of any method"), Row("blocks", "the weights of an SAO layer alone")
 )
 SCHEDULES = _table(
-    Name("steps", "times --decay at each of the --milestones"), Name("cosine", "half a cosine wave, down to 0")
+    Row("steps", "times --decay at each of the --milestones"), Row("cosine", "half a cosine wave, down to 0")
 )
 CRITERIA = _table(
-    Name("paper", "of the distinct eigenvalues of the mask"),
-    Name("standard", "of all eigenvalues, and the mask is connected"),
+    Row("paper", "of the distinct eigenvalues of the mask"),
+    Row("standard", "of all eigenvalues, and the mask is connected"),
 )
 REFERENCES = _table(
-    Name("dense", "a Haar orthogonal layer of the same shape, times --gain"),
-    Name("marchenko-pastur", "the law of independent entries of the layer's variance"),
-    Name("none", "nothing"),
+    Row("dense", "a Haar orthogonal layer of the same shape, times --gain"),
+    Row("marchenko-pastur", "the law of independent entries of the layer's variance"),
+    Row("none", "nothing"),
 )
 PADDINGS = _table(
-    Name("circular", "as if the image were repeated"),
-    Name("zeros", "as many zeros before as after"),
-    Name("same", "TensorFlow's zeros"),
-    Name("valid", "none"),
-    Name("reflect", "the image mirrored, without its edge"),
+    Row("circular", "as if the image were repeated"),
+    Row("zeros", "as many zeros before as after"),
+    Row("same", "TensorFlow's zeros"),
+    Row("valid", "none"),
+    Row("reflect", "the image mirrored, without its edge"),
 )
-PATH_MATRICES = _table(Name("boolean", "whether there is a path"), Name("f2", "whether there is an odd number of them"))
-DEPTH_PICTURES = _table(
-    Name("depth", "mean and variance against depth"), Name("histogram", "histograms of log10 sigma")
-)
-VALUE_PICTURES = _table(Name("density", "the distributions"), Name("cdf", "their CDFs with the KS distance"))
+PATH_MATRICES = _table(Row("boolean", "whether there is a path"), Row("f2", "whether there is an odd number of them"))
+DEPTH_PICTURES = _table(Row("depth", "mean and variance against depth"), Row("histogram", "histograms of log10 sigma"))
+VALUE_PICTURES = _table(Row("density", "the distributions"), Row("cdf", "their CDFs with the KS distance"))
 
 
 def check(kind: str, name: str, known: Collection[str], more: str = "") -> None:

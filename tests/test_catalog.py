@@ -213,7 +213,8 @@ QUOTED = {str(path.relative_to(ROOT)): quoted(path) for path in ROOT.rglob("*.py
 
 @pytest.mark.parametrize("name", sorted({row.name for row in ROWS} - CHOSEN))
 def test_a_name_stands_in_the_catalog_and_in_its_construction_alone(name):
-    told = [text for row in ROWS if row.name == name for text in row if isinstance(text, str) and ":" in text]
+    traits = [trait for row in ROWS if row.name == name for trait in vars(row).values()]
+    told = [text for text in traits if isinstance(text, str) and ":" in text]
     homes = {text.partition(":")[0].replace(".", "/") + ".py" for text in told}
     found = {path for path, texts in QUOTED.items() if name in texts}
     assert found <= {"catalog.py"} | homes | ELSEWHERE.get(name, set())
@@ -225,3 +226,14 @@ def test_one_place_refuses_what_a_user_types():
     refused = {path: re.findall(r"unknown_name\(f?['\"]unknown (\w+)", (ROOT / path).read_text()) for path in QUOTED}
     assert {path for path, told in refused.items() if kinds & set(told)} == {"io/checkpoints/saving.py"}
     assert refused["io/checkpoints/saving.py"] == ["dtype"]
+
+
+def test_a_row_is_what_it_is_told_and_stays_so():
+    row = catalog.Row("a", line="b")
+    assert (row.name, row.line) == ("a", "b")
+    with pytest.raises(AttributeError, match="stays as it is"):
+        row.name = "c"
+    with pytest.raises(TypeError, match="Row takes name, line"):
+        catalog.Row("a", "b", "c")
+    with pytest.raises(TypeError, match="Row takes name, line"):
+        catalog.Row("a", "b", colour="red")

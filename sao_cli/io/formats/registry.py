@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from sao_cli import catalog
-from sao_cli.io.formats.safetensors_header import looks_like_safetensors
 
 Door = Literal["read", "opens"]
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began a file before version 1.6
 START = 16  # bytes, which tell every format
+MAX_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 
 
 class Format(NamedTuple):
@@ -38,6 +38,11 @@ class Format(NamedTuple):
     def door(self, home: str) -> Callable[..., Any]:
         """The function of one of its doors, imported now."""
         return catalog.load(f"io.formats.{home}")
+
+
+def _starts_safetensors(start: bytes) -> bool:
+    """Whether the first 9 bytes are the length of a header and the brace that opens it."""
+    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= MAX_HEADER
 
 
 FORMATS = (  # in the order in which they are offered, and members of archives looked for
@@ -70,7 +75,7 @@ FORMATS = (  # in the order in which they are offered, and members of archives l
     ),
     Format(
         ".safetensors",
-        looks_like_safetensors,
+        _starts_safetensors,
         read="safetensors_files:read_safetensors",
         opens="safetensors_files:SafetensorsFile",
         write="safetensors_files:write_safetensors",

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import require_memory
-from sao_cli.io.formats.safetensors_header import DTYPES, MAX_HEADER, described, header_bytes, parsed_header
+from sao_cli.io.formats.registry import MAX_HEADER
+from sao_cli.io.formats.safetensors_header import DTYPES, described, header_bytes, parsed_header
 from sao_cli.io.formats.tensor_file import HEAD, Path, Snapshot, Stored, TensorFile
 from sao_cli.io.output import brief, shown
 from sao_cli.io.provenance import named_provenance, provenance_json, provenance_of

@@ -19,7 +19,6 @@ DTYPES = {  # the format's name: torch's, and the bytes of a number
     "F8_E4M3": ("float8_e4m3fn", 1), "F8_E5M2": ("float8_e5m2", 1), "F8_E8M0": ("float8_e8m0fnu", 1),
 }  # fmt: skip
 WRITTEN = {name: (code, width) for code, (name, width) in DTYPES.items() if not name.startswith("float8")}
-MAX_HEADER = 100_000_000  # bytes, the format's own limit
 _MOST_AXES = 1000  # the product of a hundred thousand would take minutes
 _LARGEST = 1 << 127  # no size of an axis and no place in a file is near it
 PARSED = 24  # bytes of Python objects that a byte of JSON may become
@@ -36,11 +35,6 @@ class Described(NamedTuple):
     def fills(self, width: int) -> bool:
         """Whether numbers of `width` bytes, as many as the shape has, take just the bytes from `start` to `end`."""
         return self.end - self.start == math.prod(self.shape) * width
-
-
-def looks_like_safetensors(start: bytes) -> bool:
-    """Whether the first 9 bytes are the length of a header and the brace that opens it."""
-    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= MAX_HEADER
 
 
 def parsed_header(text: bytes, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
