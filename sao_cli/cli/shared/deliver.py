@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.reports.report import facts_of, origin
 
 if TYPE_CHECKING:
     from sao_cli.data.kernel import Kernel
@@ -54,6 +53,7 @@ def _summarise(
     command: str, weights: "Sequence[Matrix | Kernel]", seed: int, source: str | None, as_json: bool | None
 ) -> None:
     from sao_cli.cli.shared.render import emit
+    from sao_cli.reports.report import facts_of, origin
     from sao_cli.reports.weights import Built
 
     rows = (
