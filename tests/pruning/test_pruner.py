@@ -77,7 +77,8 @@ def test_what_no_weight_of_these_sizes_can_have_is_told():
 
 def test_a_score_is_a_file_and_a_row_of_the_catalog(monkeypatch):
     """Any function of a weight to (m, n) is one: here the smallest magnitudes stay."""
-    monkeypatch.setitem(PRUNING, "smallest", PRUNING["lmp"]._replace(name="smallest", score="tests:smallest"))
+    row = type(PRUNING["lmp"])(**vars(PRUNING["lmp"]) | {"name": "smallest", "score": "tests:smallest"})
+    monkeypatch.setitem(PRUNING, "smallest", row)
     load = partial(lambda home: lambda weight: -scores(weight))
     monkeypatch.setattr("sao_cli.catalog.load", load)
     for weight, mask in zip(WEIGHTS, masks("smallest", sparsity=0.5), strict=True):
