@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sao_cli.base.memory import require_memory
 from sao_cli.data.mask import Indices, Mask, index_dtype
 
+NEAR = 1.5  # ratio of densities up to which an SAO layer counts as one of the same sparsity; our choice
 _PIECE = 2**20  # entries looked at together
 
 
@@ -117,3 +119,15 @@ def mask_of_dense(dense: NDArray[Any], shape: tuple[int, int] | None = None) -> 
     for start in range(0, m, step):
         indices[indptr[start] : indptr[min(start + step, m)]] = np.nonzero(live(start))[1]
     return Mask(indptr, indices, (m, n))
+
+
+def sao_degree(pattern: Pattern) -> int | None:
+    """The row degree n/K, K dividing both sides, of the SAO mask whose density 1/K is nearest, None where none is."""
+    m, n = pattern.shape
+    density = pattern.nnz / (m * n)
+    if not density:
+        return None
+    common = math.gcd(m, n)
+    small = [k for k in range(1, math.isqrt(common) + 1) if common % k == 0]
+    groups = min({*small, *(common // k for k in small)}, key=lambda k: (abs(math.log(k * density)), k))
+    return n // groups if abs(math.log(groups * density)) <= math.log(NEAR) else None

@@ -22,7 +22,7 @@ from sao_cli.measure.values.by_array import dense_singular_values
 from sao_cli.measure.values.by_component import EXACT_ENTRIES
 from sao_cli.measure.values.facts import NONE, Comparison, Measured, Reference
 from sao_cli.measure.values.singular_values import SingularValues, measured_singular_values
-from sao_cli.models.audit.connections import Pattern
+from sao_cli.models.audit.connections import Pattern, sao_degree
 from sao_cli.models.audit.heavy_tail import heavy_tail_facts, require_powerlaw
 from sao_cli.models.audit.tensor import Layer
 from sao_cli.reports.audits import AuditRow
@@ -32,7 +32,6 @@ from sao_cli.reports.spectra import KSTest, OperatorFacts, SpectrumFacts
 
 Facts = dict[str, Any]
 
-NEAR = 1.5  # ratio of densities up to which an SAO layer counts as one of the same sparsity; our choice
 SPARSE = 0.125  # density below which a sparse product is sooner done than a dense one; our choice
 SMALL = 2**20  # entries up to which a mask is looked at by its eigenvalues even where most of it is ones
 NO_GROUPS = "what its columns read is not known without its groups of channels"
@@ -356,7 +355,7 @@ def _shape_facts(
     found = measured.found
     rounding = math.sqrt(max(measured.sides)) * measured.eps * float(found.values[0])
     test = _test(measured, scale, 3 * noise)
-    degree = _sao_degree(layer)
+    degree = sao_degree(layer.pattern)
     tail: Facts = {}
     if setting.heavy_tail:
         tail = heavy_tail_facts(found.values, measured.shape, exact=found.exact, norm=measured.norm)
@@ -396,15 +395,3 @@ def _noise(layer: Layer, norm: float) -> float:
         return 0.0
     m, n = layer.flat.shape if layer.dense is not None else layer.sides
     return PRECISIONS[layer.dtype] * norm * (1 / math.sqrt(m) + 1 / math.sqrt(n)) / math.sqrt(12)
-
-
-def _sao_degree(layer: Layer) -> int | None:
-    """The row degree n/K, K dividing both sides, of the SAO mask whose density 1/K is nearest, None where none is."""
-    m, n = layer.sides
-    density = layer.pattern.nnz / (m * n)
-    if not density:
-        return None
-    common = math.gcd(m, n)
-    small = [k for k in range(1, math.isqrt(common) + 1) if common % k == 0]
-    groups = min({*small, *(common // k for k in small)}, key=lambda k: (abs(math.log(k * density)), k))
-    return n // groups if abs(math.log(groups * density)) <= math.log(NEAR) else None
