@@ -82,6 +82,7 @@ from sao_cli.models.audit.chains import audit_chain as audit_chain
 # Networks as they ran, of torch's modules
 from sao_cli.nets.tracing.network import Network as Network
 from sao_cli.nets.tracing.network import NetworkSummary as NetworkSummary
+from sao_cli.nets.tracing.loading import load_network as load_network
 from sao_cli.nets.tracing.loading import load_module as load_module
 from sao_cli.nets.tracing.loading import load_checkpoint_ as load_checkpoint_
 
@@ -94,6 +95,7 @@ from sao_cli.reports.masks import Depth as Depth
 from sao_cli.reports.networks import NetworkLayer as NetworkLayer
 from sao_cli.reports.networks import NetworkFacts as NetworkFacts
 from sao_cli.reports.networks import NetworkDepth as NetworkDepth
+from sao_cli.reports.masks import ListedUnits as ListedUnits
 from sao_cli.reports.masks import ReachSummary as ReachSummary
 from sao_cli.reports.spectra import LayerSpectrum as LayerSpectrum
 from sao_cli.reports.spectra import KernelSpectrum as KernelSpectrum

@@ -331,6 +331,10 @@ PADDINGS = _table(
     Row("valid", "none"),
     Row("reflect", "the image mirrored, without its edge"),
 )
+NORMS = _table(
+    Row("unit", "a norm passes each unit to itself; its mean and variance count as constants"),
+    Row("strict", "a norm lets each unit read its whole group"),
+)
 PATH_MATRICES = _table(Row("boolean", "whether there is a path"), Row("f2", "whether there is an odd number of them"))
 DEPTH_PICTURES = _table(Row("depth", "mean and variance against depth"), Row("histogram", "histograms of log10 sigma"))
 VALUE_PICTURES = _table(Row("density", "the distributions"), Row("cdf", "their CDFs with the KS distance"))

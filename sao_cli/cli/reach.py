@@ -1,19 +1,37 @@
 """`sao reach`: who reaches whom."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sao_cli.catalog import PATH_MATRICES
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import build_masks, input_source
-from sao_cli.cli.shared.options import DEFAULT_LAYER, common_options, input_argument, mask_options, plot_option
+from sao_cli.cli.shared.networks import asked_network
+from sao_cli.cli.shared.options import (
+    DEFAULT_LAYER,
+    DESCRIBING,
+    common_options,
+    input_argument,
+    list_option,
+    mask_options,
+    module_options,
+    plot_option,
+)
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 from sao_cli.data.mask import Mask
-from sao_cli.reports.masks import Depth
+from sao_cli.reports.masks import Depth, ListedUnits, ReachSummary
+from sao_cli.reports.networks import NetworkDepth
 from sao_cli.reports.report import origin
+
+if TYPE_CHECKING:
+    from sao_cli.measure.reach.reachability import Reachability
+    from sao_cli.nets.tracing.network import Network
+
+OF_STACKS = ("tensor", "rank", "over", "plot", "output", "arrangement", *DESCRIBING)
 
 
 @click.command(cls=SaoCommand)
@@ -31,6 +49,8 @@ from sao_cli.reports.report import origin
     show_default=True,
     help="The matrix that -o keeps and --plot draws.",
 )
+@module_options
+@list_option
 @plot_option
 @common_options
 @click.pass_obj
@@ -41,6 +61,10 @@ def reach(
     tensor: str | None,
     rank: bool,
     over: str,
+    module: str | None,
+    examples: tuple[str, ...],
+    norms: str,
+    listed: bool,
     plot: str | None,
     seed: int,
     as_json: bool | None,
@@ -55,8 +79,17 @@ def reach(
     the last depth's matrix, inputs as rows, is kept in the format of FILE's suffix; the report still goes to stdout,
     unless the matrix goes there (-o -).
 
+    With --module the network is what ran on the --example, through shortcuts, attention and groups, with the weights of
+    the checkpoint FILE: a row for each weight in the order run tells who of the network's inputs reaches the units that
+    it writes, and then one the whole network.
+
     Example: sao mask --layers 4 --arrangement minimal | sao reach --plot reach.png
     """
+    if module is not None:
+        network = asked_network(file, module, examples, norms, seed, OF_STACKS)
+        rows = _network_rows(network, listed)
+        emit("reach", seed, rows, as_json=as_json, output=None, source=file, report=NetworkDepth)
+        return
     source = input_source(file, builds=DEFAULT_LAYER)
     from sao_cli.io import read_masks, suffix_for, write_masks
     from sao_cli.measure.reach.reachability import reachability
@@ -64,11 +97,10 @@ def reach(
     if output is not None:
         suffix_for(output, 1)
     masks = build_masks(seed, talk, **described) if source is None else read_masks(source, tensor=tensor)
-    keep = "all" if plot is not None else "last" if output is not None else None
+    keep = "all" if plot is not None or listed else "last" if output is not None else None
     found = reachability(masks, rank=rank, keep=keep, progress=talk)
     origins = [{} if source is None else origin(mask.provenance) for mask in masks]
-    rows: list[Row] = [depth.to_dict() | told for depth, told in zip(found.depths, origins, strict=True)]
-    rows.append(found.summary.to_dict())
+    rows = _stack_rows(found, origins, listed)
     matrices = found.boolean if over == "boolean" else found.odd
     if plot is not None:
         from sao_cli.plots import reachability_figure, save_figure
@@ -78,3 +110,30 @@ def reach(
         write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)
     if output != "-":
         emit("reach", seed, rows, as_json=as_json, output=None, source=source, report=Depth)
+
+
+def _stack_rows(found: "Reachability", origins: list[Row], listed: bool) -> list[Row]:
+    rows: list[Row] = [depth.to_dict() | told for depth, told in zip(found.depths, origins, strict=True)]
+    if listed:
+        for row, paths in zip(rows, found.boolean, strict=True):
+            row |= _units(paths.lost_inputs, paths.unreached_outputs)
+    return [*rows, found.summary.to_dict()]
+
+
+def _network_rows(network: "Network", listed: bool) -> list[Row]:
+    import numpy as np
+
+    depths, summary = network.reach(), network.summary
+    rows: list[Row] = [depth.to_dict() for depth in depths]
+    whole = summary.facts.to_dict()
+    if listed:
+        for row, depth in zip(rows, depths, strict=True):
+            row |= _units(np.flatnonzero(~depth.pairs.any(1)), np.flatnonzero(~depth.pairs.any(0)))
+        whole |= _units(summary.lost_inputs, summary.unreached_outputs)
+    full_at = next((depth.layer for depth in depths if depth.full), None)
+    return [*rows, whole, ReachSummary(layers=len(depths), full_at=full_at, minimum_possible=None).to_dict()]
+
+
+def _units(lost: Iterable[int], unreached: Iterable[int]) -> Row:
+    lost, unreached = (tuple(map(int, numbers)) for numbers in (lost, unreached))
+    return ListedUnits(lost_input_units=lost, unreached_output_units=unreached).to_dict()

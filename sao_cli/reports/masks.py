@@ -135,6 +135,13 @@ class Reached(Layered, Generic[Gap]):
     full: bool = fact("every input reaches every output")
 
 
+class ListedUnits(Report):
+    """What --list adds to a line that counts lost inputs and unreached outputs: their numbers."""
+
+    lost_input_units: tuple[int, ...] = fact("numbers of the inputs that reach no output, from 0")
+    unreached_output_units: tuple[int, ...] = fact("numbers of the outputs that no input reaches, from 0")
+
+
 class Depth(
     Reached[Never],
     record="depth",

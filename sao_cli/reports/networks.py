@@ -183,6 +183,7 @@ class NetworkFacts(Report, record="network"):
     unknown: tuple[str, ...] = fact("operations of which nothing is known; the facts are upper bounds where there are")
     discrete: tuple[str, ...] = fact("operations that chose by what depends on the input, and went as at the example")
     norms: str = fact('"unit": a norm passes each unit to itself; "strict": it lets a group read all of itself')
+    example: str = fact("the shapes of the inputs that it ran on, as --example takes them")
 
 
 class NetworkDepth(
@@ -196,3 +197,4 @@ class NetworkDepth(
     """
 
     name: str = fact("name of the weight")
+    pairs: NDArray[np.bool_] = fact("(inputs, outputs) which input units reach which that it writes", repr=False)

@@ -169,6 +169,53 @@ def input_argument(command: F) -> F:
     return _apply(command, options)
 
 
+def list_option(command: F) -> F:
+    """--list."""
+    option = click.option("--list", "listed", is_flag=True, help="Add the numbers of units that are lost or unreached.")
+    return option(command)
+
+
+def module_options(command: Any) -> Any:
+    """--module, --example and --norms: a network of the user's own, as it runs."""
+    options = [
+        click.option(
+            "--module",
+            metavar="FILE.py:NAME",
+            help="A torch module, or what makes one, by FILE.py:NAME or PACKAGE.MODULE:NAME, which FILE's weights are "
+            "loaded into; without FILE its own count. This runs the code that it names.",
+        ),
+        click.option(
+            "--example",
+            "examples",
+            metavar="SHAPE",
+            multiple=True,
+            help="The shape of the module's input, as in 1x3x32x32, or ids:1x128 for whole numbers; repeated for more.",
+        ),
+        click.option(
+            "--norms",
+            type=Named("norms", catalog.NORMS),
+            default="unit",
+            show_default=True,
+            help="What the module's norms pass: each unit to itself, or to its whole group.",
+        ),
+    ]
+    return _together(_apply(command, options))
+
+
+def _together(command: Any) -> Any:
+    @functools.wraps(command)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        module, examples = kwargs["module"], kwargs["examples"]
+        if module is not None and not examples:
+            raise click.UsageError("--module needs the shape of its input: --example 1x3x32x32")
+        source = click.get_current_context().get_parameter_source("norms")
+        if module is None and (examples or source is click.core.ParameterSource.COMMANDLINE):
+            raise click.UsageError("--example and --norms are of a --module FILE.py:NAME, and none is named")
+        return command(*args, **kwargs)
+
+    return checked
+
+
 def _apply(command: F, options: Sequence[Callable[[F], F]]) -> F:
     for option in reversed(options):
         command = option(command)

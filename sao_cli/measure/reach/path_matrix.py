@@ -78,6 +78,17 @@ class PathMatrix:
             image[:, column] = np.add.reduceat(self._counts(slice(start, stop)), inputs[:-1]) / image[:, column]
         return image
 
+    @property
+    def lost_inputs(self) -> Indices:
+        """Numbers of the inputs whose row has no one."""
+        return np.flatnonzero(self._input_counts == 0)
+
+    @property
+    def unreached_outputs(self) -> Indices:
+        """Numbers of the outputs whose column has no one."""
+        alive = np.append(self.packed.any(axis=1), False)
+        return np.flatnonzero(~alive[self.row_of])  # -1 finds the False appended
+
     @cached_property
     def _input_counts(self) -> NDArray[np.int64]:
         return self._counts(slice(None))

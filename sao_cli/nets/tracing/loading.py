@@ -9,7 +9,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -19,13 +19,33 @@ from torch import Tensor, nn
 from sao_cli.base.errors import FileError, FormatError, SaoError, unknown_name
 from sao_cli.base.memory import require_memory
 from sao_cli.io.checkpoints import Checkpoint, Entry
+from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
+from sao_cli.models.opened import opened
+from sao_cli.nets.tracing.network import Network
 
 _FORM = "FILE.py:NAME or PACKAGE.MODULE:NAME"
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _LISTED = 3
 _SHAPE = re.compile(r"(?:(ids):)?(\d+(?:x\d+)*)")
 _TOKEN = 2  # an id that is seldom the one of padding
+
+
+def load_network(
+    named: str, examples: Sequence[str], model: Path | Checkpoint | None = None, norms: str = "unit", seed: int = 0
+) -> Network:
+    """The Network of the module that `named` tells, with a checkpoint's weights, or its own without a `model`.
+
+    `examples` are the shapes of its inputs, as example_input takes them. Raises what load_module, load_checkpoint_,
+    example_input and Network.from_module raise. This runs the code that `named` tells.
+    """
+    shapes = [examples] if isinstance(examples, str) else examples
+    module = load_module(named)
+    if model is not None:
+        with opened(model) as checkpoint:
+            load_checkpoint_(module, checkpoint)
+    inputs = [example_input(text, module, seed + place) for place, text in enumerate(shapes)]
+    return Network.from_module(module, *inputs, norms=norms)
 
 
 def load_module(named: str) -> nn.Module:

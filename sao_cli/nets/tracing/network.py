@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.catalog import NORMS, check
 from sao_cli.nets.tracing.bits import Propagation
 from sao_cli.nets.tracing.recording import Bits, Operation, Recording, record
 from sao_cli.nets.tracing.unit_axes import by_unit, unit_axis
 from sao_cli.nets.tracing.weight_uses import NetworkWeight, WeightUse, network_weights
 from sao_cli.reports.networks import NetworkDepth, NetworkFacts, NetworkLayer
 
-NORMS = ("unit", "strict")
 _SWEEP_BYTES = 2**27  # of the bits that one operation of a sweep makes, for many sets side by side
 
 
@@ -44,6 +44,7 @@ class NetworkSummary:
     unknown: tuple[str, ...]
     discrete: tuple[str, ...]
     norms: str
+    example: str
 
     @property
     def facts(self) -> NetworkFacts:
@@ -69,8 +70,7 @@ class Network:
     """
 
     def __init__(self, recording: Recording, norms: str = "unit") -> None:
-        if norms not in NORMS:
-            raise SaoError(unknown_name("unknown norms", norms, NORMS))
+        check("norms", norms, NORMS)
         self.recording, self.norms = recording, norms
         self._bits = Propagation(recording, norms)
         self._weights = network_weights(recording)
@@ -113,6 +113,7 @@ class Network:
             unknown=self._bits.unknown,
             discrete=self._bits.choices,
             norms=self.norms,
+            example=", ".join(self._shape(number) for number in self.recording.inputs),
         )
 
     def effective(self, name: str) -> NDArray[np.bool_]:
@@ -242,6 +243,11 @@ class Network:
             found.append(self._units(self._nothing(number, 1) if held is None else held[None], number)[0])
         return tuple(torch.cat(found).logical_not().nonzero().flatten().tolist())
 
+    def _shape(self, number: int) -> str:
+        """The shape of an input as --example takes it."""
+        value = self.recording.values[number]
+        return ("" if value.is_real else "ids:") + "x".join(map(str, value.shape))
+
     def _account(self, operation: Operation, live: Mapping[int, Bits], read: Mapping[int, Bits]) -> None:
         if operation in self._uses:
             weight, use = self._uses[operation]
@@ -321,6 +327,7 @@ def _depth(number: int, name: str, pairs: Tensor) -> NetworkDepth:
         unreached_outputs=int((~pairs.any(0)).sum()),
         lost_inputs=int((~pairs.any(1)).sum()),
         full=bool(pairs.all()),
+        pairs=_array(pairs),
     )
 
 
