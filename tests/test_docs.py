@@ -57,11 +57,25 @@ def table_commands():
     return [line.split(" | `", 1)[1].rsplit("`", 1)[0].replace("\\|", "|") for line in lines]
 
 
+NETS = """
+import sao_cli
+from torch import nn
+
+def resnet20():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 10))
+
+def save():
+    sao_cli.write_checkpoint({name: one.numpy() for name, one in resnet20().state_dict().items()}, "resnet.safetensors")
+"""
+
+
 def test_the_tables_commands_run(tmp_path):
     commands = table_commands()
     assert len(commands) >= 12
     shell("sao mask --method lrp --sparsity 0.98 -q -o pruned.npz", tmp_path)
     shell("sao weights --widths 64,64,64,64,10 --method dense -q -o dense.safetensors", tmp_path)
+    (tmp_path / "nets.py").write_text(NETS)
+    shell("python -c 'import nets; nets.save()'", tmp_path)
     for command in commands:
         done = shell(command.replace("jq .lost_inputs", "cat").replace("--epochs 20", "--epochs 0"), tmp_path)
         assert done.returncode == 0, (command, done.stderr)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sao_cli.measure.reach.reachability import Reachability
     from sao_cli.nets.tracing.network import Network
 
-OF_STACKS = ("tensor", "rank", "over", "plot", "output", "arrangement", *DESCRIBING)
+OF_STACKS = ("tensor", "rank", "over", "output", "arrangement", *DESCRIBING)
 
 
 @click.command(cls=SaoCommand)
@@ -88,6 +88,8 @@ def reach(
     if module is not None:
         network = asked_network(file, module, examples, norms, seed, OF_STACKS)
         rows = _network_rows(network, listed)
+        if plot is not None:
+            _draw([depth.pairs for depth in network.reach()], network.reach(), "boolean", plot)
         emit("reach", seed, rows, as_json=as_json, output=None, source=file, report=NetworkDepth)
         return
     source = input_source(file, builds=DEFAULT_LAYER)
@@ -103,13 +105,17 @@ def reach(
     rows = _stack_rows(found, origins, listed)
     matrices = found.boolean if over == "boolean" else found.odd
     if plot is not None:
-        from sao_cli.plots import reachability_figure, save_figure
-
-        save_figure(reachability_figure(matrices, found.depths, over), plot)
+        _draw(matrices, found.depths, over, plot)
     if output is not None:
         write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)
     if output != "-":
         emit("reach", seed, rows, as_json=as_json, output=None, source=source, report=Depth)
+
+
+def _draw(matrices: Any, depths: Any, over: str, plot: str) -> None:
+    from sao_cli.plots import reachability_figure, save_figure
+
+    save_figure(reachability_figure(matrices, depths, over), plot)
 
 
 def _stack_rows(found: "Reachability", origins: list[Row], listed: bool) -> list[Row]:

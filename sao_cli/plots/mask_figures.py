@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, ORANGE, STYLE, grid, percent
-from sao_cli.reports.masks import Depth, Expansion
+from sao_cli.reports.masks import Expansion, Reached
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,9 @@ def eigenvalue_figure(
     return figure
 
 
-def reachability_figure(matrices: Sequence[Picturable], depths: Sequence[Depth], over: str) -> Figure:
+def reachability_figure(
+    matrices: Sequence[Picturable | NDArray[np.bool_]], depths: Sequence[Reached[Any]], over: str
+) -> Figure:
     """The reachability matrix, a panel a depth, inputs as rows and outputs as columns (SAO, Fig. 8).
 
     Dark where a path exists (`over` "boolean"), or where their number is odd ("f2"). Of more than 20 depths the first,
@@ -61,10 +63,10 @@ def reachability_figure(matrices: Sequence[Picturable], depths: Sequence[Depth],
         figure, panels = grid(len(chosen), per_row=5, size=(1.42, 1.55), single=(COLUMN, 3.4))
         for panel, at in zip(panels, chosen, strict=True):
             depth = depths[at]
-            fraction = depth.reachable if over == "boolean" else depth.odd_paths
+            fraction = depth.reachable if over == "boolean" else depth.odd_paths or 0.0
             extent = (0, depth.outputs, depth.inputs, 0)
             panel.imshow(
-                matrices[at].image(PIXELS),
+                _small(matrices[at]),
                 cmap="Blues",
                 vmin=0,
                 vmax=1,
@@ -83,6 +85,18 @@ def reachability_figure(matrices: Sequence[Picturable], depths: Sequence[Depth],
         told = "a path exists" if over == "boolean" else "the number of paths is odd"
         figure.suptitle(f"Input-output pairs for which {told}", fontsize=9)
     return figure
+
+
+def _small(matrix: Picturable | NDArray[np.bool_]) -> NDArray[np.float64]:
+    """At most PIXELS block averages a side."""
+    if not isinstance(matrix, np.ndarray):
+        return matrix.image(PIXELS)
+    image = matrix.astype(np.float64)
+    for axis, side in enumerate(image.shape):
+        borders = np.linspace(0, side, min(side, PIXELS) + 1).astype(int)
+        counts = np.diff(borders).reshape((-1, 1) if axis == 0 else (1, -1))
+        image = np.add.reduceat(image, borders[:-1], axis=axis) / counts
+    return image
 
 
 def _eigenvalue_panel(panel: Axes, result: Expansion, values: NDArray[np.float64]) -> None:

@@ -1,5 +1,6 @@
 """`--module`: a network of the user's own, as it runs, told by `sao reach`."""
 
+import matplotlib.image
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -118,3 +119,11 @@ def test_in_python(nets, pruned, monkeypatch):
     assert load_network("own.py:residual", "2x4").summary.example == "2x4"
     assert [depth.pairs.shape for depth in network.reach()] == [(4, 4), (4, 4), (4, 2)]
     assert load_network("torch.nn:Identity", ["1x2x3"]).summary.example == "1x2x3"
+
+
+def test_the_picture_and_the_table(sao, pruned, tmp_path):
+    done = sao("reach", pruned, *NAMED, "--plot", "reach.png", "--table")
+    assert matplotlib.image.imread(tmp_path / "reach.png").std() > 0.05
+    *_, whole, summary = done.out.splitlines()
+    assert "collapsed: first.weight, second.weight" in whole
+    assert "layers: 3" in summary

@@ -100,12 +100,13 @@ def _table(rows: list[Row], columns: Sequence[str], spare: Sequence[str], width:
     from rich.text import Text
 
     console = Console(width=width, file=sys.stdout, highlight=False, emoji=False, markup=False)
+    lines = ["summary" in row or row.get("record") == "network" for row in rows]  # both are on all of it
     rows = [{visible(key): value for key, value in row.items() if key not in OF_LINES} for row in rows]
-    body = [_flat(row) for row in rows if "summary" not in row]
+    body = [_flat(row) for row, is_line in zip(rows, lines, strict=True) if not is_line]
     with console.capture() as capture:
         console.print(_tall(body[0]) if len(body) == 1 else _fitting(console, body, columns, spare))
-        for row in rows:
-            if "summary" in row:
+        for row, is_line in zip(rows, lines, strict=True):
+            if is_line:
                 told = [Text.assemble(key, ": ", _cell(value)) for key, value in row.items() if key != "summary"]
                 console.print(Text("  ") + Text(", ").join(told))
     return capture.get()

@@ -149,6 +149,10 @@ class Network:
 
         Any use of the weight is one. A sweep for each input unit.
         """
+        return self._reach
+
+    @functools.cached_property
+    def _reach(self) -> tuple[NetworkDepth, ...]:
         found: dict[str, list[Tensor]] = defaultdict(list)
         for seeds in self._seeds(self.recording.inputs):
             for name, parts in self._forward(seeds)[1].items():
