@@ -82,6 +82,8 @@ from sao_cli.models.audit.chains import audit_chain as audit_chain
 # Networks as they ran, of torch's modules
 from sao_cli.nets.tracing.network import Network as Network
 from sao_cli.nets.tracing.network import NetworkSummary as NetworkSummary
+from sao_cli.nets.tracing.audited import audit_model as audit_model
+from sao_cli.nets.tracing.audited import ModuleAudit as ModuleAudit
 from sao_cli.nets.tracing.loading import load_network as load_network
 from sao_cli.nets.tracing.loading import load_module as load_module
 from sao_cli.nets.tracing.loading import load_checkpoint_ as load_checkpoint_

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli import __version__
+from sao_cli.base.errors import SaoError
 from sao_cli.cli import audit_table
 from sao_cli.cli.shared.changes import pattern_options
 from sao_cli.cli.shared.command import SaoCommand
-from sao_cli.cli.shared.options import common_options, plot_option
+from sao_cli.cli.shared.networks import asked_run, unit_lists
+from sao_cli.cli.shared.options import common_options, list_option, module_options, plot_option
 from sao_cli.cli.shared.paths import Model, OutputFile
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
@@ -24,14 +26,16 @@ from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     from sao_cli.models.audit.stream import Audit
+    from sao_cli.nets.tracing.audited import ModuleAudit
     from sao_cli.reports.audits import AuditComparison
 
 FAILS = 1
+OF_FILES = ("image", "padding", "stride", "include", "exclude", "groups", "transpose", "jobs", "compare")
 NAMED = 10  # failing rows that stderr names
 
 
 @click.command(cls=SaoCommand)
-@click.argument("model", metavar="MODEL", type=Model())
+@click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0),
@@ -72,14 +76,20 @@ NAMED = 10  # failing rows that stderr names
 )
 @click.option("--heavy-tail", is_flag=True, help="Add the power law and the Marchenko-Pastur edge (one job only).")
 @click.option("--html", metavar="FILE", type=OutputFile(), help="Write a self-contained page to FILE.")
+@module_options
+@list_option
 @plot_option
 @common_options
 @click.pass_obj
 def audit(
     talk: Talk,
     /,
-    model: str,
+    model: str | None,
     checks: tuple[str, ...],
+    module: str | None,
+    examples: tuple[str, ...],
+    norms: str,
+    listed: bool,
     compare: str | None,
     html: str | None,
     plot: str | None,
@@ -97,28 +107,39 @@ def audit(
     layers whose names number a plain stack, as net.0 and net.2, and a summary. What is skipped is a row with its
     reason. A file does not tell all of a network: what is assumed is said, and what is not known is null.
 
+    With --module all is known: a row for each weight that ran on the --example, in the order run, measured as it was
+    used, and what of it lies on a path through the network; then the network's record. MODEL may be left out then.
+
     Exit codes: 0 audited, 1 a --check fails for some layer, as all do for one that can't be read, 2 bad input, or
     nothing in it to audit.
 
     Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
     """
-    from sao_cli.models.audit.stream import audit_checkpoint
+    from sao_cli.models.audit.stream import Audit, audit_checkpoint
     from sao_cli.reports.audits import AuditComparison, AuditRow
 
-    found = audit_checkpoint(model, checks=checks, seed=seed, progress=talk, **asked)
+    found: Audit | ModuleAudit
+    if module is not None:
+        found = _of_module(model, module, examples, norms, seed, checks=checks, progress=talk, **asked)
+    elif model is None:
+        raise SaoError("no input: name a checkpoint, or a --module; see sao audit --help")
+    elif listed:
+        raise click.UsageError("--list is of the units of a --module, and none is named")
+    else:
+        found = audit_checkpoint(model, checks=checks, seed=seed, progress=talk, **asked)
     as_table = not as_json and (as_json is False or (output is None and sys.stdout.isatty()))
     shown: dict[str, Any] = {"as_json": not as_table, "output": output}
     changes: list[AuditComparison] = []
-    if compare is not None:
+    if compare is not None and isinstance(found, Audit):
         changes = found.since(audit_checkpoint(compare, seed=seed, progress=talk, **asked))
         rows = _changed(found, changes, as_table)
         shown |= {"report": AuditComparison}
     else:
-        rows = _rows(found, as_table)
+        rows = _rows(found, as_table, listed)
         shown |= {"report": AuditRow, "columns": ()}  # those that the rows have
     emit("audit", seed, rows, source=model, **shown)
     if html is not None:
-        _write_page(html, model, found, changes, compare)
+        _write_page(html, model or str(module), found, changes, compare)
     found.require_rows()
     if plot is not None:
         from sao_cli.plots import audit_figure, save_figure
@@ -128,17 +149,41 @@ def audit(
     return FAILS if found.failures else None
 
 
-def _rows(found: Audit, as_table: bool) -> Iterator[Row]:
+def _of_module(
+    model: str | None, module: str, examples: tuple[str, ...], norms: str, seed: int, **asked: Any
+) -> ModuleAudit:
+    from sao_cli.nets.tracing.audited import audit_model
+
+    run, inputs = asked_run(model, module, examples, seed, OF_FILES)
+    kept = {key: value for key, value in asked.items() if key not in OF_FILES}
+    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
+        return audit_model(run, *inputs, norms=norms, seed=seed, **kept)
+
+
+def _rows(found: Audit | ModuleAudit, as_table: bool, listed: bool) -> Iterator[Row]:
     if as_table:
         failed = _failed(found) if found.checks else None
         yield from audit_table.table_rows(found.rows, found.chains, found.summary, failed)
+        if network := _network(found, listed):
+            yield {"summary": True, **network}
         return
-    yield from (row.to_dict() | origin(row.provenance) for row in found)
+    yield from (row.to_dict() | origin(row.provenance) for row in found.rows)
     yield from (chain.to_dict() for chain in found.chains)
+    if network := _network(found, listed):
+        yield network
     yield found.summary.to_dict()
 
 
-def _failed(found: Audit) -> dict[str, list[str]]:
+def _network(found: Audit | ModuleAudit, listed: bool) -> Row:
+    """The record of the network; empty without a module."""
+    whole = getattr(found, "recorded", None)
+    if whole is None:
+        return {}
+    told: Row = whole.summary.facts.to_dict()
+    return told | unit_lists(whole.summary.lost_inputs, whole.summary.unreached_outputs) if listed else told
+
+
+def _failed(found: Audit | ModuleAudit) -> dict[str, list[str]]:
     """The checks that rows fail, by their names."""
     failed: dict[str, list[str]] = {}
     for failure in found.failures if found.summary.rows else ():
@@ -158,7 +203,9 @@ def _changed(found: Audit, changes: list[AuditComparison], as_table: bool) -> It
     yield ComparisonSummary(**vars(found.summary), statuses=counts).to_dict()
 
 
-def _write_page(path: str, model: str, found: Audit, changes: list[AuditComparison], compared: str | None) -> None:
+def _write_page(
+    path: str, model: str, found: Audit | ModuleAudit, changes: list[AuditComparison], compared: str | None
+) -> None:
     from sao_cli.io.output import atomic_output
     from sao_cli.pages.audit import AuditReport, audit_page
     from sao_cli.pages.bins import histogram
@@ -181,6 +228,7 @@ def _write_page(path: str, model: str, found: Audit, changes: list[AuditComparis
             changes=changes,
             compared=compared or "",
             made=_made(),
+            network=getattr(found, "network", None),
         )
     )
     with contextlib.suppress(BrokenPipeError), atomic_output(path) as file:  # a pipe's reader may stop early
@@ -198,7 +246,7 @@ def _made() -> list[tuple[str, str]]:
 
 
 def _command(context: click.Context) -> str:
-    parts = [*context.command_path.split(), context.params["model"]]
+    parts = [*context.command_path.split(), *filter(None, [context.params["model"]])]
     for option in context.command.params:
         name = option.name or ""
         given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -213,7 +261,7 @@ def _command(context: click.Context) -> str:
     return shlex.join(parts)
 
 
-def _name_failures(found: Audit, talk: Talk) -> None:
+def _name_failures(found: Audit | ModuleAudit, talk: Talk) -> None:
     """Say which rows fail which check, the first ten."""
     from sao_cli.io.output import shown
 

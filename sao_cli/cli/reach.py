@@ -1,6 +1,5 @@
 """`sao reach`: who reaches whom."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,7 +7,7 @@ import click
 from sao_cli.catalog import PATH_MATRICES
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import build_masks, input_source
-from sao_cli.cli.shared.networks import asked_network
+from sao_cli.cli.shared.networks import asked_network, unit_lists
 from sao_cli.cli.shared.options import (
     DEFAULT_LAYER,
     DESCRIBING,
@@ -23,7 +22,7 @@ from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 from sao_cli.data.mask import Mask
-from sao_cli.reports.masks import Depth, ListedUnits, ReachSummary
+from sao_cli.reports.masks import Depth, ReachSummary
 from sao_cli.reports.networks import NetworkDepth
 from sao_cli.reports.report import origin
 
@@ -122,7 +121,7 @@ def _stack_rows(found: "Reachability", origins: list[Row], listed: bool) -> list
     rows: list[Row] = [depth.to_dict() | told for depth, told in zip(found.depths, origins, strict=True)]
     if listed:
         for row, paths in zip(rows, found.boolean, strict=True):
-            row |= _units(paths.lost_inputs, paths.unreached_outputs)
+            row |= unit_lists(paths.lost_inputs, paths.unreached_outputs)
     return [*rows, found.summary.to_dict()]
 
 
@@ -134,12 +133,7 @@ def _network_rows(network: "Network", listed: bool) -> list[Row]:
     whole = summary.facts.to_dict()
     if listed:
         for row, depth in zip(rows, depths, strict=True):
-            row |= _units(np.flatnonzero(~depth.pairs.any(1)), np.flatnonzero(~depth.pairs.any(0)))
-        whole |= _units(summary.lost_inputs, summary.unreached_outputs)
+            row |= unit_lists(np.flatnonzero(~depth.pairs.any(1)), np.flatnonzero(~depth.pairs.any(0)))
+        whole |= unit_lists(summary.lost_inputs, summary.unreached_outputs)
     full_at = next((depth.layer for depth in depths if depth.full), None)
     return [*rows, whole, ReachSummary(layers=len(depths), full_at=full_at, minimum_possible=None).to_dict()]
-
-
-def _units(lost: Iterable[int], unreached: Iterable[int]) -> Row:
-    lost, unreached = (tuple(map(int, numbers)) for numbers in (lost, unreached))
-    return ListedUnits(lost_input_units=lost, unreached_output_units=unreached).to_dict()

@@ -13,9 +13,11 @@ from typing import Any
 
 from sao_cli.io.output import shown
 from sao_cli.pages.bins import Histogram
+from sao_cli.pages.context_table import network_section
 from sao_cli.pages.text import cell, counted, escaped, name_of, shortened
 from sao_cli.pages.verdicts import BAD, GOOD, NOTE, verdicts
 from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary, TailFacts
+from sao_cli.reports.networks import NetworkFacts
 from sao_cli.reports.report import facts_of, plain, value_of
 
 HERE = Path(__file__).parent
@@ -46,6 +48,7 @@ class AuditReport:
     changes: Sequence[AuditComparison] = ()
     compared: str = ""
     made: Sequence[tuple[str, str]] = ()
+    network: NetworkFacts | None = None
 
 
 def audit_page(report: AuditReport) -> str:
@@ -66,7 +69,7 @@ def audit_page(report: AuditReport) -> str:
         script=parts["js"],
         cards="".join(f"<div><dt>{term}</dt><dd>{number}</dd></div>" for term, number in _cards(report)),
         verdicts="".join(_verdict(level, text) for level, text in told),
-        chains=_chains(report.chains),
+        chains=_chains(report.chains) + (network_section(report.network, report.rows) if report.network else ""),
         changes=_changes(report.changes, report.compared),
         layers=_layers(report.rows, report.checks, failed),
         skipped=_skipped(report.skipped),

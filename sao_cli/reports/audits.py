@@ -37,7 +37,21 @@ class WeightFacts(Reshaped[None], Measurement[None], SpectrumFacts[None], GraphF
     error: float | None = fact("where they are `exact`: about how far rounding moved the singular values", default=None)
 
 
+class ContextFacts(Report):
+    """A weight in its network, as it ran: null of a file alone, which does not tell what runs."""
+
+    effective: int | None = fact("weights that lie on a path from an input to an output of the network", default=None)
+    effective_sparsity: float | None = fact(
+        "share of weights that lie on no path", unit="1 - effective/parameters", default=None
+    )
+    unreached_inputs: int | None = fact("units that it reads, which depend on no input of the network", default=None)
+    unreached_outputs: int | None = fact("units that it writes, which depend on no input of the network", default=None)
+    lost_inputs: int | None = fact("units of which it makes nothing that an output of the network reads", default=None)
+    lost_outputs: int | None = fact("units that it writes, and no output of the network reads", default=None)
+
+
 class AuditRow(
+    ContextFacts,
     TailFacts,
     OperatorFacts[None],
     WeightFacts,

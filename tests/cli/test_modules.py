@@ -1,11 +1,17 @@
-"""`--module`: a network of the user's own, as it runs, told by `sao reach`."""
+"""`--module`: a network of the user's own, as it runs, told by `sao reach` and `sao audit`."""
+
+import importlib.util
+import json
 
 import matplotlib.image
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.utils import prune
 
-from sao_cli import Network, load_network
+from sao_cli import Network, SaoError, audit_model, audit_weight, load_network
 
 NETS = """
 import torch
@@ -89,8 +95,8 @@ def test_words_and_norms(sao, nets):
         (("--module", "own.py:residual"), ("--module needs the shape", "--example 1x3x32x32")),
         (("--example", "1x4"), ("of a --module FILE.py:NAME",)),
         (("--norms", "strict"), ("of a --module FILE.py:NAME",)),
-        ((*NAMED, "--rank"), ("--rank is of stacks",)),
-        ((*NAMED, "-o", "R.npz", "--layers", 2), ("-o --layers is of stacks",)),
+        ((*NAMED, "--rank"), ("no room for --rank",)),
+        ((*NAMED, "-o", "R.npz", "--layers", 2), ("no room for -o --layers",)),
         (("--module", "absent.py:residual", "--example", "1x4"), ("absent.py", "no such file")),
         (("--module", "absent.py", "--example", "1x4"), ("named as FILE.py:NAME",)),
         ((*NAMED, "--norms", "strct"), ("strct", "strict")),
@@ -127,3 +133,146 @@ def test_the_picture_and_the_table(sao, pruned, tmp_path):
     *_, whole, summary = done.out.splitlines()
     assert "collapsed: first.weight, second.weight" in whole
     assert "layers: 3" in summary
+
+
+CONTEXT = ["effective", "effective_sparsity", "unreached_inputs", "unreached_outputs", "lost_inputs", "lost_outputs"]
+
+
+def test_audit_tells_the_network(sao, pruned, nets):
+    *rows, network, summary = sao("audit", pruned, *NAMED, "--list", "--html", "page.html").rows
+    ran = [row for row in rows if not row["skipped"]]
+    assert [row["name"] for row in ran] == ["first.weight", "second.weight", "head.weight"]
+    assert [row["effective"] for row in ran] == [0, 0, 2]
+    assert ran[2]["sigma_max"] == pytest.approx(5**0.5)
+    assert [row["name"] for row in rows if row["skipped"]] == ["second.bias", "head.bias"]
+    assert (network["record"], network["reachable"], network["lost_input_units"]) == ("network", 2 / 8, [2, 3])
+    assert network["effective_sparsity"] == 1 - 2 / 40
+    assert (summary["rows"], summary["skipped_tensors"]) == (3, 2)
+    page = (nets / "page.html").read_text()
+    assert '<section id="network">' in page
+    assert "first.weight (collapsed)" in page
+
+
+def test_the_facts_are_the_network_s(sao, nets, pruned, monkeypatch):
+    monkeypatch.chdir(nets)
+    network = load_network("own.py:residual", ["1x4"], pruned)
+    rows = sao("audit", pruned, *NAMED).rows
+    for row, layer in zip(rows, network.layers, strict=False):
+        assert [row[key] for key in CONTEXT] == [getattr(layer, key) for key in CONTEXT]
+        assert layer.effective == network.effective(row["name"]).sum()
+
+
+@pytest.mark.parametrize(
+    ("check", "code"),
+    [("reachable>0", 0), ("reachable>0.5", 1), ("effective_sparsity<0.96", 1), ("sigma_max<3", 0), ("effective>0", 1)],
+)
+def test_checks_look_at_rows_and_at_the_network(sao, pruned, check, code):
+    assert sao("audit", pruned, *NAMED, "--check", check).code == code
+
+
+def test_every_way_to_keep_it_gives_the_same_rows(sao, nets, pruned):
+    tensors = load_file(nets / pruned)
+    torch.save(tensors, nets / "plain.pt")
+    torch.save({"state_dict": tensors, "epoch": 3}, nets / "wrapped.pt")
+    for prefix in ("module", "_orig_mod", "model"):
+        save_file({f"{prefix}.{name}": one for name, one in tensors.items()}, nets / f"{prefix}.safetensors")
+    halves = {"a.safetensors": list(tensors)[:2], "b.safetensors": list(tensors)[2:]}
+    for file, names in halves.items():
+        save_file({name: tensors[name] for name in names}, nets / file)
+    index = {name: file for file, names in halves.items() for name in names}
+    (nets / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    ways = ["plain.pt", "wrapped.pt", "module.safetensors", "_orig_mod.safetensors", "model.safetensors"]
+    expected = facts(sao("audit", pruned, *NAMED))
+    for way in [*ways, "model.safetensors.index.json"]:
+        assert facts(sao("audit", way, *NAMED)) == expected, way
+
+
+def facts(done):
+    assert done.code == 0, done.err
+    return [{key: value for key, value in row.items() if key != "source"} for row in done.rows]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "name a checkpoint"),
+        (("m.safetensors", "--list"), "of a --module"),
+        ((*NAMED, "--image", "8"), "no room for --image"),
+        ((*NAMED, "--compare", "own.py"), "no room for --compare"),
+        (("--module", "torch.nn:Identity", "--example", "1x4", "--check", "reachabel>0"), "did you mean 'reachable'"),
+    ],
+)
+def test_an_audit_that_can_t_be_is_one_line(expect_error, nets, arguments, said):
+    expect_error("audit", *arguments, said=said)
+
+
+class Convolutional(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False)
+        self.up = nn.ConvTranspose2d(4, 2, 2, stride=2, groups=2, bias=False)
+        self.turned = nn.Parameter(torch.randn(2, 3, generator=torch.Generator().manual_seed(1)))
+
+    def forward(self, x):
+        return self.up(self.down(x)).mean((2, 3)) @ self.turned
+
+
+def operator(layer, shape):
+    """The singular values of the map, from unit images."""
+    units = torch.eye(int(np.prod(shape))).reshape(-1, *shape)
+    return torch.linalg.svdvals(layer(units).flatten(1).detach().double())[0].item()
+
+
+def test_the_run_tells_geometry_and_orientation():
+    torch.manual_seed(0)
+    module = Convolutional()
+    down, up, turned = audit_model(module, torch.randn(1, 2, 6, 6)).rows
+    assert down.sigma_max == pytest.approx(operator(module.down, (2, 6, 6)), rel=1e-5)
+    assert up.sigma_max == pytest.approx(operator(module.up, (4, 3, 3)), rel=1e-5)
+    assert (up.transposed, up.groups, up.m, up.n, up.image, up.output_image) == (True, 2, 2, 4, (3, 3), (6, 6))
+    assert (turned.transposed, turned.m, turned.n) == (True, 3, 2)
+
+
+def test_a_pruned_or_normalised_weight_is_the_one_that_ran():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 4), nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)))
+    prune.l1_unstructured(module[0], "weight", 0.5)
+    with torch.no_grad():
+        module[0].weight_orig.mul_(2)  # the attribute still has the weights of before
+    rows = [row for row in audit_model(module, torch.ones(1, 4)).rows if not row.skipped]
+    weights = (module[0].weight_orig * module[0].weight_mask, module[1].weight)
+    for row, weight in zip(rows, weights, strict=True):
+        assert row.sigma_max == audit_weight(weight.detach().numpy(), name="w").sigma_max
+        assert row.nnz == torch.count_nonzero(weight)
+
+
+class Unknown(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return torch.linalg.matrix_exp(self.fc(x))
+
+
+def test_no_check_on_the_network_passes_where_an_operation_is_unknown():
+    found = audit_model(Unknown(), torch.randn(4, 4), checks=["reachable>0", "effective>0", "rank==4", "inputs==4"])
+    assert found.network.unknown
+    assert [(failure.name, failure.field) for failure in found.failures] == [
+        ("network", "reachable"),
+        ("fc.weight", "effective"),
+    ]
+    assert all("can't tell" in failure.reason for failure in found.failures)
+
+
+def test_a_sequence_of_reports_that_notebooks_show():
+    found = audit_model(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), torch.ones(1, 3))
+    assert len(found) == 5
+    assert found[-1] is found.network
+    assert [one.record for one in found] == ["layer"] * 4 + ["network"]
+    assert "<td>0.weight</td>" in found._repr_html_()
+    if importlib.util.find_spec("pandas"):
+        assert list(found.to_frame()["record"]) == [one.record for one in found]
+    else:
+        with pytest.raises(SaoError, match="pip install pandas"):
+            found.to_frame()

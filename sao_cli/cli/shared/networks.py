@@ -2,31 +2,53 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from sao_cli.cli.shared.inputs import options_given
+from sao_cli.cli.shared.render import Row
 from sao_cli.cli.shared.talk import Talk
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from sao_cli.nets.tracing.network import Network
 
 
 def asked_network(
-    model: str | None, module: str, examples: Sequence[str], norms: str, seed: int, refused: Sequence[str] = ()
+    model: str | None, module: str, examples: Sequence[str], norms: str, seed: int, refused: Sequence[str]
 ) -> "Network":
-    """The network, with the weights of `model`; what the user's code prints goes to stderr, for stdout is data.
+    """The network of asked_run; its recording too may print."""
+    run, inputs = asked_run(model, module, examples, seed, refused)
+    from sao_cli.nets.tracing.network import Network
 
-    Raises UsageError for those of the options `refused` that are given beside it, which only stacks have.
+    with contextlib.redirect_stdout(sys.stderr):
+        return Network.from_module(run, *inputs, norms=norms)
+
+
+def asked_run(
+    model: str | None, module: str, examples: Sequence[str], seed: int, refused: Sequence[str]
+) -> "tuple[nn.Module, list[Tensor]]":
+    """The module with the weights of `model`, and its inputs; what the user's code prints goes to stderr.
+
+    Raises UsageError for those of the options `refused` that are given beside it: what they say the run tells.
     """
     ctx = click.get_current_context()
     if given := options_given(ctx, *refused):
-        raise click.UsageError(f"--module names the network, and {' '.join(given)} is of stacks; give one of them")
+        raise click.UsageError(f"--module tells the network, and leaves no room for {' '.join(given)}")
     if model is None:
         ctx.ensure_object(Talk).say_at_the_end("no checkpoint is named, and the module's own weights count")
-    from sao_cli.nets.tracing.loading import load_network
+    from sao_cli.nets.tracing.loading import load_run
 
     with contextlib.redirect_stdout(sys.stderr):
-        return load_network(module, examples, model, norms, seed)
+        return load_run(module, examples, model, seed)
+
+
+def unit_lists(lost: Iterable[int], unreached: Iterable[int]) -> Row:
+    """What --list adds to a line."""
+    from sao_cli.reports.masks import ListedUnits
+
+    lost, unreached = (tuple(map(int, numbers)) for numbers in (lost, unreached))
+    return ListedUnits(lost_input_units=lost, unreached_output_units=unreached).to_dict()

@@ -11,7 +11,8 @@ from typing import Any
 from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.reports.audits import AuditRow, CheckFailure
 from sao_cli.reports.declared import single_values
-from sao_cli.reports.report import value_of
+from sao_cli.reports.networks import NetworkFacts
+from sao_cli.reports.report import Report, value_of
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -37,10 +38,11 @@ class Check:
     value: float | bool | str | None
 
     @classmethod
-    def of(cls, text: str) -> Check:
+    def of(cls, text: str, *, of_network: bool = False) -> Check:
         """The condition that `text` states; SaoError, with the nearest name, for one that none can be.
 
-        VALUE is a number, true, false, null, or else a word, which may be quoted. Nothing is evaluated.
+        Those `of_network` may name what a network's record has too. VALUE is a number, true, false, null, or else a
+        word, which may be quoted. Nothing is evaluated.
 
         >>> Check.of("sigma_min > 0.5")
         Check(text='sigma_min > 0.5', field='sigma_min', sign='>', value=0.5)
@@ -49,7 +51,7 @@ class Check:
         if found is None or not found[3]:
             raise SaoError(f"{text!r} is no check; {_EXAMPLE}")
         field, sign, value = found[1], found[2], _value(found[3])
-        known = check_fields()
+        known = check_fields(of_network)
         if field not in known:
             raise SaoError(_unknown(field, known))
         if sign not in ("==", "!=") and not _is_number(value):
@@ -58,19 +60,23 @@ class Check:
 
     def fails(self, row: AuditRow) -> CheckFailure | None:
         """What is wrong with `row`, None where it is as it should be."""
-        found = value_of(row, self.field)
         if row.skipped:
-            told = f"can't tell: {row.reason}"
+            told, found = f"can't tell: {row.reason}", value_of(row, self.field)
             return CheckFailure(name=row.name, check=self.text, field=self.field, value=found, reason=told)
+        return self.fails_of(row.name, row, row.reason)
+
+    def fails_of(self, name: str, report: Report, why: str | None = None) -> CheckFailure | None:
+        """What is wrong with a report that has the field; `why` is what it tells of what it does not know."""
+        found = value_of(report, self.field)
         comparable = _is_number(found) if _is_number(self.value) else True
         if comparable and OPERATORS[self.sign](found, self.value):
             return None
         reason = None
         if found is None and self.value is not None:
-            reason = f"can't tell: {row.reason}" if row.reason else "can't tell: there is no such number for this row"
+            reason = f"can't tell: {why}" if why else "can't tell: there is no such number for this row"
         elif not comparable:
             reason = f"{found!r} is no number"
-        return CheckFailure(name=row.name, check=self.text, field=self.field, value=found, reason=reason)
+        return CheckFailure(name=name, check=self.text, field=self.field, value=found, reason=reason)
 
 
 def check(rows: Sequence[AuditRow], expression: str) -> list[CheckFailure]:
@@ -94,9 +100,9 @@ def check(rows: Sequence[AuditRow], expression: str) -> list[CheckFailure]:
     return [failure for row in chosen if (failure := condition.fails(row)) is not None]
 
 
-def check_fields() -> list[str]:
-    """All names that a check may have."""
-    return single_values(AuditRow)
+def check_fields(of_network: bool = False) -> list[str]:
+    """All names that a check may have, of rows, and of a network's record."""
+    return list(dict.fromkeys([*single_values(AuditRow), *(single_values(NetworkFacts) if of_network else ())]))
 
 
 def _unknown(field: str, known: list[str]) -> str:

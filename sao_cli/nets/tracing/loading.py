@@ -39,13 +39,20 @@ def load_network(
     `examples` are the shapes of its inputs, as example_input takes them. Raises what load_module, load_checkpoint_,
     example_input and Network.from_module raise. This runs the code that `named` tells.
     """
+    module, inputs = load_run(named, examples, model, seed)
+    return Network.from_module(module, *inputs, norms=norms)
+
+
+def load_run(
+    named: str, examples: Sequence[str], model: Path | Checkpoint | None = None, seed: int = 0
+) -> tuple[nn.Module, list[Tensor]]:
+    """The module that load_network records, and the inputs."""
     shapes = [examples] if isinstance(examples, str) else examples
     module = load_module(named)
     if model is not None:
         with opened(model) as checkpoint:
             load_checkpoint_(module, checkpoint)
-    inputs = [example_input(text, module, seed + place) for place, text in enumerate(shapes)]
-    return Network.from_module(module, *inputs, norms=norms)
+    return module, [example_input(text, module, seed + place) for place, text in enumerate(shapes)]
 
 
 def load_module(named: str) -> nn.Module:

@@ -73,9 +73,9 @@ class Network:
         check("norms", norms, NORMS)
         self.recording, self.norms = recording, norms
         self._bits = Propagation(recording, norms)
-        self._weights = network_weights(recording)
-        self._contexts = {weight.name: _Context(weight, self._bits) for weight in self._weights}
-        self._uses = {use.operation: (weight, use) for weight in self._weights for use in weight.uses}
+        self.weights = network_weights(recording)
+        self._contexts = {weight.name: _Context(weight, self._bits) for weight in self.weights}
+        self._uses = {use.operation: (weight, use) for weight in self.weights for use in weight.uses}
         ends = {number: torch.ones_like(self._bits.known(number)) for number in recording.outputs}
         self._live = self._bits.lived(ends, self._account)
         self._axes = {number: unit_axis(number, recording) for number in (*recording.inputs, *recording.outputs)}
@@ -95,7 +95,7 @@ class Network:
     @functools.cached_property
     def layers(self) -> tuple[NetworkLayer, ...]:
         """A row for each weight that reads what depends on the input, in the order run."""
-        return tuple(self._contexts[weight.name].row() for weight in self._weights)
+        return tuple(self._contexts[weight.name].row() for weight in self.weights)
 
     @functools.cached_property
     def summary(self) -> NetworkSummary:
@@ -157,7 +157,7 @@ class Network:
         for seeds in self._seeds(self.recording.inputs):
             for name, parts in self._forward(seeds)[1].items():
                 found[name].append(torch.cat([*parts.values()], 1))
-        order = [weight.name for weight in self._weights]
+        order = [weight.name for weight in self.weights]
         return tuple(_depth(number, name, torch.cat(found[name])) for number, name in enumerate(order, 1))
 
     @functools.cached_property

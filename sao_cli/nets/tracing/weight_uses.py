@@ -111,7 +111,7 @@ def _is_scaling(operation: Operation) -> bool:
 def _name(under: list[str], operation: Operation, recording: Recording) -> str | None:
     """The parameter's name, or that of what a weight is computed from; where that is several, the module's."""
     named = [name for name in under if name in recording.parameters] or under
-    plain = list(dict.fromkeys(map(_plain, named)))
+    plain = list(dict.fromkeys(map(plain_name, named)))
     return f"{operation.path}.weight".removeprefix(".") if len(plain) > 1 else next(iter(plain), None)
 
 
@@ -128,7 +128,7 @@ def _names_under(root: int, named: dict[int, str], makers: dict[int, Operation])
     return found
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """The name of the weight that torch keeps as `name`: weight_orig, weight_g, parametrizations.weight.original."""
     found = _COMPUTED.fullmatch(name)
     if found is None:

@@ -1,0 +1,218 @@
+"""The audit of a module as it runs: each weight measured as the run used it, and the network that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.weight_norm import WeightNorm
+
+from sao_cli.base.errors import SaoError
+from sao_cli.base.progress import Progress, silent
+from sao_cli.models.audit.chains import audit_summary
+from sao_cli.models.audit.checks import Check, check
+from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
+from sao_cli.nets.tracing.calls import PRODUCTS
+from sao_cli.nets.tracing.network import Network
+from sao_cli.nets.tracing.recording import Recording
+from sao_cli.nets.tracing.weight_uses import NetworkWeight, WeightUse, plain_name
+from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary, CheckFailure, ContextFacts
+from sao_cli.reports.networks import NetworkFacts, NetworkLayer
+from sao_cli.reports.report import Report, facts_of
+
+NO_WEIGHT = "no weight that ran: it multiplied nothing that depends on the input"
+_SWAPPED = ("t", "transpose", "permute")
+_OF_EXAMPLE = ("inputs", "outputs", "norms", "example")  # what unknown operations leave as it is
+
+
+class ModuleAudit(Sequence[Report]):
+    """One module's audit, as audit_model makes it: its rows, and last the record of its network."""
+
+    chains: Sequence[AuditChain] = ()
+
+    def __init__(self, rows: Sequence[AuditRow], network: Network, checks: Sequence[Check]) -> None:
+        self.rows, self.recorded, self.checks = list(rows), network, checks
+        self.network: NetworkFacts = network.summary.facts
+
+    def __len__(self) -> int:
+        return len(self.rows) + 1
+
+    def __getitem__(self, place: Any) -> Any:
+        return [*self.rows, self.network][place]
+
+    @cached_property
+    def summary(self) -> AuditSummary:
+        """All rows in one."""
+        return audit_summary(self.rows)
+
+    @cached_property
+    def failures(self) -> list[CheckFailure]:
+        """What fails the checks, check by check, of the rows and then of the network."""
+        return [failure for one in self.checks for failure in self._failures(one)]
+
+    def require_rows(self) -> None:
+        """Raise SaoError where no weight was measured."""
+        if not self.summary.rows:
+            raise SaoError("no weight of the module was audited: none that ran could be measured")
+
+    def to_frame(self) -> Any:
+        """A pandas.DataFrame, a line a report. Raises SaoError where pandas is not installed."""
+        try:
+            import pandas as pd  # type: ignore[import-untyped,unused-ignore]  # it is no dependency
+        except ImportError as error:
+            raise SaoError("to_frame makes a pandas.DataFrame, and there is no pandas: pip install pandas") from error
+        return pd.DataFrame([one.to_dict() for one in self])
+
+    def _repr_html_(self) -> str:
+        from sao_cli.pages.context_table import network_section
+
+        return network_section(self.network, self.rows)
+
+    def _failures(self, one: Check) -> list[CheckFailure]:
+        found = check(self.rows, one.text) if one.field.split(".")[0] in facts_of(AuditRow) else []
+        if self.network.unknown and one.field in facts_of(ContextFacts):
+            passed = {failure.name for failure in found}
+            found += [self._untold(one, row) for row in self.rows if not row.skipped and row.name not in passed]
+        if one.field in facts_of(NetworkFacts):
+            found += [self._of_network(one)] if self._of_network(one) else []
+        return found
+
+    def _of_network(self, one: Check) -> Any:
+        if self.network.unknown and one.field not in _OF_EXAMPLE:
+            return self._untold(one, self.network, "network")
+        return one.fails_of("network", self.network)
+
+    def _untold(self, one: Check, report: Any, name: str = "") -> CheckFailure:
+        reason = f"can't tell: nothing is known of {', '.join(self.network.unknown)}, and the facts are bounds"
+        value = getattr(report, one.field)
+        return CheckFailure(name=name or report.name, check=one.text, field=one.field, value=value, reason=reason)
+
+
+def audit_model(
+    module: nn.Module,
+    *inputs: Tensor,
+    norms: str = "unit",
+    checks: str | Sequence[str] = (),
+    threshold: float = 0.0,
+    max_size: int | None = None,
+    heavy_tail: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> ModuleAudit:
+    """The audit of a module's weights as they ran on `inputs`, in the order run, and the record of its network.
+
+    Each weight is measured as audit_weight does, with the orientation, groups, image, stride, padding and dilation
+    that its first use had, and its row tells its place in the network: `effective` and what follows, which are
+    Network's. Parameters that multiplied nothing are skipped rows. `checks` are conditions such as "sigma_min>0.1" on
+    the rows, and "reachable>0" on the network; where an operation is unknown, none on the network's facts passes.
+
+    Raises what Network.from_module raises, and SaoError for checks that are none. Cost: those of both.
+
+    >>> found = audit_model(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), torch.ones(1, 3))
+    >>> [(row.name, row.effective) for row in found.rows if not row.skipped], found.network.reachable
+    ([('0.weight', 6), ('2.weight', 2)], 1.0)
+    """
+    conditions = [Check.of(text, of_network=True) for text in ([checks] if isinstance(checks, str) else checks)]
+    network = Network.from_module(module, *inputs, norms=norms)
+    asked = {"threshold": threshold, "max_size": max_size, "heavy_tail": heavy_tail, "seed": seed, "progress": progress}
+    rows = [
+        replace(_row(module, network.recording, weight, layer, asked), **_context(layer))
+        for weight, layer in zip(network.weights, network.layers, strict=True)
+    ]
+    return ModuleAudit([*rows, *_others(module, {row.name for row in rows})], network, conditions)
+
+
+def _context(layer: NetworkLayer) -> dict[str, Any]:
+    return {key: getattr(layer, key) for key in facts_of(ContextFacts)}
+
+
+def _others(module: nn.Module, ran: set[str]) -> list[AuditRow]:
+    """The parameters that are no weight that ran."""
+    return [
+        skipped_row(name, tuple(one.shape), str(one.dtype).removeprefix("torch."), NO_WEIGHT)
+        for name, one in module.named_parameters()
+        if name not in ran and plain_name(name) not in ran
+    ]
+
+
+def _row(
+    module: nn.Module, recording: Recording, weight: NetworkWeight, layer: NetworkLayer, asked: dict[str, Any]
+) -> AuditRow:
+    """The facts of one weight, or why it could not be measured."""
+    array, dtype = _numbers(module, layer)
+    use, kind = weight.uses[0], "matrix" if len(layer.shape) == 2 else "kernel"
+    reason = too_large(layer.shape, asked["max_size"]) or (
+        "what the run made of it is no parameter of the module, nor an attribute" if array is None else ""
+    )
+    told: dict[str, Any] = {"transposed": _is_inputs_first(use)}
+    gap = ""
+    if use.operation.name == "convolution":
+        told, gap = _geometry(use, recording)
+    elif len(layer.shape) != 2:
+        reason = reason or f"{len(layer.shape)} axes: a product of blocks, which is not one matrix"
+    if reason:
+        return skipped_row(layer.name, layer.shape, dtype, reason, kind=kind)
+    try:
+        row = audit_weight(array, name=layer.name, dtype=dtype if dtype == "bfloat16" else None, **told, **asked)
+    except UNMEASURED as error:
+        return skipped_row(layer.name, layer.shape, dtype, said(error), kind=kind)
+    return replace(row, reason="; ".join(filter(None, (row.reason, gap))) or None)
+
+
+def _numbers(module: nn.Module, layer: NetworkLayer) -> tuple[Any, str]:
+    """The weight as an array, None where no attribute of its name has these zeros and this shape; and its dtype."""
+    owner, _, name = layer.name.rpartition(".")
+    try:
+        found = _held(module.get_submodule(owner), name)
+    except AttributeError:
+        found = None
+    if not isinstance(found, Tensor):
+        return None, "unknown"
+    held, dtype = found.detach().cpu(), str(found.dtype).removeprefix("torch.")
+    array: Any = (held.float() if held.dtype is torch.bfloat16 else held).numpy()
+    fits = array.shape == layer.shape and int(np.count_nonzero(array)) == layer.nnz
+    return array if fits else None, dtype
+
+
+def _held(owner: nn.Module, name: str) -> Any:
+    """The attribute, made anew where a hook would make it only when the module runs next: pruned, or normalised."""
+    if name not in vars(owner):
+        return getattr(owner, name)
+    if hasattr(owner, f"{name}_orig") and hasattr(owner, f"{name}_mask"):
+        return getattr(owner, f"{name}_orig") * getattr(owner, f"{name}_mask")
+    hooks = [hook for hook in owner._forward_pre_hooks.values() if isinstance(hook, WeightNorm) and hook.name == name]
+    return hooks[0].compute_weight(owner) if hooks else None
+
+
+def _is_inputs_first(use: WeightUse) -> bool:
+    """Whether a matrix, (rows, columns), has a row an input, by the views that lead to the product and its side."""
+    swaps = sum(_swaps(view.name, view.args) for view in use.views)
+    comes_first = use.operation.operand(PRODUCTS[use.operation.name][0]) == use.factor
+    return comes_first == bool(swaps % 2)
+
+
+def _swaps(name: str, args: Sequence[Any]) -> bool:
+    if name not in _SWAPPED:
+        return False
+    if name == "permute":
+        return list(args[1])[-2:] != sorted(args[1])[-2:]
+    return True
+
+
+def _geometry(use: WeightUse, recording: Recording) -> tuple[dict[str, Any], str]:
+    """What the run tells of a convolution, as audit_weight's options, and why its image can't be told if it can't."""
+    _, _, _, stride, padding, dilation, transposed, output_padding, groups = use.operation.args[:9]
+    sides = recording.values[use.data].shape[2:]
+    told = {"image": tuple(sides), "stride": tuple(stride), "dilation": tuple(dilation), "padding": padding[0]}
+    told |= {"transposed": bool(transposed), "groups": int(groups)}
+    if len(set(padding)) > 1 or any(output_padding):
+        return told | {
+            "image": None,
+            "padding": 0,
+        }, "its padding differs by axis or end: no map is measured"
+    return {key: value if not isinstance(value, tuple) else tuple(map(int, value)) for key, value in told.items()}, ""
