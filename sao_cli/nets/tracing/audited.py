@@ -14,6 +14,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
+from sao_cli.catalog import load
 from sao_cli.models.audit.chains import audit_summary
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
@@ -26,6 +27,7 @@ from sao_cli.reports.networks import NetworkFacts, NetworkLayer
 from sao_cli.reports.report import Report, facts_of
 
 NO_WEIGHT = "no weight that ran: it multiplied nothing that depends on the input"
+_PAGE = "pages.context_table:network_section"  # a home: pages are made of reports, and nets knows none of them
 _SWAPPED = ("t", "transpose", "permute")
 _OF_EXAMPLE = ("inputs", "outputs", "norms", "example")  # what unknown operations leave as it is
 
@@ -69,9 +71,7 @@ class ModuleAudit(Sequence[Report]):
         return pd.DataFrame([one.to_dict() for one in self])
 
     def _repr_html_(self) -> str:
-        from sao_cli.pages.context_table import network_section
-
-        return network_section(self.network, self.rows)
+        return str(load(_PAGE)(self.network, self.rows))
 
     def _failures(self, one: Check) -> list[CheckFailure]:
         found = check(self.rows, one.text) if one.field.split(".")[0] in facts_of(AuditRow) else []
