@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional
 from torch.nn.utils import prune
 
 from sao_cli import Network, SaoError, audit_model, audit_weight, load_network
@@ -276,3 +277,34 @@ def test_a_sequence_of_reports_that_notebooks_show():
     else:
         with pytest.raises(SaoError, match="pip install pandas"):
             found.to_frame()
+
+
+class Scaled(nn.Module):
+    """Weights that the run computes: one times a tensor, one under a mask that adds zeros."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.scale = nn.Linear(4, 3), nn.Linear(3, 2), nn.Parameter(torch.tensor(3.0))
+        self.register_buffer("mask", torch.tensor([[1.0, 0, 1], [1, 1, 0]]))
+
+    def forward(self, x):
+        h = functional.linear(x, self.a.weight * self.scale, self.a.bias)
+        return functional.linear(h, self.b.weight * self.mask)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_a_weight_that_the_run_computes_is_measured_as_it_ran():
+    torch.manual_seed(0)
+    net = Scaled()
+    rows = [row for row in audit_model(net, torch.randn(1, 4)).rows if not row.skipped]
+    expected = [net.a.weight * 3, net.b.weight * net.mask]
+    assert [row.nnz for row in rows] == [12, 4]
+    for row, weight in zip(rows, expected, strict=True):
+        assert row.sigma_max == pytest.approx(torch.linalg.svdvals(weight.detach().double())[0].item(), rel=1e-6)
+
+
+def test_no_option_writes_onto_the_code_that_is_run(sao, pruned, nets):
+    done = sao("audit", pruned, *NAMED, "--html", "own.py")
+    assert (done.code, done.out) == (2, "")
+    assert "own.py" in done.err
+    assert (nets / "own.py").read_text() == NETS

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from sao_cli import catalog
-from sao_cli.cli.shared.paths import InputFile, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.paths import InputFile, ModuleName, OutputFile, OutputFolder, Picture
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
@@ -181,6 +181,7 @@ def module_options(command: Any) -> Any:
         click.option(
             "--module",
             metavar="FILE.py:NAME",
+            type=ModuleName(),
             help="A torch module, or what makes one, by FILE.py:NAME or PACKAGE.MODULE:NAME, which FILE's weights are "
             "loaded into; without FILE its own count. This runs the code that it names.",
         ),

@@ -87,6 +87,17 @@ class Model(InputFile):
         return [path, *checkpoint_files(path)]
 
 
+class ModuleName(InputFile):
+    """FILE.py:NAME, or PACKAGE.MODULE:NAME, which names no file."""
+
+    name = "module"
+
+    def files(self, path: str) -> list[str]:
+        """The file whose code is run."""
+        place, _, _ = path.rpartition(":")
+        return [place] if place.endswith(".py") else []
+
+
 def refuse_overwriting(ctx: click.Context) -> None:
     """Raise UsageError where an option would write onto an input, or onto another option's file.
 

@@ -7,10 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
-from torch.nn.utils.weight_norm import WeightNorm
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
@@ -18,6 +15,7 @@ from sao_cli.catalog import load
 from sao_cli.models.audit.chains import audit_summary
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
+from sao_cli.nets.jacobians.functions import named_tensors
 from sao_cli.nets.tracing.calls import PRODUCTS
 from sao_cli.nets.tracing.network import Network
 from sao_cli.nets.tracing.recording import Recording
@@ -113,6 +111,7 @@ def audit_model(
 
     Raises what Network.from_module raises, and SaoError for checks that are none. Cost: those of both.
 
+    >>> import torch
     >>> found = audit_model(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), torch.ones(1, 3))
     >>> [(row.name, row.effective) for row in found.rows if not row.skipped], found.network.reachable
     ([('0.weight', 6), ('2.weight', 2)], 1.0)
@@ -144,11 +143,10 @@ def _row(
     module: nn.Module, recording: Recording, weight: NetworkWeight, layer: NetworkLayer, asked: dict[str, Any]
 ) -> AuditRow:
     """The facts of one weight, or why it could not be measured."""
-    array, dtype = _numbers(module, layer)
+    numbers = _numbers(module, recording, weight).cpu()
+    dtype = str(numbers.dtype).removeprefix("torch.")
     use, kind = weight.uses[0], "matrix" if len(layer.shape) == 2 else "kernel"
-    reason = too_large(layer.shape, asked["max_size"]) or (
-        "what the run made of it is no parameter of the module, nor an attribute" if array is None else ""
-    )
+    reason = too_large(layer.shape, asked["max_size"]) or ""
     told: dict[str, Any] = {"transposed": _is_inputs_first(use)}
     gap = ""
     if use.operation.name == "convolution":
@@ -158,35 +156,20 @@ def _row(
     if reason:
         return skipped_row(layer.name, layer.shape, dtype, reason, kind=kind)
     try:
+        array: Any = (numbers.float() if dtype == "bfloat16" else numbers).numpy()
         row = audit_weight(array, name=layer.name, dtype=dtype if dtype == "bfloat16" else None, **told, **asked)
     except UNMEASURED as error:
         return skipped_row(layer.name, layer.shape, dtype, said(error), kind=kind)
     return replace(row, reason="; ".join(filter(None, (row.reason, gap))) or None)
 
 
-def _numbers(module: nn.Module, layer: NetworkLayer) -> tuple[Any, str]:
-    """The weight as an array, None where no attribute of its name has these zeros and this shape; and its dtype."""
-    owner, _, name = layer.name.rpartition(".")
-    try:
-        found = _held(module.get_submodule(owner), name)
-    except AttributeError:
-        found = None
-    if not isinstance(found, Tensor):
-        return None, "unknown"
-    held, dtype = found.detach().cpu(), str(found.dtype).removeprefix("torch.")
-    array: Any = (held.float() if held.dtype is torch.bfloat16 else held).numpy()
-    fits = array.shape == layer.shape and int(np.count_nonzero(array)) == layer.nnz
-    return array if fits else None, dtype
-
-
-def _held(owner: nn.Module, name: str) -> Any:
-    """The attribute, made anew where a hook would make it only when the module runs next: pruned, or normalised."""
-    if name not in vars(owner):
-        return getattr(owner, name)
-    if hasattr(owner, f"{name}_orig") and hasattr(owner, f"{name}_mask"):
-        return getattr(owner, f"{name}_orig") * getattr(owner, f"{name}_mask")
-    hooks = [hook for hook in owner._forward_pre_hooks.values() if isinstance(hook, WeightNorm) and hook.name == name]
-    return hooks[0].compute_weight(owner) if hooks else None
+def _numbers(module: nn.Module, recording: Recording, weight: NetworkWeight) -> Tensor:
+    """The weight as it ran: a parameter or buffer of the module, or what the run computed."""
+    computed = recording.values[weight.root].numbers
+    if computed is not None:
+        return computed
+    name = next(name for name, number in recording.tensors.items() if number == weight.root)
+    return dict(named_tensors(module))[name].detach()
 
 
 def _is_inputs_first(use: WeightUse) -> bool:

@@ -72,8 +72,9 @@ class Network:
     def __init__(self, recording: Recording, norms: str = "unit") -> None:
         check("norms", norms, NORMS)
         self.recording, self.norms = recording, norms
-        self._bits = Propagation(recording, norms)
         self.weights = network_weights(recording)
+        recording.keep({weight.root for weight in self.weights} - set(recording.tensors.values()))
+        self._bits = Propagation(recording, norms)
         self._contexts = {weight.name: _Context(weight, self._bits) for weight in self.weights}
         self._uses = {use.operation: (weight, use) for weight in self.weights for use in weight.uses}
         ends = {number: torch.ones_like(self._bits.known(number)) for number in recording.outputs}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -51,6 +51,7 @@ class Recorded:
     chosen: Tensor | None = None
     choice: str = ""
     finite: bool = True
+    numbers: Tensor | None = None  # of a weight that the run computed
 
 
 @dataclass(eq=False)
@@ -87,7 +88,8 @@ class Operation:
 class Recording:
     """The operations of a run, in the order run, and the numbers of what they read and make.
 
-    `tensors` maps the names of parameters and buffers to values; tied ones share a number.
+    `tensors` maps the names of parameters and buffers to values; tied ones share a number. `held` is what each value
+    holds, until `keep` says what of it matters.
     """
 
     values: list[Recorded]
@@ -96,6 +98,13 @@ class Recording:
     outputs: tuple[int, ...]
     tensors: dict[str, int]
     parameters: frozenset[str]
+    held: list[Tensor]
+
+    def keep(self, numbers: Iterable[int]) -> None:
+        """Keep what these values hold, and let go of all others, which a record needs no more."""
+        for number in numbers if self.held else ():
+            self.values[number].numbers = self.held[number]
+        self.held = []
 
 
 def record(module: nn.Module, inputs: Sequence[Tensor]) -> Recording:
@@ -129,6 +138,7 @@ def record(module: nn.Module, inputs: Sequence[Tensor]) -> Recording:
         outputs=tuple(dict.fromkeys(recorder.slot(one).number for one in outputs)),
         tensors={name: recorder.numbers[id(state[name])] for name in state},
         parameters=frozenset(name for name, _ in module.named_parameters()),
+        held=recorder.held,
     )
 
 
@@ -140,7 +150,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]
         self.values: list[Recorded] = []
         self.operations: list[Operation] = []
         self.numbers: dict[int, int] = {}
-        self._alive: list[Tensor] = []
+        self.held: list[Tensor] = []
         self._made: list[int] = []  # of each value: how many operations there were before
         self._written: dict[int, int] = {}  # of each storage: the last operation that wrote into it
         self._running: list[str] = [""]
@@ -247,7 +257,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]
                 value.finite = not bool((torch.isnan(tensor) | (tensor == torch.inf)).any())
         self.numbers[id(tensor)] = len(self.values)
         self.values.append(value)
-        self._alive.append(tensor)
+        self.held.append(tensor)
         self._made.append(len(self.operations))
         return len(self.values) - 1
 
