@@ -80,7 +80,11 @@ class DepthJacobian(
 class InputOutputJacobian(LogSigma, JacobianFacts[Never]):
     """The singular values of d outputs / d inputs of a network at test images, biases and all layers counted."""
 
+    std: float = fact("standard deviation of the singular values of all inputs together")
     condition: float | None = fact("the largest s_1/s_k of an input; null where a Jacobian has not full rank")
+    condition_pooled: float | None = fact(
+        "the largest singular value of all inputs over the least; null where that can't be told from zero"
+    )
 
 
 class EpochRow(

@@ -19,8 +19,8 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import SMALL
 from sao_cli.catalog import ARCHITECTURES
 from sao_cli.nets.devices import find_device, full_precision
-from sao_cli.nets.jacobians.module import jacobian_spectrum
 from sao_cli.nets.training.data import Batches, Dataset
+from sao_cli.nets.training.jacobian_row import input_output_jacobian
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
 from sao_cli.nets.training.resume import TrainingState, restore_, state_tensors
 from sao_cli.nets.training.settings import TrainingSettings, learning_rate
@@ -207,23 +207,8 @@ class Training:
 
     def _jacobian(self) -> InputOutputJacobian:
         self.model.eval()
-        found = jacobian_spectrum(
-            self.model, self._batches.probes(self.settings.jacobian_inputs), batched=True, progress=self._progress
-        )
-        least, told = found.sigma_min, found.rank == min(found.m, found.n)
-        return InputOutputJacobian(
-            inputs=found.inputs,
-            m=found.m,
-            n=found.n,
-            mean=found.mean,
-            variance=found.variance,
-            log10_sigma_max=math.log10(found.sigma_max) if found.sigma_max else None,
-            log10_sigma_min=math.log10(least) if least and told else None,
-            rank=found.rank,
-            participation=found.participation,
-            condition=found.condition,
-            reason=found.reason,
-        )
+        probes = self._batches.probes(self.settings.jacobian_inputs)
+        return input_output_jacobian(self.model, probes, progress=self._progress)
 
     @contextlib.contextmanager
     def _arithmetic(self) -> Iterator[None]:

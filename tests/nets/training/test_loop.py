@@ -72,6 +72,10 @@ def test_rows_tell_what_they_measured(tiny):
     assert (told.m, told.n, told.inputs, told.rank) == (2, 64, 2, 2)
     assert told.mean == pytest.approx(np.mean(values), rel=1e-12)
     assert told.variance == pytest.approx(np.var(values), rel=1e-10)
+    assert told.std == pytest.approx(np.std(values), rel=1e-10)
+    assert told.condition == pytest.approx(max(one[0] / one[-1] for one in values), rel=1e-10)
+    assert told.condition_pooled == pytest.approx(np.max(values) / np.min(values), rel=1e-10)
+    assert told.condition_pooled > told.condition
     assert 10**told.log10_sigma_max == pytest.approx(np.max(values), rel=1e-12)
     assert 10**told.log10_sigma_min == pytest.approx(np.min(values), rel=1e-10)
 
