@@ -45,10 +45,10 @@ from sao_cli.nets.jacobians.operators import layer_blocks
 from sao_cli.weights.build_weights import weight_stack
 torch.set_num_threads(1)
 n = {width}
-stack = [_Layer(weight, layer_blocks(weight)) for weight in weight_stack([n] * 13, d=4, gain=1.1)]
+stack = [_Layer(weight, layer_blocks(weight), "tanh") for weight in weight_stack([n] * 13, d=4, gain=1.1)]
 def run(layers):
     x = np.random.default_rng(0).standard_normal((1, n))
-    chain = _Chain(layers, "tanh", x, torch.device("cpu"), torch.float64, False)
+    chain = _Chain(layers, x, torch.device("cpu"), torch.float64, False)
     for _ in layers:
         chain.step()
     chain.product._orthogonalise()

@@ -47,7 +47,9 @@ class JacobianMoments:
     preactivation_variance: Values
 
 
-def jacobian_moments(layers: Sequence[LayerMoments], activation: str, *, input_std: float = 1.0) -> JacobianMoments:
+def jacobian_moments(
+    layers: Sequence[LayerMoments], activation: str | Sequence[str], *, input_std: float = 1.0
+) -> JacobianMoments:
     """The mean and the relative variance of the squared singular values of J = D_l W_l ... D_1 W_1, for every l.
 
     With h_l ~ N(0, q_l), q_l = mean_square E[phi(h_{l-1})^2], q_1 = mean_square input_std^2, and all factors free of
@@ -55,6 +57,7 @@ def jacobian_moments(layers: Sequence[LayerMoments], activation: str, *, input_s
     sum mu_2(q_l)/mu_1(q_l)^2 - 1 + spread_l, mu_k = E[phi'(sqrt(q) z)^{2k}] (Pennington, Schoenholz and Ganguli,
     NIPS 2017; there at the fixed point q*, with mean 1: L (mu_2/mu_1^2 - 1 - s_1)). Square layers;
     widths that differ change the mean by their ratio, which `mean` carries. NaN from where q_l leaves float64.
+    `activation` is one for all layers, or one a layer; there are no biases.
 
     Raises SaoError for an unknown activation and a negative or infinite `input_std`. O(L), one quadrature a layer.
 
@@ -63,19 +66,21 @@ def jacobian_moments(layers: Sequence[LayerMoments], activation: str, *, input_s
     >>> round(float(np.exp(found.log_mean[-1] / 100)), 9), round(float(found.relative_variance[-1]), 9)
     (1.1, 0.0)
     """
-    check_activation(activation)
+    names = [activation] * len(layers) if isinstance(activation, str) else activation
+    for name in set(names):
+        check_activation(name)
     if not (math.isfinite(input_std) and input_std >= 0):
         raise SaoError(f"input_std {input_std}: a standard deviation is a finite number from 0; the default is 1")
     square = input_std**2
     logs, variances, preactivations = [], [], []
-    for layer in layers:
+    for layer, name in zip(layers, names, strict=True):
         variance = layer.mean_square * square
         if not math.isfinite(variance):
             logs.append(math.nan)
             variances.append(math.nan)
             preactivations.append(math.inf)
             continue
-        first, second, square = gaussian_moments(activation, variance)
+        first, second, square = gaussian_moments(name, variance)
         with np.errstate(divide="ignore"):
             logs.append(float(np.log(first * layer.mean)))
         # no less than 0 by Jensen, but for rounding

@@ -5,39 +5,41 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning
 from sao_cli.base.memory import format_bytes, require_memory, telling_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import INPUTS, generator
-from sao_cli.catalog import ACTIVATIONS, COMPUTED
+from sao_cli.catalog import COMPUTED
 from sao_cli.data.coercion import stack_of
 from sao_cli.data.matrix import FINITE, Matrix
-from sao_cli.measure.layer.activations import activation_derivative, activation_value, check_activation
+from sao_cli.measure.layer.activations import check_activation
 from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.jacobians.long_products.graded import GradedProduct, LogSingularValues
 from sao_cli.nets.jacobians.operators import SPARSE, BlockValues, LayerOperator, layer_blocks, layer_operator
+from sao_cli.nets.jacobians.signals import Signals, activated, preactivations
 from sao_cli.reports.networks import DepthJacobian
 
 Values = NDArray[np.float64]
 
 DTYPES = {name: getattr(torch, name) for name in COMPUTED}
 LARGEST = 300.0  # log10 of what is held as a number; its inverse is, too
-STRAIGHT = 1e300  # where phi is its asymptote
 
 
 def network_jacobian(
     stack: Sequence[Matrix],
     activation: str = "linear",
     *,
+    biases: Sequence[ArrayLike | None] | None = None,
+    linear_output: bool = False,
     depths: Sequence[int] | None = None,
     inputs: int = 1,
     input_std: float = 1.0,
@@ -50,21 +52,24 @@ def network_jacobian(
 ) -> Iterator[DepthJacobian]:
     """One row a depth: the singular values of J = D_l W_l ... D_1 W_1 (SAO, Eq. 3), for each l of `depths` in one pass.
 
-    D_l = diag(phi'(h_l)), h_l = W_l x_{l-1}, x_l = phi(h_l), without biases, exactly and not by finite differences;
-    x_0 ~ N(0, input_std^2 I), `inputs` draws of it, or the rows of `x` (B, n). The product is a GradedProduct, whose
-    small singular values are right to an estimated relative error, past 1e-6 told in `reason`; what can't be told from
-    zero is no part of the rank. Any gain that a float holds will do: what leaves float64 is kept as a power of two.
-    `depths` is all of them where it is None, in ascending order. `by_layer` gives the singular values of each D_l W_l
-    alone instead (layerwise dynamical isometry).
+    D_l = diag(phi'(h_l)), h_l = W_l x_{l-1} + b_l, x_l = phi(h_l), exactly and not by finite differences; `biases` are
+    the b_l, (m_l,) or None, one a layer, and none by default. With `linear_output` the stack's last layer has no
+    activation, as an FNN's. x_0 ~ N(0, input_std^2 I), `inputs` draws of it, or the rows of `x` (B, n). The product is
+    a GradedProduct, whose small singular values are right to an estimated relative error, past 1e-6 told in `reason`;
+    what can't be told from zero is no part of the rank. Any gain that a float holds will do: the number of each unit
+    has its own power of two. `depths` is all of them where it is None, in ascending order. `by_layer` gives the
+    singular values of each D_l W_l alone instead (layerwise dynamical isometry).
 
     `stack` holds Matrix objects, or what Matrix.of takes, first layer first, or is a file's path; gains are in the
-    weights. `device` is
-    "auto" (CUDA where there is one), or torch's name of one; `dtype` float64, or float32 with its own resolution.
-    Where all layers are square, mean-field predictions stand beside the measured ones (measure.layer.mean_field).
+    weights. `device` is "auto" (CUDA where there is one), or torch's name of one; `dtype` float64, or float32 with its
+    own resolution.
+    Where all layers are square and no bias is other than 0, mean-field predictions stand beside the measured ones
+    (measure.layer.mean_field).
 
     Raises SaoError for unknown names, depths that the stack has not and devices that are not there, FormatError for
-    layers that do not chain, are masks, or hold numbers that are not finite, MemoryLimitError where a device's memory
-    runs out. O(B nnz n) a layer for sparse ones, O(B n^3) for dense ones and at each orthogonalisation.
+    layers that do not chain, are masks, or hold numbers that are not finite, and for biases of other sizes,
+    MemoryLimitError where a device's memory runs out. O(B nnz n) a layer for sparse ones, O(B n^3) for dense ones and
+    at each orthogonalisation.
 
     >>> from sao_cli.weights.build_weights import weight_stack
     >>> [last] = network_jacobian(weight_stack([64] * 101, gain=1.1), depths=[100])
@@ -73,6 +78,8 @@ def network_jacobian(
     """
     layers = [_checked(Matrix.of(weight), number) for number, weight in enumerate(stack_of(stack), 1)]
     wanted = _depths(depths, len(layers))
+    shifts = _checked_biases(biases, layers)
+    names = [activation] * (len(layers) - linear_output) + ["linear"] * linear_output
     layers = layers[: wanted[-1]]
     _check_chain(layers)
     check_activation(activation)
@@ -84,9 +91,10 @@ def network_jacobian(
         what = f"{inputs} Jacobians of {n} columns"
         require_memory(3.0 * inputs * n * n * DTYPES[dtype].itemsize, what, "choose fewer inputs or a smaller width")
     start = _inputs(layers[0].mask.n, inputs, input_std, x, seed)
-    parts = [_Layer(layer, layer_blocks(layer)) for layer in layers]
-    predicted = _predictions(parts, activation, start)
-    chain = _Chain(parts, activation, start, where, DTYPES[dtype], by_layer)
+    each = zip(layers, names, shifts, strict=False)
+    parts = [_Layer(layer, layer_blocks(layer), name, bias) for layer, name, bias in each]
+    predicted = None if by_layer else _predictions(parts, start)
+    chain = _Chain(parts, start, where, DTYPES[dtype], by_layer)
     told = {
         "method": str(layers[0].mask.provenance.get("method", "given")),
         "activation": activation,
@@ -95,12 +103,22 @@ def network_jacobian(
         "device": str(where),
         "dtype": dtype,
     }
-    return _rows(chain, wanted, told, predicted if not by_layer else None, progress)
+    return _rows(chain, wanted, told, predicted, progress)
 
 
 class _Layer(NamedTuple):
     weight: Matrix
     blocks: BlockValues | None
+    activation: str
+    bias: Values | None = None  # None where all are 0
+
+
+class _Predicted(NamedTuple):
+    """Of the mean squared singular value, its log10, and the relative variance; or why there is none."""
+
+    log10_mean: float | None = None
+    relative_variance: float | None = None
+    reason: str | None = None
 
 
 def _rows(
@@ -114,8 +132,7 @@ def _rows(
                     chain.step()
                     progress("jacobian", done, wanted[-1])
                 found = chain.product.log_singular_values(base=10)
-            moments = (None, None) if predicted is None else predicted(depth)
-            yield _row(depth, chain.product.shape, found, told, moments)
+            yield _row(depth, chain.product.shape, found, told, _Predicted() if predicted is None else predicted(depth))
 
 
 def _no_room(shape: tuple[int, int], told: dict[str, Any]) -> str:
@@ -131,29 +148,22 @@ class _Chain:
     """The forward pass and the product, layer by layer; `product` is J of the layers so far."""
 
     def __init__(
-        self,
-        layers: Sequence[_Layer],
-        activation: str,
-        start: NDArray[np.float64],
-        device: torch.device,
-        dtype: torch.dtype,
-        by_layer: bool,
+        self, layers: Sequence[_Layer], start: Values, device: torch.device, dtype: torch.dtype, by_layer: bool
     ) -> None:
         self._layers = iter(layers)
         self.side = max(min(layer.weight.shape) for layer in layers)
-        self._activation = activation
-        self._signal, self._lift, self._inputs = start, np.zeros(len(start), dtype=np.int64), len(start)
+        self._signals, self._inputs = Signals.of(start), len(start)
         self._device, self._dtype, self._by_layer = device, dtype, by_layer
         self._places: Tensor | None = None  # of the product's rows
         self.product = self._fresh(start.shape[1])
 
     def step(self) -> None:
         """Go through one more layer."""
-        weight, blocks = next(self._layers)
-        operator = layer_operator(weight, blocks, self._device, self._dtype)
+        layer = next(self._layers)
+        operator = layer_operator(layer.weight, layer.blocks, self._device, self._dtype)
         if self._by_layer:
-            self.product = self._fresh(weight.mask.n)
-        slopes = None if self._activation == "linear" else self._forward(operator)
+            self.product = self._fresh(layer.weight.mask.n)
+        slopes = None if layer.activation == "linear" else self._forward(layer, operator)
         rows, before, columns = operator.row_peaks, self._places, operator.columns
         if slopes is not None:
             rows = rows * np.abs(slopes)
@@ -168,38 +178,19 @@ class _Chain:
         self._places = None
         return GradedProduct(columns, batch=self._inputs, dtype=self._dtype, device=self._device)
 
-    def _forward(self, operator: LayerOperator) -> Values:
+    def _forward(self, layer: _Layer, operator: LayerOperator) -> Values:
         """phi'(h) (B, m) in the operator's order, after which x is phi(h); on the CPU, where formulas have all digits.
 
-        x = signal 2^lift, a lift a chain, so that no gain makes it leave float64.
+        A linear layer, of slope 1, needs none: it is the last, or all are.
         """
-        x, common = self._signal, 0
-        if operator.columns is not None:
-            common = int(operator.columns.max())
-            x = np.ldexp(x, operator.columns - common)
-        h = operator.apply(torch.from_numpy(x).to(self._device, self._dtype)[:, :, None], None)[:, :, 0]
-        y, slopes, lift = activated(self._activation, h.double().cpu().numpy(), self._lift + common)
-        peaks = np.frexp(np.abs(y).max(axis=1))[1]
-        self._lift = lift + peaks
-        y = np.ldexp(y, -peaks[:, None])
-        self._signal = y if operator.places is None else y[:, operator.places.cpu().numpy()]
+        h = preactivations(operator, self._signals, self._device, self._dtype)
+        places = None if operator.places is None else operator.places.cpu().numpy()
+        if layer.bias is not None:
+            bias = Signals.of(layer.bias[None])
+            h = h.plus(bias.in_order(None if places is None else np.argsort(places)))
+        y, slopes = activated(layer.activation, h)
+        self._signals = y.in_order(places)
         return slopes
-
-
-def activated(activation: str, h: Values, lift: NDArray[np.int64]) -> tuple[Values, Values, NDArray[np.int64]]:
-    """(y, phi'(h 2^lift), new lift) with y 2^(new lift) = phi(h 2^lift), for h (B, m) and a power of two a row.
-
-    Functions with a kink at 0 and straight sides need no scale. Others are straight where |h| is past 1e300.
-    """
-    if ACTIVATIONS[activation].homogeneous:
-        return activation_value(activation, h), activation_derivative(activation, h), lift
-    with np.errstate(over="ignore", under="ignore"):
-        true = np.clip(np.ldexp(h, lift[:, None]), -STRAIGHT, STRAIGHT)
-        slopes, values = activation_derivative(activation, true), activation_value(activation, true)
-        straight = np.abs(true) == STRAIGHT
-        grown = (straight & (slopes != 0)).any(axis=1)  # those of the others are negligible beside
-        y = np.where(grown[:, None], np.where(straight, h * slopes, np.ldexp(values, -lift[:, None])), values)
-    return y, slopes, np.where(grown, lift, 0)
 
 
 def _row(
@@ -207,7 +198,7 @@ def _row(
     shape: tuple[int, int],
     found: LogSingularValues,
     told: dict[str, Any],
-    predicted: tuple[float | None, float | None],
+    predicted: _Predicted,
 ) -> DepthJacobian:
     values, told_from_zero = found.values, int(found.rank.sum())
     resolved = values[np.isfinite(values)]
@@ -215,6 +206,7 @@ def _row(
     if found.error > 1e-6 and resolved.size:
         reasons.append(f"singular values are right to {found.error:.1g} only, relatively")
     reasons += _unresolved(values, told_from_zero)
+    reasons += [predicted.reason] if predicted.reason else []
     return DepthJacobian(
         depth=depth,
         m=shape[0],
@@ -228,8 +220,8 @@ def _row(
         rank=int(np.min(found.rank)),
         resolved=resolved.size / values.size,
         participation=float(((values >= math.log10(0.5)) & (values <= math.log10(2))).mean()),
-        predicted_log10_mean_square=predicted[0],
-        predicted_relative_variance=predicted[1],
+        predicted_log10_mean_square=predicted.log10_mean,
+        predicted_relative_variance=predicted.relative_variance,
         reason="; ".join(reasons) or None,
         log10_values=values,
         **told,
@@ -268,18 +260,20 @@ def _unresolved(values: Values, told_from_zero: int) -> list[str]:
     return [*reasons, "log10_sigma_min is not known"] if reasons else []
 
 
-def _predictions(layers: Sequence[_Layer], activation: str, start: NDArray[np.float64]) -> Any:
-    """depth -> (log10 of the mean squared singular value, its relative variance), or None where widths differ."""
-    if any(weight.mask.m != weight.mask.n for weight, _ in layers):
+def _predictions(layers: Sequence[_Layer], start: Values) -> Callable[[int], _Predicted] | None:
+    """depth -> what mean-field theory predicts up to there; None where widths differ."""
+    if any(layer.weight.mask.m != layer.weight.mask.n for layer in layers):
         return None
-    input_std = math.sqrt(float(np.square(start).mean()))
-    moments = jacobian_moments([_layer_moments(*layer) for layer in layers], activation, input_std=input_std)
+    plain = list(itertools.takewhile(lambda layer: layer.bias is None, layers))
+    input_std, names = math.sqrt(float(np.square(start).mean())), [layer.activation for layer in plain]
+    found = [_layer_moments(layer.weight, layer.blocks) for layer in plain]
+    moments = jacobian_moments(found, names, input_std=input_std)
 
-    def at(depth: int) -> tuple[float | None, float | None]:
+    def at(depth: int) -> _Predicted:
+        if depth > len(plain):
+            return _Predicted(reason=f"no mean-field prediction: layer {len(plain) + 1} has biases, and it has none")
         mean, variance = float(moments.log_mean[depth - 1]), float(moments.relative_variance[depth - 1])
-        if not math.isfinite(mean):
-            return None, None
-        return mean / math.log(10), variance
+        return _Predicted(mean / math.log(10), variance) if math.isfinite(mean) else _Predicted()
 
     return at
 
@@ -313,6 +307,27 @@ def _checked(layer: Matrix, number: int) -> Matrix:
         row, column = int(layer.mask.entry_rows[wrong]) + 1, int(layer.mask.indices[wrong]) + 1
         raise FormatError(f"layer {number} has {layer.values[wrong]} at row {row}, column {column}; {FINITE}")
     return layer
+
+
+def _checked_biases(biases: Sequence[ArrayLike | None] | None, layers: Sequence[Matrix]) -> list[Values | None]:
+    """The biases as arrays, None where all are 0."""
+    if biases is None:
+        return [None] * len(layers)
+    if len(biases) != len(layers):
+        raise FormatError(f"{len(biases)} biases for {len(layers)} layers; give one a layer, or None for it")
+    return [_checked_bias(*one) for one in zip(biases, layers, range(1, len(layers) + 1), strict=True)]
+
+
+def _checked_bias(bias: ArrayLike | None, layer: Matrix, number: int) -> Values | None:
+    if bias is None:
+        return None
+    given = np.asarray(bias, dtype=np.float64)
+    if given.shape != (layer.mask.m,):
+        raise FormatError(f"layer {number} has {layer.mask.m} outputs and a bias of shape {given.shape}")
+    if not np.isfinite(given).all():
+        wrong = int(np.flatnonzero(~np.isfinite(given))[0])
+        raise FormatError(f"the bias of layer {number} has {given[wrong]} as number {wrong + 1}; {FINITE}")
+    return given if given.any() else None
 
 
 def _check_chain(layers: Sequence[Matrix]) -> None:
