@@ -70,7 +70,9 @@ class Method(Row):
         return "" if self.any_values or self.values not in LAWS else self.values
 
 
-_VANILLA, _ALL = ("fnn", "cnn"), ("fnn", "cnn", "lipconvnet")
+_FULL = ("fnn", "lenet300")  # of matrices alone
+_VANILLA = (*_FULL, "cnn", "lenet5")
+_ALL = (*_VANILLA, "lipconvnet")
 
 
 def _on_mask(name: str, line: str, mask: str, values: str, *takes: str, **traits: Any) -> Method:
@@ -86,7 +88,7 @@ METHODS = _table(
     Method("rg-s", "an SAO mask; its weights are a dense orthogonal layer's", on="sao", values="masked orthogonal",
            kernels=True, kept_kernel="weights.kernels.baselines:masked_kernel", trains=_VANILLA),
     _on_mask("ramanujan", "random lifts of K_{c,d}, drawn until one is certified: connected",
-             "masks.ramanujan:ramanujan_mask", "normal", "progress", trains=("fnn",)),
+             "masks.ramanujan:ramanujan_mask", "normal", "progress", trains=_FULL),
     _on_mask("biregular", "a uniformly random simple (c, d)-biregular graph",
              "masks.biregular:biregular_mask", "normal", "progress"),
     _on_mask("xnet", "every output reads d random inputs", "masks.xnet:xnet_mask", "normal", varied=True),
@@ -94,7 +96,7 @@ METHODS = _table(
     _on_mask("two-stage", "a product of two SAO stages: connected, exactly orthogonalisable",
              "masks.two_stage:two_stage_mask", "orthogonal", "progress"),
     Method("eoi", "where a product of random Givens rotations is not zero", weight="weights.givens:eoi_weight",
-           takes=("sparsity", "progress"), keeps=True, drawn=True, trains=("fnn",)),
+           takes=("sparsity", "progress"), keeps=True, drawn=True, trains=_FULL),
     Method("dense", "all ones", weight="weights.orthogonal:dense_weight", takes=("values",), any_values=True,
            full=True, kernels=True, trains=_ALL),
     Method("lmp", "the largest weights of each dense orthogonal layer", weight="weights.pruned:lmp_weight",
@@ -211,24 +213,33 @@ TRAIN_METHODS = _table(
 
 
 class Architecture(Row):
-    """A network of the paper, and its least sizes there."""
+    """A network that is trained: of SAO, with its least sizes there, or one whose `widths` are its own."""
 
     home: str
-    depth: int
-    width: int
+    depth: int = 0
+    width: int = 0
+    widths: tuple[int, ...] = ()  # neurons, or channels, of its hidden layers, where no option sizes them
     image: int = 0  # the side of the images that it reads, where they are no vectors
     sized_by: str = "width"  # what its construction calls the width
     fixed: bool = False  # its activation, its gain and its schemes are its own
+    blocks: bool = False  # its SAO layers may hold their blocks alone
+    enlarges: bool = False  # reads digits with each pixel 3 x 3
 
 
 # fmt: off
 ARCHITECTURES = _table(
-    Architecture("fnn", "fully connected (SAO, Table 1)", "nets.networks.fnn:FNN", 50, 256),
-    Architecture("cnn", "the vanilla CNN (SAO, section III-D.1)", "nets.networks.cnn:CNN", 32, 32, 32),
+    Architecture("fnn", "fully connected (SAO, Table 1)", "nets.networks.fnn:FNN", 50, 256, blocks=True),
+    Architecture("cnn", "the vanilla CNN (SAO, section III-D.1)", "nets.networks.cnn:CNN", 32, 32, image=32,
+                 blocks=True),
     Architecture("lipconvnet", "LipConvNet, orthogonal and of MaxMin (SAO, Table 4)",
-                 "nets.networks.lipconvnet:LipConvNet", 5, 32, 24, sized_by="base", fixed=True),
+                 "nets.networks.lipconvnet:LipConvNet", 5, 32, image=24, sized_by="base", fixed=True, enlarges=True),
+    Architecture("lenet300", "LeNet-300-100, fully connected (LeCun et al. 1998)", "nets.networks.fnn:FNN",
+                 widths=(300, 100), blocks=True),
+    Architecture("lenet5", "LeNet-5 as Caffe has it: two convolutions of 5 x 5, max pooling, 500 neurons",
+                 "nets.networks.lenet5:LeNet5", widths=(20, 50, 500), image=28, enlarges=True),
 )
 # fmt: on
+SIZED_ARCHITECTURES = {name: row for name, row in ARCHITECTURES.items() if row.depth}
 
 
 class Form(Row):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # purposes are independent, so that a reference or an input never repeats the weights that it is compared with.
 VALUES, REFERENCE, INPUTS, PROBES = 1, 2, 3, 4
 SPLIT, ORDER, AUGMENT = 5, 6, 7  # of data, in streams of layer 0, which no layer of weights is
-SEARCH = 8
+SEARCH, LABELS = 8, 9
 
 
 def generator(seed: int, *stream: int) -> "np.random.Generator":

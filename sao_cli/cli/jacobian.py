@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
-from sao_cli.catalog import ACTIVATIONS, ARCHITECTURES, COMPUTED, DEPTH_PICTURES, DTYPES, SIZED_SCHEMES
+from sao_cli.catalog import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    COMPUTED,
+    DEPTH_PICTURES,
+    DTYPES,
+    SIZED_ARCHITECTURES,
+    SIZED_SCHEMES,
+)
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given
 from sao_cli.cli.shared.options import (
@@ -36,7 +44,7 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
 @click.command(cls=SaoCommand)
 @input_argument
 @click.option(
-    "--arch", type=Named("architecture", ARCHITECTURES), default="fnn", show_default=True, help="What is built."
+    "--arch", type=Named("architecture", SIZED_ARCHITECTURES), default="fnn", show_default=True, help="What is built."
 )
 @click.option("--depth", "depths", type=int, multiple=True, help="Layers; may be repeated.  [default: 50, or all read]")
 @click.option(

@@ -6,8 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.catalog import ACTIVATIONS, ARCHITECTURES, COMPUTED, DATA, LAYERS, SCHEDULES, TRAIN_METHODS, lines, one_of
+from sao_cli.catalog import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    COMPUTED,
+    DATA,
+    LAYERS,
+    SCHEDULES,
+    SIZED_ARCHITECTURES,
+    TRAIN_METHODS,
+    lines,
+    one_of,
+)
 from sao_cli.cli.shared.command import SaoCommand, help_tells
+from sao_cli.cli.shared.inputs import widths_of
 from sao_cli.cli.shared.options import folder_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
@@ -17,7 +29,7 @@ if TYPE_CHECKING:
     from sao_cli.nets.training.folder import RunFolder
     from sao_cli.nets.training.settings import TrainingSettings
 
-_DEPTHS = ", ".join(f"{row.name} {row.depth}" for row in ARCHITECTURES.values())
+_DEPTHS = ", ".join(f"{row.name} {row.depth}" for row in SIZED_ARCHITECTURES.values())
 
 
 def _epochs(text: str | None) -> tuple[int, ...] | None:
@@ -43,7 +55,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     return lambda _ctx, _param, value: parse(value)
 
 
-@help_tells(methods=lines(TRAIN_METHODS))
+@help_tells(methods=lines(TRAIN_METHODS), networks=lines(ARCHITECTURES))
 @click.command(cls=SaoCommand)
 @click.option(
     "--data",
@@ -55,7 +67,11 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option("--data-folder", metavar="FOLDER", help="Where torchvision finds the data.")
 @click.option("--download", is_flag=True, help="Fetch the data into --data-folder where they are not there.")
 @click.option(
-    "--arch", type=Named("arch", ARCHITECTURES), default="fnn", show_default=True, help="The paper's networks."
+    "--arch",
+    type=Named("arch", ARCHITECTURES),
+    default="fnn",
+    show_default=True,
+    help=f"{one_of(ARCHITECTURES)}.",
 )
 @click.option(
     "--method",
@@ -66,12 +82,17 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 )
 @click.option("--depth", type=int, help=f"N of the paper's networks.  [default: {_DEPTHS}]")
 @click.option("--width", type=int, help="Neurons, or channels, of a layer.  [default: fnn 256, else 32]")
+@click.option(
+    "--widths",
+    metavar="W1,W2,...",
+    help="Of the hidden layers of an fnn, as in 300,100 or 100x6, instead of depth and width.",
+)
 @click.option("--d", type=int, help="Inputs read by one output, or kernels.  [default: nearest feasible to 4]")
 @click.option("--sparsity", type=float, help="Target sparsity; the nearest feasible degree is taken.")
 @click.option(
     "--activation",
     type=Named("activation", ACTIVATIONS),
-    help=f"{one_of(ACTIVATIONS)}.  [default: tanh; cnn on cifar100, cinic10 relu]",
+    help=f"{one_of(ACTIVATIONS)}.  [default: tanh; lenet5, and cnn on cifar100, cinic10: relu]",
 )
 @click.option(
     "--gain",
@@ -81,7 +102,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option(
     "--layers", type=Named("layers", LAYERS), help="blocks is faster, for sao alone.  [default: blocks for sao]"
 )
-@click.option("--epochs", type=int, help="Of each phase.  [default: digits 20, fnn 100, else 200]")
+@click.option("--epochs", type=int, help="Of each phase.  [default: digits 20, fnn and lenets 100, else 200]")
 @click.option("--batch-size", type=int, help="Images a step.  [default: digits 64, else 128]")
 @click.option(
     "--learning-rate", type=float, help="At the start.  [default: by depth, as in the paper's Tables 2 and 3]"
@@ -92,11 +113,12 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option(
     "--milestones",
     callback=_read_by(_epochs),
-    help="Epochs after which the rate falls, or none.  [default: fnn none, else 50,150]",
+    help="Epochs after which the rate falls, or none.  [default: fnn and lenets none, else 50,150]",
 )
 @click.option("--decay", type=float, default=0.1, show_default=True, help="Factor of the rate at a milestone.")
 @click.option("--warmup", type=int, help="Epochs in which the rate rises from 0.  [default: as the paper; 0]")
 @click.option("--augment/--no-augment", default=None, help="Crop, flip, AutoAugment.  [default: as the paper]")
+@click.option("--random-labels", is_flag=True, help="Train on labels drawn at random, to see what is memorised.")
 @click.option(
     "--jacobian-at",
     default="0,last",
@@ -120,6 +142,7 @@ def train(
     download: bool,
     device: str,
     deterministic: bool,
+    widths: str | None,
     resume: bool,
     as_json: bool | None,
     output: str | None,
@@ -128,11 +151,16 @@ def train(
     """Train a sparse network on real data, and tell of every epoch.
 
     An epoch is a row; epoch 0 is the network before training. Rows with a Jacobian tell the singular values of d
-    outputs / d inputs at test images. Masks stay exactly zero. All random numbers come of --seed.
+    outputs / d inputs at test images. Masks stay exactly zero. All random numbers come of --seed, those of
+    --random-labels too, which leaves the labels of the test images as they are.
 
     \b
     Methods:
       {methods}
+
+    \b
+    Networks:
+      {networks}
 
     -o names a folder: settings.json, metrics.jsonl (the rows), last.safetensors (replaced after each epoch; --resume
     goes on from it, to the result of an uninterrupted run) and final.safetensors, the trained weights, dense with exact
@@ -148,6 +176,7 @@ def train(
 
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for; read when it is loaded
+    asked["widths"] = None if widths is None else tuple(widths_of(None, None, None, widths))
     talk: Talk = ctx.ensure_object(Talk)
     folder = RunFolder(output) if output is not None else None
     if resume:

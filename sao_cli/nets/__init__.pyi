@@ -28,6 +28,7 @@ from sao_cli.nets.initialise.sparsify import effective_weight as effective_weigh
 from sao_cli.nets.networks.fnn import FNN as FNN
 from sao_cli.nets.networks.cnn import CNN as CNN
 from sao_cli.nets.networks.lipconvnet import LipConvNet as LipConvNet
+from sao_cli.nets.networks.lenet5 import LeNet5 as LeNet5
 
 # Jacobians
 from sao_cli.nets.jacobians.chain import network_jacobian as network_jacobian

@@ -101,10 +101,11 @@ class EpochRow(
     """
 
     data: str = fact("what it is trained on")
-    arch: str = fact("fnn, cnn or lipconvnet")
+    arch: str = fact("fnn, cnn, lipconvnet, lenet300 or lenet5")
     method: str = fact("method that makes the network sparse")
-    depth: int = fact("layers")
-    width: int = fact("neurons, or channels, of a layer")
+    depth: int = fact("N of the paper's networks; hidden layers, where `widths` lists them")
+    width: int = fact("neurons, or channels, of a layer; the largest of `widths`")
+    widths: tuple[int, ...] | None = fact("those of the hidden layers, where --widths or the architecture lists them")
     phase: str = fact('"train", or "finetune" after pruning, whose epochs count on')
     epoch: int = fact("epochs that were trained")
     epochs: int = fact("epochs of all phases")

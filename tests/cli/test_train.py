@@ -16,7 +16,7 @@ from .conftest import Done
 
 SMALL = ["--depth", 3, "--width", 16, "--epochs", 2]
 KEYS = """record command version seed source
-    data arch method depth width phase epoch epochs sparsity jacobian train_loss
+    data arch method depth width widths phase epoch epochs sparsity jacobian train_loss
     train_accuracy test_loss test_accuracy learning_rate seconds"""
 
 
@@ -77,6 +77,18 @@ def test_a_run_keeps_its_rows_its_settings_and_its_network(run, tmp_path):
         assert (checkpoint.read(inner) != 0).sum(axis=1).tolist() == [2] * 16
 
 
+def test_hidden_widths_and_random_labels_are_settings_of_the_run(run, tmp_path):
+    done = run("--widths", "16x2,8", "--d", 4, "--random-labels", "--epochs", 1, "--jacobian-at", "none", "-o", "run")
+    assert done.code == 0, done.err
+    assert {(row["depth"], row["width"], *row["widths"]) for row in done.rows} == {(3, 16, 16, 16, 8)}
+    told = json.loads((tmp_path / "run" / "settings.json").read_text())["settings"]
+    assert (told["widths"], told["depth"], told["random_labels"]) == ([16, 16, 8], None, True)
+    with open_checkpoint(tmp_path / "run" / "final.safetensors") as checkpoint:
+        shapes = [entry.shape for entry in checkpoint.entries if entry.kind == "matrix"]
+    assert shapes == [(16, 64), (16, 16), (8, 16), (10, 8)]
+    assert run("--resume", "-o", "run", "--widths", "16,16,8").code == 0
+
+
 def test_without_a_folder_nothing_is_kept(run, tmp_path):
     done = run(*SMALL, "--jacobian-at", "none")
     assert [row["epoch"] for row in done.rows] == [0, 1, 2]
@@ -101,6 +113,9 @@ def test_a_table_is_a_line_an_epoch(run):
 def test_bad_requests_are_one_line(expect_line, run, tmp_path):
     expect_line("--data", "digit", said="did you mean 'digits'")
     expect_line("--width", 16, "--d", 3, "-o", "run", said="nearest feasible")
+    expect_line("--widths", "300,x", said="'x' is no width")
+    expect_line("--widths", "300,100", "--depth", 2, said="take the place of depth and width; leave depth out")
+    expect_line("--arch", "lenet5", "--width", 16, said="hidden layers of 20,50,500; leave width out")
     expect_line("--milestones", "50;150", said="'50;150' is no epoch")
     expect_line("--jacobian-at", "first", said="'first' is no epoch")
     expect_line("--device", "cuda:64", "-o", "run", said="is not there")

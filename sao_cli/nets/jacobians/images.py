@@ -12,13 +12,13 @@ from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import INPUTS, generator
-from sao_cli.catalog import ARCHITECTURES, check, load
+from sao_cli.catalog import SIZED_ARCHITECTURES, check, load
 from sao_cli.nets.devices import find_device
 from sao_cli.nets.jacobians.chain import DTYPES
 from sao_cli.nets.jacobians.module import jacobian_spectrum
 from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
 
-OF_IMAGES = {name: row for name, row in ARCHITECTURES.items() if row.image}
+OF_IMAGES = {name: row for name, row in SIZED_ARCHITECTURES.items() if row.image}
 
 
 def architecture_jacobian(

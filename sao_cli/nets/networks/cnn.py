@@ -20,8 +20,9 @@ from sao_cli.masks.architectures import ConvShape, cnn_shapes
 from sao_cli.masks.degrees import DEFAULT_DEGREE, check_sizes, density_of, resolve_degree
 from sao_cli.measure.layer.activations import check_activation
 from sao_cli.nets.initialise.matrices import check_gain, whole_degree
-from sao_cli.nets.initialise.sparsify import effective_weight, put_weight_
+from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.activation import activation_module
+from sao_cli.nets.networks.plain_layers import conv_layer, linear_layer
 from sao_cli.weights.kernels.build_kernels import build_kernel
 from sao_cli.weights.orthogonal import dense_weight
 
@@ -168,15 +169,7 @@ def _block_layer(shape: ConvShape, layer: int, asked: dict[str, Any], bias: bool
 
 
 def _conv(shape: ConvShape, kernel: Kernel, bias: bool, place: dict[str, Any]) -> nn.Conv2d:
-    """An nn.Conv2d of these weights, masked where kernels are removed, without a draw from torch's generator."""
-    kernel = kernel.as_dtype(str(place["dtype"]).removeprefix("torch."))
-    conv = nn.utils.skip_init(
-        nn.Conv2d, shape.c_in, shape.c_out, shape.size, shape.stride, padding=1, bias=bias, **place
-    )
-    put_weight_(conv, kernel)
-    if bias:
-        nn.init.zeros_(conv.bias)
-    return conv
+    return conv_layer(kernel, shape.stride, 1, bias, place)
 
 
 def _classifier(
@@ -189,11 +182,7 @@ def _classifier(
         weight = dense_weight(classes, n, seed=seed, layer=layer).to_dense() * gain
     if looks_linear:
         weight = np.concatenate([weight, -weight], axis=1)
-    linear = nn.utils.skip_init(nn.Linear, weight.shape[1], classes, bias=bias, **place)
-    put_weight_(linear, Matrix.from_dense(weight))
-    if bias:
-        nn.init.zeros_(linear.bias)
-    return linear
+    return linear_layer(Matrix.from_dense(weight), bias, place)
 
 
 def _kernel(layer: nn.Module) -> Kernel:

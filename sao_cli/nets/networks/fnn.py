@@ -18,8 +18,9 @@ from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.degrees import check_widths, resolve_degree
 from sao_cli.measure.layer.activations import check_activation
 from sao_cli.nets.initialise.matrices import check_gain, whole_degree
-from sao_cli.nets.initialise.sparsify import effective_weight, put_weight_
+from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.activation import activation_module
+from sao_cli.nets.networks.plain_layers import linear_layer
 from sao_cli.weights.build_weights import METHODS, weight_stack
 from sao_cli.weights.orthogonal import dense_weight
 
@@ -134,7 +135,7 @@ def _masked_layers(widths: list[int], asked: dict[str, Any], bias: bool, place: 
         places = sum(m * n for n, m in itertools.pairwise(widths))
         needed = 3 * places * place["dtype"].itemsize  # weight_orig, weight_mask, and their product
         require_memory(needed, f"{len(widths) - 1} masked layers", 'choose layers="blocks", or smaller sizes')
-    return [_linear(weight, bias, place) for weight in weight_stack(widths, **asked)]
+    return [linear_layer(weight, bias, place) for weight in weight_stack(widths, **asked)]
 
 
 def _block_layers(widths: list[int], asked: dict[str, Any], bias: bool, place: dict[str, Any]) -> list[nn.Module]:
@@ -162,7 +163,7 @@ def _dense_end(n: int, m: int, layer: int, gain: float, seed: int, bias: bool, p
     with one_thread(min(m, n)):  # what a QR's panels are wide; a second thread on busy cores: 15 s, not 0.07 s
         weight = dense_weight(m, n, seed=seed, layer=layer)
     assert weight.values is not None
-    return _linear(Matrix(weight.mask, gain * weight.values), bias, place)
+    return linear_layer(Matrix(weight.mask, gain * weight.values), bias, place)
 
 
 def _sequential(layers: str, modules: list[nn.Module]) -> nn.Sequential:
@@ -171,16 +172,6 @@ def _sequential(layers: str, modules: list[nn.Module]) -> nn.Sequential:
     from sao_cli.nets.layers.sequential import SAOSequential
 
     return SAOSequential(*modules)
-
-
-def _linear(weight: Matrix, bias: bool, place: dict[str, Any]) -> nn.Linear:
-    """An nn.Linear of these weights, without a draw from torch's generator, its bias 0."""
-    m, n = weight.shape
-    linear = nn.utils.skip_init(nn.Linear, n, m, bias=bias, **place)
-    put_weight_(linear, weight)
-    if bias:
-        nn.init.zeros_(linear.bias)
-    return linear
 
 
 def _weight(layer: nn.Module) -> Matrix:

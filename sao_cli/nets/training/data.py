@@ -122,8 +122,9 @@ def load_data(
     of each class to test on. The others are read by torchvision from `folder`, and fetched into it only with
     `download`.
 
-    An FNN and a CNN read images of 28 pixels with a border of 2, so that there are 1024 (SAO, Table 1).
-    LipConvNet reads 24 x 24 (SAO, Table 4): digits with each pixel 3 x 3, and the middle of larger images.
+    An FNN and a CNN of a depth and a width read images of 28 pixels with a border of 2, so that there are 1024 (SAO,
+    Table 1); with listed widths, as LeNets have, they are read as they are. LipConvNet reads 24 x 24 (SAO, Table 4):
+    digits with each pixel 3 x 3, as LeNet-5 does too, and the middle of larger images.
 
     Raises SaoError where scikit-learn or torchvision is missing, FileError where the data are not in the folder.
 
@@ -132,10 +133,10 @@ def load_data(
     ((1437, 1, 8, 8), 360)
     """
     if not DATA[settings.data].bundled:
-        return _fitted(Dataset(settings.data, *load_images(settings.data, folder, download, progress)), settings.arch)
+        return _fitted(Dataset(settings.data, *load_images(settings.data, folder, download, progress)), settings)
     if folder is not None or download:
         raise SaoError("the digits come with scikit-learn; a data folder and download are for the other data")
-    return _fitted(_digits(settings.data, settings.seed), settings.arch)
+    return _fitted(_digits(settings.data, settings.seed), settings)
 
 
 def stratified(labels: Labels, share: float, seed: int) -> NDArray[np.bool_]:
@@ -167,15 +168,15 @@ def _digits(name: str, seed: int) -> Dataset:
     return Dataset(name, 10, images[~test], labels[~test], images[test], labels[test])
 
 
-def _fitted(data: Dataset, arch: str) -> Dataset:
+def _fitted(data: Dataset, settings: TrainingSettings) -> Dataset:
     """The data with images of a side that the architecture reads."""
-    fixed = ARCHITECTURES[arch].fixed
-    if fixed and data.side * 3 == LIP_IMAGE:
+    row = ARCHITECTURES[settings.arch]
+    if row.enlarges and data.side * 3 == LIP_IMAGE:
         return _changed(data, lambda images: images.repeat(3, axis=2).repeat(3, axis=3))
-    if fixed:
+    if row.fixed:
         edge = (data.side - LIP_IMAGE) // 2
         return _changed(data, lambda images: images[:, :, edge : edge + LIP_IMAGE, edge : edge + LIP_IMAGE])
-    if data.side == 28:
+    if data.side == 28 and not settings.hidden:
         return _changed(data, lambda images: np.pad(images, [(0, 0), (0, 0), (2, 2), (2, 2)]))
     return data
 

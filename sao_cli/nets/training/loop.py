@@ -21,6 +21,7 @@ from sao_cli.catalog import ARCHITECTURES
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.training.data import Batches, Dataset
 from sao_cli.nets.training.jacobian_row import input_output_jacobian
+from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
 from sao_cli.nets.training.resume import TrainingState, restore_, state_tensors
 from sao_cli.nets.training.settings import TrainingSettings, learning_rate
@@ -60,6 +61,7 @@ class Training:
         self.settings = settings = settings.resolved()
         self.device = find_device(device, settings.dtype)
         self._deterministic, self._progress = deterministic, progress
+        data = randomly_labelled(data, settings.seed) if settings.random_labels else data
         self._batches = Batches(data, settings, self.device)
         self.model = build_model(settings, data.channels, data.side, data.classes)
         _require_training_memory(self.model, self.device)
@@ -121,8 +123,7 @@ class Training:
         """Train one epoch, or none for epoch 0, and measure."""
         settings = self.settings
         assert settings.epochs is not None
-        assert settings.depth is not None
-        assert settings.width is not None
+        depth, width = settings.sizes
         finetune = settings.finetunes and epoch > settings.epochs
         with self._arithmetic():
             try:
@@ -133,8 +134,9 @@ class Training:
             data=settings.data,
             arch=settings.arch,
             method=settings.method,
-            depth=settings.depth,
-            width=settings.width,
+            depth=depth,
+            width=width,
+            widths=settings.hidden or None,
             phase="finetune" if finetune else "train",
             epoch=epoch,
             epochs=settings.total_epochs,
@@ -213,8 +215,7 @@ class Training:
     @contextlib.contextmanager
     def _arithmetic(self) -> Iterator[None]:
         """float32 products that are float32's, threads that pay, and deterministic algorithms where they are wanted."""
-        side = self.settings.width if not ARCHITECTURES[self.settings.arch].image else SMALL + 1
-        assert side is not None
+        side = self.settings.sizes[1] if not ARCHITECTURES[self.settings.arch].image else SMALL + 1
         before = torch.are_deterministic_algorithms_enabled()
         if self._deterministic:
             torch.use_deterministic_algorithms(True)

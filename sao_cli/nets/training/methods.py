@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +16,7 @@ from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.linear import SparseLinear
 from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.networks.fnn import FNN
+from sao_cli.nets.networks.lenet5 import LeNet5
 from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.pruning.keep import warn_of_collapse
@@ -26,7 +30,8 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
 
     The FNN for digits has the widths 64, `width` ... `width`, 10: the paper's without its two layers that narrow 1024
     inputs down to 256. For other data they are there: inputs, 2 `width`, `width` ... `width`, classes, which is SAO's
-    Table 1 for images of 1024 pixels. Its CNN on cifar100 and cinic10 ends as the paper's does, without pooling.
+    Table 1 for images of 1024 pixels. Listed widths are those between inputs and classes, whatever the data. The CNN on
+    cifar100 and cinic10 ends as the paper's does, without pooling.
 
     A method that prunes is dense and orthogonal here; prune_ makes it sparse. Raises what the networks raise.
 
@@ -36,30 +41,33 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
     """
     method = "dense" if TRAIN_METHODS[settings.method].rule else settings.method
     row, data = ARCHITECTURES[settings.arch], DATA[settings.data]
-    assert settings.depth is not None
-    assert settings.width is not None
+    depth, width = settings.sizes
     target = {"degree": settings.d, "sparsity": settings.sparsity} if method != "dense" else {}
     told = {**target, "seed": settings.seed, "dtype": getattr(torch, settings.dtype)}
+    images: dict[str, Any] = {"image": side, "channels": channels, "classes": classes}
     if row.fixed:
         if method == "sao" and settings.d is None and settings.sparsity is None:
             told["degree"] = 4
-        return LipConvNet(settings.depth, image=side, channels=channels, classes=classes, base=settings.width, **told)
-    told |= {"method": method, "layers": settings.layers, "activation": settings.activation, "gain": settings.gain}
+        return LipConvNet(depth, base=width, **images, **told)
+    told |= {"method": method, "activation": settings.activation, "gain": settings.gain}
+    if row.image and row.widths:
+        return LeNet5(**images, **told)
+    told["layers"] = settings.layers
     if row.image:
-        return CNN(
-            settings.depth, settings.width, form=data.form, image=side, channels=channels, classes=classes, **told
-        )
+        return CNN(depth, width, form=data.form, **images, **told)
     inputs = channels * side**2
-    narrowing = [] if data.bundled else [2 * settings.width]
-    return FNN(settings.depth, [inputs, *narrowing, settings.width, classes], **told)
+    if settings.hidden:
+        return FNN(1, [inputs, *settings.hidden, classes], dense_ends=len(settings.hidden) > 1, **told)
+    narrowing = [] if data.bundled else [2 * width]
+    return FNN(depth, [inputs, *narrowing, width, classes], **told)
 
 
 def prune_(model: nn.Module, settings: TrainingSettings) -> None:
-    """Prune `model`, an FNN or a CNN, in place by the rule of the method of `settings` (SAO, section III-E).
+    """Prune `model`, any but a LipConvNet, in place by the rule of the method of `settings` (SAO, section III-E).
 
-    What it keeps is told by pruning.pruner.Pruner; in a CNN it keeps or drops whole kernels. The first and the last
-    layer stay dense. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0. Of a dense network fresh
-    from build_model it leaves what FNN(method=...) has. A SaoWarning tells of layers of which nothing is left.
+    What it keeps is told by pruning.pruner.Pruner; of a convolution it keeps or drops whole kernels. The first and the
+    last layer stay dense. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0. Of a dense network
+    fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells of layers of which nothing is left.
     O(weights).
 
     >>> settings = TrainingSettings(method="lmp-s", depth=3, width=16).resolved()
@@ -70,7 +78,9 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     """
     pruner = Pruner(TRAIN_METHODS[settings.method].rule, d=settings.d, sparsity=settings.sparsity, seed=settings.seed)
     layers = prunable(model)
-    weights = [_as_prunable(layer, number) for number, layer in enumerate(layers, 1)]
+    taps = [layer.weight[0, 0].numel() for layer in layers]
+    unit = math.gcd(*taps)  # so that equal kernels count as one each, as when built
+    weights = [_as_prunable(layer, number, taps[number - 1] // unit) for number, layer in enumerate(layers, 1)]
     pruner.prepare(weights)
     masks = [pruner.mask(weight, weight.read()) for weight in weights]
     warn_of_collapse([f"layer {number}" for number, mask in enumerate(masks, 2) if not mask.nnz])
@@ -79,29 +89,33 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
 
 
 def prunable(model: nn.Module) -> list[nn.Module]:
-    """The layers that are sparse or may be pruned, first layer first: the first and the last of an FNN or CNN are not.
+    """The layers that are sparse or may be pruned, first layer first: all but the network's first and its last.
 
     Of a LipConvNet, whose layers are computed from their parameters, there are none.
     """
     if isinstance(model, LipConvNet):
         return []
-    layers = list(model.net)[::2]
-    return layers[1:-1] if isinstance(model, FNN) else layers[1:]
+    layers = [part for part in model.net if next(part.parameters(), None) is not None]
+    return layers[1:] if isinstance(model, CNN) else layers[1:-1]  # a CNN's last is its classifier
 
 
 def mask_(layer: nn.Module, kept: Tensor) -> None:
-    """Mask an nn.Linear or convolution by torch.nn.utils.prune where `kept` (m, n), booleans, is False."""
+    """Mask an nn.Linear or convolution by torch.nn.utils.prune where `kept`, booleans, is False.
+
+    It is (m, n), or of the weight's shape.
+    """
     shape = layer.weight.shape
-    mask = kept.view(*shape[:2], *[1] * (len(shape) - 2)).expand(shape).to(layer.weight.device)
+    mask = kept.view(*kept.shape, *[1] * (len(shape) - kept.ndim)).expand(shape).to(layer.weight.device)
     with torch.no_grad():
         layer.weight.mul_(mask)
         prune.custom_from_mask(layer, "weight", mask)
 
 
 def kept_places(model: nn.Module) -> Kept:
-    """Where each of the prunable layers may have weights, (m, n) booleans by the layer's name.
+    """Where each of the prunable layers may have weights, booleans by the layer's name.
 
-    By its mask or its blocks' places, not by its values. O(weights).
+    They are of the weight's shape, or (m, n) of a layer of blocks. By its mask or its blocks' places, not by its
+    values. O(weights).
     """
     names = {id(module): name for name, module in model.named_modules()}
     return {names[id(layer)]: _kept(layer) for layer in prunable(model)}
@@ -127,10 +141,9 @@ def dense_weight_of(layer: nn.Module) -> Tensor:
 
 def _kept(layer: nn.Module) -> NDArray[np.bool_]:
     if hasattr(layer, "weight_mask"):
-        mask = layer.weight_mask.flatten(2).any(-1) if layer.weight_mask.ndim > 2 else layer.weight_mask != 0
-        return np.asarray(mask.cpu().numpy())
+        return np.asarray((layer.weight_mask != 0).cpu().numpy())
     if isinstance(layer, nn.Linear | nn.Conv2d):
-        return np.ones(layer.weight.shape[:2], dtype=bool)
+        return np.ones(tuple(layer.weight.shape), dtype=bool)
     if isinstance(layer, SparseLinear):
         kept = np.zeros((layer.out_features, layer.in_features), dtype=bool)
         np.put_along_axis(kept, layer.entries()[0].cpu().numpy(), True, axis=1)
@@ -138,7 +151,7 @@ def _kept(layer: nn.Module) -> NDArray[np.bool_]:
     return np.asarray(layer.to_kernel().mask.to_dense())
 
 
-def _as_prunable(layer: nn.Module, number: int) -> Prunable:
-    """The layer's weight, whose kernels count as one each, as the methods of building count them."""
+def _as_prunable(layer: nn.Module, number: int, size: int) -> Prunable:
+    """The layer's weight, whose kernels count as `size` each."""
     m, n = layer.weight.shape[:2]
-    return Prunable(m, n, number, lambda: np.asarray(effective_weight(layer).cpu().numpy()))
+    return Prunable(m, n, number, lambda: np.asarray(effective_weight(layer).cpu().numpy()), size)

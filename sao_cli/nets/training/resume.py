@@ -85,8 +85,7 @@ def restore_(model: nn.Module, make_optimizer: Callable[[], Any], tensors: Mappi
         if name.startswith(MODEL) and name.endswith(MASK):
             layer = modules.get(name.removeprefix(MODEL).removesuffix(MASK))
             if layer is not None and not hasattr(layer, "weight_mask"):
-                kept = torch.from_numpy(np.array(tensors[name])) != 0
-                mask_(layer, kept.flatten(2).any(-1) if kept.ndim > 2 else kept)
+                mask_(layer, _tensor(tensors[name]) != 0)
     state = {name.removeprefix(MODEL): _tensor(one) for name, one in tensors.items() if name.startswith(MODEL)}
     try:
         model.load_state_dict(state)

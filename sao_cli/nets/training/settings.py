@@ -20,6 +20,7 @@ from sao_cli.catalog import (
     TRAIN_METHODS,
     DataSet,
     check,
+    one_of,
 )
 
 # 20 epochs of digits are 460 steps, where 100 of MNIST are 47,000 (128 images each): 1e-4 would leave them at chance.
@@ -29,6 +30,8 @@ _RATES: dict[str, dict[float, float]] = {  # depth: learning rate (SAO, Tables 2
     "fnn": {60: 1e-2, 200: 1e-3, 400: 1e-3, 600: 1e-4, 800: 1e-4, 1000: 1e-4},
     "cnn": {32: 1e-2, 128: 1e-3, 256: 1e-3, 512: 1e-4, 768: 1e-4},
     "lipconvnet": {math.inf: 1e-2},
+    "lenet300": {math.inf: 1e-2},
+    "lenet5": {math.inf: 1e-2},  # as Caffe's solver for it
 }
 _WARMUPS = {"relu": 768, "tanh": 512}  # the depths from which the paper's CNNs have 10 epochs of it
 _NAMES: dict[str, Collection[str]] = {
@@ -51,19 +54,22 @@ class TrainingSettings:
     - `data`, one of DATA; `arch`, one of ARCHITECTURES; `method`, one of TRAIN_METHODS. The suffix -s prunes the dense
       orthogonal network before training, -t after it, and then finetunes for as long (SAO, Fig. 1).
     - `depth` N and `width`: 50 and 256 for the FNN, 32 and 32 for the CNN, 5 and 32 (channels of the first block) for
-      LipConvNet. `d` or `sparsity` fixes the density; by neither it is the feasible degree nearest to 4.
-    - `activation`: tanh, but relu for a CNN on cifar100 and cinic10, as in the paper; LipConvNet has MaxMin alone.
+      LipConvNet. `widths` are those of an FNN's hidden layers instead; inputs and classes are the data's. LeNets have
+      their own. `d` or `sparsity` fixes the density; by neither it is the feasible degree nearest to 4.
+    - `activation`: tanh, but relu for a CNN on cifar100 and cinic10, as in the paper, and for LeNet-5, as Caffe;
+      LipConvNet has MaxMin alone.
       `gain`: 1.1 for the FNN, else 1; with 1000 layers 1.03 reaches 86 % on the digits in one epoch, 1.1 none above
       chance in eight. `layers`, one of LAYERS: "blocks" holds the weights of an SAO layer alone and is the default for
       `sao`; "masked" is what all methods can be.
-    - `epochs`: 20 for digits (ours), 100 for the FNN, 200 for the others (for the CNN our reading: the paper names the
-      150th epoch). `batch_size`: 64 for digits, else 128 (ours; the paper has none).
+    - `epochs`: 20 for digits (ours), 100 for the FNN and the LeNets, 200 for the others (for the CNN our reading: the
+      paper names the 150th epoch). `batch_size`: 64 for digits, else 128 (ours; the paper has none).
     - `learning_rate`: of Tables 2 and 3, where a depth between two has the deeper one's, for digits 1e-3 at least
-      (ours: they are 460 steps, and the paper's MNIST 47,000 of 128 images); 0.01 for LipConvNet.
+      (ours: they are 460 steps, and the paper's MNIST 47,000 of 128 images); 0.01 for LipConvNet and the LeNets.
       `momentum` 0.9; `weight_decay` 1e-4, for LipConvNet 5e-4. `schedule` "steps" multiplies the rate by `decay` after
-      each of the epochs `milestones`: 50 and 150, none for the FNN. "cosine" and `warmup` epochs are the default
-      of CNNs where the paper has them: 10 epochs from depth 512 with tanh and 768 with relu, one for cifar100 and
-      cinic10.
+      each of the epochs `milestones`: 50 and 150, none for the FNN and the LeNets. "cosine" and `warmup` epochs are the
+      default of CNNs where the paper has them: 10 epochs from depth 512 with tanh and 768 with relu, one for
+      cifar100 and cinic10.
+    - `random_labels`: each training image has a uniformly random label, by the seed; test labels stay true.
     - `augment`: random crops, flips and AutoAugment, where the paper has them: convolutions on cifar and cinic data.
     - `jacobian_at`: epochs at which the input-output Jacobian is measured, whole numbers and "last", at
       `jacobian_inputs` images of the test set (ours).
@@ -77,6 +83,7 @@ class TrainingSettings:
     method: str = "sao"
     depth: int | None = None
     width: int | None = None
+    widths: tuple[int, ...] | None = None
     d: int | None = None
     sparsity: float | None = None
     activation: str | None = None
@@ -92,36 +99,41 @@ class TrainingSettings:
     decay: float = 0.1
     warmup: int | None = None
     augment: bool | None = None
+    random_labels: bool = False
     jacobian_at: tuple[int | str, ...] = (0, "last")
     jacobian_inputs: int = 8
     dtype: str = "float32"
     seed: int = 0
 
     def resolved(self) -> TrainingSettings:
-        """The same settings with every None filled in, but `d` and `sparsity`, and LipConvNet's activation.
+        """The same settings with every None filled in, but `d`, `sparsity`, the sizes of listed widths, or these, and
+        LipConvNet's activation.
 
         Raises SaoError for unknown names, for numbers out of range, and for options that do not go together.
         """
         self._check_names()
+        self._check_sizes()
         network, data = ARCHITECTURES[self.arch], DATA[self.data]
-        depth = network.depth if self.depth is None else self.depth
+        listed = bool(self.hidden)
+        depth = len(self.hidden) or (network.depth if self.depth is None else self.depth)
         activation = self.activation
         if activation is None and not network.fixed:
-            activation = "relu" if self.arch == "cnn" and not FORMS[data.form].pooled else "tanh"
+            rectified = self.arch == "lenet5" or (self.arch == "cnn" and not FORMS[data.form].pooled)
+            activation = "relu" if rectified else "tanh"
+        constant = listed or self.arch == "fnn"
         warmup, schedule = _paper_schedule(self.arch, data, depth, activation)
         digits = data.bundled
         chosen: dict[str, Any] = {
-            "depth": depth,
-            "width": network.width,
+            **({} if listed else {"depth": depth, "width": network.width}),
             "activation": activation,
             "gain": 1.1 if self.arch == "fnn" else 1.0,
-            "layers": "blocks" if self.method == "sao" and not network.fixed else "masked",
-            "epochs": 20 if digits else 100 if self.arch == "fnn" else 200,
+            "layers": "blocks" if self.method == "sao" and network.blocks else "masked",
+            "epochs": 20 if digits else 100 if constant else 200,
             "batch_size": 64 if digits else 128,
             "learning_rate": max(paper_rate(self.arch, depth), LEAST_DIGITS_RATE if digits else 0.0),
             "weight_decay": 5e-4 if network.fixed else 1e-4,
             "schedule": schedule,
-            "milestones": () if self.arch == "fnn" else (50, 150),
+            "milestones": () if constant else (50, 150),
             "warmup": warmup,
             "augment": bool(network.image) and data.augmented,
         }
@@ -129,6 +141,20 @@ class TrainingSettings:
         filled._check_numbers()
         filled._check_together()
         return filled
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The widths of the hidden layers where they are listed, by `widths` or by the architecture; else ()."""
+        return self.widths or ARCHITECTURES[self.arch].widths
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Depth and width of resolved settings; of listed widths how many they are, and the largest."""
+        if self.hidden:
+            return len(self.hidden), max(self.hidden)
+        assert self.depth is not None
+        assert self.width is not None
+        return self.depth, self.width
 
     @property
     def finetunes(self) -> bool:
@@ -175,8 +201,30 @@ class TrainingSettings:
             own = [row.name for row in TRAIN_METHODS.values() if self.arch in row.trains]
             raise SaoError(f"method {self.method!r} is none of a {self.arch}'s, {', '.join(own)}")
 
+    def _check_sizes(self) -> None:
+        """What sizes the network, each in one way."""
+        sized = [name for name in ("depth", "width") if getattr(self, name) is not None]
+        own = ARCHITECTURES[self.arch].widths
+        if own and (sized or self.widths is not None):
+            listed = ",".join(map(str, own))
+            raise SaoError(f"a {self.arch} has hidden layers of {listed}; leave {[*sized, 'widths'][0]} out")
+        if self.widths is None:
+            return
+        listed = ",".join(map(str, self.widths))
+        if self.arch != "fnn":
+            raise SaoError(f"widths {listed} are of the hidden layers of an fnn; a {self.arch} has depth and width")
+        if sized:
+            raise SaoError(f"widths {listed} take the place of depth and width; leave {' and '.join(sized)} out")
+        _require(bool(self.widths) and min(self.widths) >= 1, "widths", listed, "a list of whole numbers from 1")
+        if len(self.widths) == 1 and self.method != "dense":
+            raise SaoError(
+                f"widths {listed}: method {self.method!r} leaves the first and the last layer dense, and there is no "
+                "other; list two widths at least, or choose method dense"
+            )
+
     def _check_numbers(self) -> None:
-        for name, least in (("depth", 1), ("width", 1), ("epochs", 0), ("batch_size", 1), ("warmup", 0)):
+        sizes = () if self.hidden else (("depth", 1), ("width", 1))
+        for name, least in (*sizes, ("epochs", 0), ("batch_size", 1), ("warmup", 0)):
             _require(getattr(self, name) >= least, name, getattr(self, name), f"a whole number from {least}")
         _require(self.jacobian_inputs >= 1, "jacobian_inputs", self.jacobian_inputs, "a whole number from 1")
         _require(self.seed >= 0, "seed", self.seed, "a whole number from 0")
@@ -199,8 +247,9 @@ class TrainingSettings:
         if self.method == "dense" and (self.d is not None or self.sparsity is not None):
             raise SaoError("a dense network has no degree and no sparsity; leave them out, or choose another method")
         fixed = ARCHITECTURES[self.arch].fixed
-        if self.layers == "blocks" and (self.method != "sao" or fixed):
-            raise SaoError('layers "blocks" are of method sao in an fnn or a cnn; choose "masked"')
+        if self.layers == "blocks" and (self.method != "sao" or not ARCHITECTURES[self.arch].blocks):
+            of = one_of(name for name, row in ARCHITECTURES.items() if row.blocks)
+            raise SaoError(f'layers "blocks" are of method sao in an {of}; choose "masked"')
         if fixed and self.activation is not None:
             raise SaoError(f"LipConvNet's activation is MaxMin, not {self.activation!r}; leave it out")
         if fixed and self.gain != 1:

@@ -9,6 +9,7 @@ import torch
 
 from sao_cli.base.errors import FileError, SaoError
 from sao_cli.nets.training.data import Batches, load_data, stratified
+from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.settings import TrainingSettings
 
 CPU = torch.device("cpu")
@@ -61,6 +62,26 @@ def test_lipconvnet_reads_24_pixels():
     np.testing.assert_array_equal(data.train_images[:, :, 1::3, 2::3], small.train_images)
 
 
+def test_lenet_5_reads_digits_enlarged_and_lenet_300_as_they_are():
+    large, small = (load_data(settings(arch=arch)) for arch in ("lenet5", "lenet300"))
+    np.testing.assert_array_equal(large.train_images, small.train_images.repeat(3, 2).repeat(3, 3))
+    assert small.train_images.shape == (1437, 1, 8, 8)
+
+
+def test_random_labels_are_the_training_images_alone(tiny):
+    found = randomly_labelled(tiny, seed=3)
+    np.testing.assert_array_equal(found.train_labels, randomly_labelled(tiny, seed=3).train_labels)
+    assert (found.train_labels != randomly_labelled(tiny, seed=4).train_labels).any()
+    assert found.train_images is tiny.train_images
+    assert (found.test_images is tiny.test_images, found.test_labels is tiny.test_labels) == (True, True)
+    digits = load_data(settings())
+    drawn = randomly_labelled(digits, seed=0).train_labels
+    # 1437 draws of 10 classes: the counts' chi-square has 9 degrees of freedom, and its 99.9 % point is 27.9.
+    counts = np.bincount(drawn, minlength=10)
+    assert ((counts - 143.7) ** 2 / 143.7).sum() < 27.9
+    assert abs((drawn == digits.train_labels).sum() - 143.7) < 4 * (143.7 * 0.9) ** 0.5  # they say nothing of it
+
+
 class Stand:
     """What torchvision's MNIST and CIFAR10 have: `data` and `targets`."""
 
@@ -92,6 +113,8 @@ def test_known_data_are_read_from_a_folder():
     assert data.train_images.shape == (6, 1, 32, 32)  # 1024 pixels, as SAO's Table 1 has
     assert not data.train_images[:, :, :2].any()
     assert data.train_images[0, 0, 2, 2:7].tolist() == [0, 1, 2, 3, 4]
+    for given in ({"arch": "lenet300"}, {"arch": "lenet5"}, {"widths": (16, 16)}):
+        assert load_data(settings(data="mnist", **given), "here").train_images.shape == (6, 1, 28, 28)
     coloured = load_data(settings(data="cifar10", arch="cnn"), "here")
     assert coloured.test_images.shape == (5, 3, 32, 32)
     assert coloured.test_images[0, :, 0, 1].tolist() == [3, 4, 5]

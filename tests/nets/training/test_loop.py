@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from sao_cli.base.errors import FormatError
+from sao_cli.catalog import ARCHITECTURES
 from sao_cli.nets.networks.fnn import FNN
 from sao_cli.nets.training.data import Batches
+from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.loop import DivergedError, Training
 from sao_cli.nets.training.methods import build_model, kept_places, prune_
 from sao_cli.nets.training.resume import final_tensors, read_rows
@@ -19,6 +21,9 @@ SMALL = {"depth": 3, "width": 16, "epochs": 2, "batch_size": 16}
 
 
 def run(data, **given):
+    if ARCHITECTURES[given.get("arch", "fnn")].widths or "widths" in given:
+        given = {"depth": None, "width": None, "jacobian_inputs": 1, **given}
+    data = grown(data) if ARCHITECTURES[given.get("arch", "fnn")].enlarges else data
     return Training(TrainingSettings(**{**SMALL, **given}), data, device="cpu")
 
 
@@ -100,7 +105,16 @@ def test_pruning_after_training(tiny, method):
 
 @pytest.mark.parametrize(
     ("given", "done"),
-    [({}, 1), ({"layers": "masked"}, 0), ({"method": "lmp-t"}, 1), ({"method": "gmp-t"}, 2), ({"method": "lmp-t"}, 3)],
+    [
+        ({}, 1),
+        ({"layers": "masked"}, 0),
+        ({"method": "lmp-t"}, 1),
+        ({"method": "gmp-t"}, 2),
+        ({"method": "lmp-t"}, 3),
+        ({"widths": (16, 8, 8), "random_labels": True}, 1),
+        ({"arch": "lenet300", "method": "lmp-s"}, 1),
+        ({"arch": "lenet5", "method": "gmp-t"}, 1),
+    ],
 )
 def test_a_run_that_goes_on_ends_as_one_that_never_stopped(tiny, given, done):
     whole = run(tiny, **given)
@@ -158,10 +172,18 @@ def grown(data):
     return replace(data, train_images=train, test_images=test)
 
 
+def test_random_labels_are_learnt_and_true_ones_are_tested(tiny):
+    training = run(tiny, random_labels=True, epochs=1, jacobian_at=())
+    list(training.epochs())
+    batches = training._batches
+    told = torch.cat([labels for _, labels in batches.all_train()]).numpy()
+    np.testing.assert_array_equal(told, randomly_labelled(tiny, 0).train_labels)
+    assert (told != tiny.train_labels).any()
+    np.testing.assert_array_equal(torch.cat([labels for _, labels in batches.test()]), tiny.test_labels)
+
+
 @pytest.mark.parametrize("arch", ["cnn", "lipconvnet"])
 def test_convolutions_train(tiny, arch):
-    if arch == "lipconvnet":
-        tiny = grown(tiny)
     sizes = {"depth": 5, "width": 4} if arch == "lipconvnet" else {"depth": 3, "width": 8}
     training = run(tiny, arch=arch, epochs=1, jacobian_inputs=1, **sizes)
     rows = list(training.epochs())

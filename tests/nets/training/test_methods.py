@@ -1,14 +1,15 @@
 """Networks by their methods' names: pruning against the networks that are pruned when they are made, and the zeros."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 from sao_cli.base.errors import SaoWarning
-from sao_cli.catalog import TRAIN_METHODS
+from sao_cli.catalog import ARCHITECTURES, TRAIN_METHODS, load
 from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.networks.fnn import FNN
-from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.nets.training.methods import build_model, kept_places, prunable, prune_, require_zeros
 from sao_cli.nets.training.settings import TrainingSettings
 
@@ -69,17 +70,21 @@ def test_a_collapsed_layer_is_told():
     ("arch", "method"), [(arch, method) for method, row in TRAIN_METHODS.items() for arch in row.trains]
 )
 def test_every_method_builds_and_keeps_its_places(arch, method):
-    depth = 5 if arch == "lipconvnet" else 3
-    told = settings(arch=arch, method=method, depth=depth, width=8, dtype="float32")
-    model = build_model(told, **(SIZES | {"side": 24 if arch == "lipconvnet" else 8}))
+    depth, degree = 5 if arch == "lipconvnet" else 3, {}
+    if ARCHITECTURES[arch].widths:
+        depth, degree = None, {"d": 6} if method == "ramanujan" else {}  # by 4 no mask of 100 x 300 is connected
+    told = settings(arch=arch, method=method, depth=depth, width=depth and 8, dtype="float32", **degree)
+    model = build_model(told, **(SIZES | {"side": 24 if ARCHITECTURES[arch].enlarges else 8}))
     if TRAIN_METHODS[method].rule:
-        prune_(model, told)
+        with warnings.catch_warnings():  # the one tap of LeNet-5's kernels is small beside the weights of its matrices
+            warnings.simplefilter("ignore" if arch == "lenet5" else "error", SaoWarning)
+            prune_(model, told)
     kept = kept_places(model)
     require_zeros(model, kept)
     shares = [places.mean() for places in kept.values()]
-    assert len(shares) == (0 if arch == "lipconvnet" else 2)
+    assert len(shares) == {"lipconvnet": 0, "lenet300": 1}.get(arch, 2)
     assert all(share == 1 if method == "dense" else share < 0.7 for share in shares)
-    assert isinstance(model, {"fnn": FNN, "cnn": CNN, "lipconvnet": LipConvNet}[arch])
+    assert isinstance(model, load(ARCHITECTURES[arch].home))
 
 
 @pytest.mark.parametrize(
@@ -90,9 +95,41 @@ def test_a_weight_off_its_mask_is_a_bug(arch, layers):
     kept = kept_places(model)
     name = next(iter(kept))
     assert kept[name].mean() == 0.25
-    kept[name] &= np.arange(16) != np.flatnonzero(kept[name][0])[0]  # the first weight of row 0 is not of this mask
+    flat = kept[name].reshape(16, 16, -1)
+    flat &= (np.arange(16) != np.flatnonzero(flat[0].any(1))[0])[:, None]  # the first weight of row 0 is off this mask
     with pytest.raises(RuntimeError, match=f"layer '{name}' that its mask excludes are not zero"):
         require_zeros(model, kept)
+
+
+def test_listed_widths_are_those_between_inputs_and_classes():
+    told = settings(widths=(16, 8, 8), depth=None, width=None, method="rg-n", d=4)
+    model = build_model(told, **SIZES)
+    assert model.widths == [64, 16, 8, 8, 10]
+    assert [kept.sum(1).tolist() for kept in kept_places(model).values()] == [[4] * 8] * 2
+    told = settings(arch="lenet300", depth=None, width=None, method="lmp-s", sparsity=0.9)
+    model = build_model(told, channels=1, side=28, classes=10)
+    prune_(model, told)
+    assert model.widths == [784, 300, 100, 10]
+    assert [kept.sum() for kept in kept_places(model).values()] == [3000]
+    told = settings(widths=(9,), depth=None, width=None, method="dense")
+    assert [weight.shape for weight in build_model(told, **SIZES).layer_weights()] == [(9, 64), (10, 9)]
+
+
+def test_kernels_and_weights_compete_by_their_numbers():
+    told = settings(arch="lenet5", depth=None, width=None, method="gmp-s", sparsity=0.9)
+    model = build_model(told, channels=1, side=16, classes=10)
+    layers = prunable(model)
+    assert [tuple(layer.weight.shape) for layer in layers] == [(50, 20, 5, 5), (500, 50)]
+    sizes = [layer.weight.square().mean((2, 3)) for layer in layers[:1]] + [layers[1].weight.square()]
+    prune_(model, told)
+    kept = [places.sum() for places in kept_places(model).values()]
+    assert 0 <= 5000 - sum(kept) < 25  # a tenth of 50,000 numbers, a kernel of 25 being kept or not
+    assert kept[0] % 25 == 0
+    gone = [one[~torch.from_numpy(places.reshape(*one.shape, -1)[..., 0])].max() for one, places in zip(
+        sizes, kept_places(model).values(), strict=True)]  # fmt: skip
+    left = [one[torch.from_numpy(places.reshape(*one.shape, -1)[..., 0])].min() for one, places in zip(
+        sizes, kept_places(model).values(), strict=True)]  # fmt: skip
+    assert max(gone) <= min(left) * (1 + 1e-12)
 
 
 def test_networks_for_other_data_narrow_as_table_1():

@@ -45,6 +45,20 @@ def test_digits_have_rates_that_suit_460_steps():
     assert [resolved(depth=depth).learning_rate for depth in (50, 200, 1000)] == [1e-2, 1e-3, 1e-3]
 
 
+def test_listed_widths_are_in_the_place_of_depth_and_width():
+    listed = resolved(widths=(300, 100))
+    assert (listed.sizes, listed.hidden, listed.depth, listed.width) == ((2, 300), (300, 100), None, None)
+    assert (listed.gain, listed.learning_rate, listed.epochs, listed.layers) == (1.1, 1e-2, 20, "blocks")
+    assert listed.resolved() == TrainingSettings.from_dict(json.loads(json.dumps(listed.to_dict()))) == listed
+    lenet, convolutions = (resolved(arch=arch, data="mnist") for arch in ("lenet300", "lenet5"))
+    assert (lenet.hidden, lenet.gain, lenet.activation, lenet.layers) == ((300, 100), 1, "tanh", "blocks")
+    assert (convolutions.hidden, convolutions.activation, convolutions.layers) == ((20, 50, 500), "relu", "masked")
+    for one in (lenet, convolutions):
+        assert (one.epochs, one.milestones, one.learning_rate) == (100, (), 1e-2)
+        assert one.resolved() == one
+    assert resolved(method="dense", widths=(9,)).sizes == (1, 9)
+
+
 def test_pruning_after_training_takes_twice_the_epochs():
     assert resolved(method="lmp-s", epochs=3).total_epochs == 3
     after = resolved(method="lmp-t", epochs=3)
@@ -118,6 +132,15 @@ def test_what_has_a_default_may_not_be_nothing(name):
         ({"arch": "lipconvnet", "activation": "relu"}, "MaxMin"),
         ({"arch": "lipconvnet", "gain": 1.1}, "gain 1.1"),
         ({"augment": True}, "not for 'digits'"),
+        ({"widths": (9, 9), "width": 9, "depth": 2}, "widths 9,9 take the place of depth and width; leave depth and"),
+        ({"widths": (9, 9), "arch": "cnn"}, "a cnn has depth and width"),
+        ({"widths": (9, 9), "arch": "lenet300"}, "a lenet300 has hidden layers of 300,100; leave widths out"),
+        ({"depth": 2, "arch": "lenet5"}, "a lenet5 has hidden layers of 20,50,500; leave depth out"),
+        ({"widths": (9, 0)}, "widths 9,0: it is a list of whole numbers from 1"),
+        ({"widths": ()}, "widths : it is a list"),
+        ({"widths": (9,)}, "widths 9: method 'sao' leaves the first and the last layer dense"),
+        ({"widths": (9,), "method": "lmp-s"}, "list two widths at least"),
+        ({"arch": "lenet5", "layers": "blocks"}, "of method sao in an fnn, cnn or lenet300"),
         ({"dtype": "float16"}, "there are: float64, float32"),
         ({"seed": -1}, "seed -1"),
     ],
