@@ -228,11 +228,17 @@ def _write_page(
             changes=changes,
             compared=compared or "",
             made=_made(),
-            network=getattr(found, "network", None),
+            **_network_of(found),
         )
     )
     with contextlib.suppress(BrokenPipeError), atomic_output(path) as file:  # a pipe's reader may stop early
         file.write(page.encode())
+
+
+def _network_of(found: Audit | ModuleAudit) -> dict[str, Any]:
+    """The network, its layers and the edges between them; empty without a module."""
+    whole = getattr(found, "recorded", None)
+    return {} if whole is None else {"network": whole.summary.facts, "layers": whole.layers, "edges": whole.edges}
 
 
 def _made() -> list[tuple[str, str]]:

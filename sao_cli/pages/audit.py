@@ -17,7 +17,7 @@ from sao_cli.pages.context_table import network_section
 from sao_cli.pages.text import cell, counted, escaped, name_of, shortened
 from sao_cli.pages.verdicts import BAD, GOOD, NOTE, verdicts
 from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary, TailFacts
-from sao_cli.reports.networks import NetworkFacts
+from sao_cli.reports.networks import NetworkEdges, NetworkFacts, NetworkLayer
 from sao_cli.reports.report import facts_of, plain, value_of
 
 HERE = Path(__file__).parent
@@ -34,7 +34,8 @@ class AuditReport:
     """All that a page tells: of the tensors that were audited `rows`, `skipped` by reason, and the rest by its name.
 
     `histograms` are of the rows' singular values, by name; `failed` are the checks that a row fails, of all `checks`;
-    `made` says how the report was made, as pairs of a term and what it is.
+    `made` says how the report was made, as pairs of a term and what it is. With a `network` that was recorded come its
+    `layers`, all of them in the order run, and the `edges` between their places.
     """
 
     model: str
@@ -49,6 +50,8 @@ class AuditReport:
     compared: str = ""
     made: Sequence[tuple[str, str]] = ()
     network: NetworkFacts | None = None
+    layers: Sequence[NetworkLayer] = ()
+    edges: NetworkEdges | None = None
 
 
 def audit_page(report: AuditReport) -> str:
@@ -69,13 +72,19 @@ def audit_page(report: AuditReport) -> str:
         script=parts["js"],
         cards="".join(f"<div><dt>{term}</dt><dd>{number}</dd></div>" for term, number in _cards(report)),
         verdicts="".join(_verdict(level, text) for level, text in told),
-        chains=_chains(report.chains) + (network_section(report.network, report.rows) if report.network else ""),
+        chains=_chains(report.chains) + _network(report),
         changes=_changes(report.changes, report.compared),
         layers=_layers(report.rows, report.checks, failed),
         skipped=_skipped(report.skipped),
         made="".join(f"<div><dt>{escaped(term)}</dt><dd>{escaped(what)}</dd></div>" for term, what in report.made),
         data=_data(report),
     )
+
+
+def _network(report: AuditReport) -> str:
+    if report.network is None or report.edges is None:
+        return ""
+    return network_section(report.network, report.layers, report.edges)
 
 
 def _hash(text: str) -> str:

@@ -1,6 +1,6 @@
 """Reports on whole networks: Jacobians by depth, and training by epoch."""
 
-from typing import Generic, Never
+from typing import Generic, NamedTuple, Never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,6 +189,19 @@ class NetworkFacts(Report, record="network"):
     discrete: tuple[str, ...] = fact("operations that chose by what depends on the input, and went as at the example")
     norms: str = fact('"unit": a norm passes each unit to itself; "strict": it lets a group read all of itself')
     example: str = fact("the shapes of the inputs that it ran on, as --example takes them")
+
+
+class NetworkEdges(NamedTuple):
+    """What joins the layers of a network as it ran: pairs of places, as `Network.edges` has them.
+
+    Place 0 is the network's inputs, k the k-th of `Network.layers`, the one past them the outputs. A value is told by
+    the last layer that ran on the way to it. `reads` are the pairs (u, v) where v reads a value of u's; where v is not
+    the next of u, that leads past layers or back. `joins` are those where one operation, as a sum, a product or a
+    concatenation, reads values of u's and of v's, which ran later, so that the answer is v's: a shortcut.
+    """
+
+    reads: tuple[tuple[int, int], ...]
+    joins: tuple[tuple[int, int], ...]
 
 
 class NetworkDepth(

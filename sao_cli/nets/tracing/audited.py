@@ -69,7 +69,7 @@ class ModuleAudit(Sequence[Report]):
         return pd.DataFrame([one.to_dict() for one in self])
 
     def _repr_html_(self) -> str:
-        return str(load(_PAGE)(self.network, self.rows))
+        return str(load(_PAGE)(self.network, self.recorded.layers, self.recorded.edges))
 
     def _failures(self, one: Check) -> list[CheckFailure]:
         found = check(self.rows, one.text) if one.field.split(".")[0] in facts_of(AuditRow) else []

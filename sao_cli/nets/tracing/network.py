@@ -19,7 +19,8 @@ from sao_cli.nets.tracing.bits import Propagation
 from sao_cli.nets.tracing.recording import Bits, Operation, Recording, record
 from sao_cli.nets.tracing.unit_axes import by_unit, unit_axis
 from sao_cli.nets.tracing.weight_uses import NetworkWeight, WeightUse, network_weights
-from sao_cli.reports.networks import NetworkDepth, NetworkFacts, NetworkLayer
+from sao_cli.nets.tracing.wiring import network_edges
+from sao_cli.reports.networks import NetworkDepth, NetworkEdges, NetworkFacts, NetworkLayer
 
 _SWEEP_BYTES = 2**27  # of the bits that one operation of a sweep makes, for many sets side by side
 
@@ -97,6 +98,11 @@ class Network:
     def layers(self) -> tuple[NetworkLayer, ...]:
         """A row for each weight that reads what depends on the input, in the order run."""
         return tuple(self._contexts[weight.name].row() for weight in self.weights)
+
+    @functools.cached_property
+    def edges(self) -> NetworkEdges:
+        """Which of the layers reads what another gives, and where shortcuts join; O(operations)."""
+        return network_edges(self.recording, self.weights)
 
     @functools.cached_property
     def summary(self) -> NetworkSummary:
