@@ -68,6 +68,10 @@ from sao_cli.io import write_matrices as write_matrices
 from sao_cli.io import write_weights as write_weights
 from sao_cli.io import write_kernel as write_kernel
 
+# Labelled samples
+from sao_cli.io.datasets.samples import load_samples as load_samples
+from sao_cli.io.datasets.samples import Samples as Samples
+
 # Whole checkpoints
 from sao_cli.io.checkpoints import Checkpoint as Checkpoint
 from sao_cli.io.checkpoints import open_checkpoint as open_checkpoint

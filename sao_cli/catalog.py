@@ -258,25 +258,39 @@ FORMS = _table(
 class DataSet(Row):
     """Labelled images to train on."""
 
+    home: str  # of what reads them from a folder; of those that are bundled, what makes them by a seed
+    place: str = ""  # the folder within the user's that an archive, or torchvision, has them in
+    archive: str = ""  # the one to fetch
+    pickled: str = ""  # the folder of the version that only torchvision reads
     bundled: bool = False  # comes with scikit-learn, and is smaller than any of the paper's
-    vision: str = ""  # its class in torchvision.datasets; without it a folder of images, as its authors publish it
+    vision: str = ""  # its class in torchvision.datasets, which can fetch it
     form: str = "cifar10"  # of the paper's CNN for it
     augmented: bool = False  # with the convolutional networks (SAO, section III-D.1)
 
 
+_IDX, _CIFAR = "io.datasets.idx:read_mnist", "io.datasets.cifar:read_cifar"
 DATA = _table(
-    DataSet("digits", "scikit-learn's 1,797 images of 8 x 8", bundled=True),
-    DataSet("mnist", "70,000 digits of 28 x 28", vision="MNIST"),
-    DataSet("fashion-mnist", "70,000 garments of 28 x 28", vision="FashionMNIST"),
-    DataSet("cifar10", "60,000 coloured images of 32 x 32, in 10 classes", vision="CIFAR10", augmented=True),
+    DataSet("digits", "scikit-learn's 1,797 images of 8 x 8", "io.datasets.bundled:digits", bundled=True),
+    DataSet("mnist", "70,000 digits of 28 x 28", _IDX, "MNIST/raw", vision="MNIST"),
+    DataSet("fashion-mnist", "70,000 garments of 28 x 28", _IDX, "FashionMNIST/raw", vision="FashionMNIST"),
     DataSet(
-        "cifar100",
-        "60,000 coloured images of 32 x 32, in 100 classes",
+        *("cifar10", "60,000 coloured images of 32 x 32, in 10 classes", f"{_CIFAR}10", "cifar-10-batches-bin"),
+        *("cifar-10-binary.tar.gz", "cifar-10-batches-py"),
+        vision="CIFAR10",
+        augmented=True,
+    ),
+    DataSet(
+        *("cifar100", "60,000 coloured images of 32 x 32, in 100 classes", f"{_CIFAR}100", "cifar-100-binary"),
+        *("cifar-100-binary.tar.gz", "cifar-100-python"),
         vision="CIFAR100",
         form="cifar100",
         augmented=True,
     ),
-    DataSet("cinic10", "270,000 coloured images of 32 x 32, in 10 classes", form="cinic10", augmented=True),
+    DataSet(
+        *("cinic10", "270,000 coloured images of 32 x 32, in 10 classes", "nets.training.vision:class_folders"),
+        form="cinic10",
+        augmented=True,
+    ),
 )
 
 

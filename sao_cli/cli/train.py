@@ -64,7 +64,11 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     show_default=True,
     help=f"{one_of(DATA)}; all but digits from --data-folder.",
 )
-@click.option("--data-folder", metavar="FOLDER", help="Where torchvision finds the data.")
+@click.option(
+    "--data-folder",
+    metavar="FOLDER",
+    help="Where the data lie (MNIST's idx files, CIFAR's binary batches) or will.",
+)
 @click.option("--download", is_flag=True, help="Fetch the data into --data-folder where they are not there.")
 @click.option(
     "--arch",

@@ -6,3 +6,4 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+Bytes = NDArray[np.uint8]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from sao_cli import catalog
-from sao_cli.cli.shared.paths import InputFile, ModuleName, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.paths import Data, InputFile, ModuleName, OutputFile, OutputFolder, Picture
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
@@ -165,6 +165,22 @@ def input_argument(command: F) -> F:
     options = [
         click.argument("file", metavar="[FILE]", type=InputFile(), required=False),
         click.option("--tensor", metavar="NAME", help="The tensor to read from a file that holds several."),
+    ]
+    return _apply(command, options)
+
+
+def data_options(command: F) -> F:
+    """--data, --data-folder and --samples: labelled samples that a network reads."""
+    options = [
+        click.option(
+            "--data",
+            metavar="NAME|FILE.npz",
+            type=Data(),
+            help=f"{catalog.one_of(catalog.DATA)}, standardised; or FILE.npz with arrays x (N, ...), used as they are, "
+            "and whole numbers y (N,).",
+        ),
+        click.option("--data-folder", metavar="FOLDER", help="Where the data lie, of all but digits."),
+        click.option("--samples", type=click.IntRange(1), help="The first so many samples.  [default: all]"),
     ]
     return _apply(command, options)
 

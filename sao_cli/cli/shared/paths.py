@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from sao_cli.catalog import DATA, refusal
 from sao_cli.io.output import descriptor, file_error, shown
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -96,6 +97,22 @@ class ModuleName(InputFile):
         """The file whose code is run."""
         place, _, _ = path.rpartition(":")
         return [place] if place.endswith(".py") else []
+
+
+class Data(InputFile):
+    """Labelled data by their name in the catalog, or a .npz file."""
+
+    name = "data"
+
+    def __init__(self) -> None:
+        super().__init__(*DATA)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name or the path; BadParameter, with the nearest name, for what is neither."""
+        file = str(value).lower().endswith(".npz")
+        if not file and (said := refusal("data", value, DATA, ", or a FILE.npz with arrays x and y")):
+            self.fail(said, param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def refuse_overwriting(ctx: click.Context) -> None:

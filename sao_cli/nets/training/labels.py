@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sao_cli.base.rng import LABELS, generator
-from sao_cli.nets.training.data import Dataset
+from sao_cli.io.datasets.dataset import Dataset
 
 
 def randomly_labelled(data: Dataset, seed: int) -> Dataset:

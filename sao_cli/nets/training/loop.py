@@ -18,8 +18,9 @@ from sao_cli.base.memory import require_memory, telling_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import SMALL
 from sao_cli.catalog import ARCHITECTURES
+from sao_cli.io.datasets.dataset import Dataset
 from sao_cli.nets.devices import find_device, full_precision
-from sao_cli.nets.training.data import Batches, Dataset
+from sao_cli.nets.training.data import Batches
 from sao_cli.nets.training.jacobian_row import input_output_jacobian
 from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros

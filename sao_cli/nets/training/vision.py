@@ -8,39 +8,35 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sao_cli.base.errors import FileError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress
-from sao_cli.catalog import DATA
-
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
+from sao_cli.catalog import DataSet
+from sao_cli.io.datasets.dataset import Dataset, Images, Part, dataset_of, missing
 
 _MARGIN = 4  # of random crops, as is usual for CIFAR; the paper does not tell
 
 
-def load_images(
-    name: str, folder: str | None, download: bool, progress: Progress
-) -> tuple[int, Images, Labels, Images, Labels]:
-    """(classes, training images, their labels, test images, their labels) of a data set in `folder`.
+def vision_dataset(row: DataSet, folder: Path, progress: Progress, download: bool = False) -> Dataset:
+    """The data of `row` as torchvision reads them from `folder`, and fetches them there where it is told to.
 
-    Images are (count, channels, side, side). What torchvision does not know, cinic10, is a folder of `train` and
-    `test`, each with a folder of images for each class, as its authors publish it. Raises SaoError without
-    torchvision, FileError where the data are not there or can't be read.
+    Raises SaoError without torchvision, FileError where the data are not there or can't be read.
     """
-    if folder is None:
-        raise SaoError(f"{name} is read from a local folder; name it by --data-folder")
+    if not row.vision:
+        raise SaoError(f"torchvision can't fetch {row.name}; unpack its archive, and name the folder by --data-folder")
     torchvision = _torchvision()
-    if not DATA[name].vision:
-        if download:
-            raise SaoError(f"torchvision can't fetch {name}; unpack its archive, and name the folder by --data-folder")
-        parts = [_folder_images(torchvision, name, Path(folder) / part, progress) for part in ("train", "test")]
-    else:
-        parts = [_known(torchvision, name, folder, train, download) for train in (True, False)]
-    (images, labels), (test_images, test_labels) = parts
-    return int(labels.max()) + 1, images, labels, test_images, test_labels
+    return dataset_of(row.name, *(_known(torchvision, row, folder, train, download) for train in (True, False)))
+
+
+def class_folders(row: DataSet, folder: Path, progress: Progress) -> Dataset:
+    """The data of folders `train` and `test`, each with a folder of images for each class, as cinic10 is published.
+
+    Raises as vision_dataset does.
+    """
+    torchvision = _torchvision()
+    parts = [_folder_images(torchvision, row, folder / part, progress) for part in ("train", "test")]
+    return dataset_of(row.name, *parts)
 
 
 def augmented(images: Images, rng: np.random.Generator) -> Images:
@@ -76,17 +72,17 @@ def _torchvision() -> Any:
     return torchvision
 
 
-def _known(torchvision: Any, name: str, folder: str, train: bool, download: bool) -> tuple[Images, Labels]:
+def _known(torchvision: Any, row: DataSet, folder: Path, train: bool, download: bool) -> Part:
     try:
-        found = getattr(torchvision.datasets, DATA[name].vision)(folder, train=train, download=download)
+        found = getattr(torchvision.datasets, row.vision)(os.fspath(folder), train=train, download=download)
     except (RuntimeError, OSError, ValueError) as error:
-        raise _missing(name, folder, error) from error
+        raise _missing(row, folder, error) from error
     images = np.asarray(found.data)
     images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(np.moveaxis(images, 3, 1))
     return images, np.asarray(found.targets, dtype=np.int64)
 
 
-def _folder_images(torchvision: Any, name: str, folder: Path, progress: Progress) -> tuple[Images, Labels]:
+def _folder_images(torchvision: Any, row: DataSet, folder: Path, progress: Progress) -> Part:
     try:
         found = torchvision.datasets.ImageFolder(os.fspath(folder))
         count = len(found)
@@ -97,11 +93,11 @@ def _folder_images(torchvision: Any, name: str, folder: Path, progress: Progress
             images[number] = np.asarray(image.convert("RGB"))
             progress(f"reading {folder.name} images", number, count)
     except (RuntimeError, OSError, ValueError, IndexError) as error:
-        raise _missing(name, os.fspath(folder), error) from error
+        raise _missing(row, folder, error) from error
     return np.ascontiguousarray(np.moveaxis(images, 3, 1)), np.asarray(found.targets, dtype=np.int64)
 
 
-def _missing(name: str, folder: str, error: Exception) -> FileError:
-    reason = " ".join(str(error).split())[:200]
-    way_out = "--download fetches it" if DATA[name].vision else "unpack its archive there"
-    return FileError(f"can't read {name} from {folder!r}: {reason.rstrip('. ')}; name its folder, or {way_out}")
+def _missing(row: DataSet, folder: Path, error: Exception) -> FileError:
+    reason = " ".join(str(error).split())[:200].rstrip(". ")
+    way_out = "--download fetches it" if row.vision else "unpack its archive there"
+    return missing(row.name, folder, reason, f"name its folder, or {way_out}")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sao_cli.base.errors import FileError, SaoError
-from sao_cli.nets.training.data import Batches, load_data, stratified
+from sao_cli.nets.training.data import Batches, load_data
 from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.settings import TrainingSettings
 
@@ -27,13 +27,6 @@ def test_digits_are_split_evenly_by_class():
     assert (np.abs(tested - 0.2 * every) < 1).all()
     other = load_data(settings(seed=1))
     assert not np.array_equal(other.test_images, data.test_images)
-
-
-def test_a_split_takes_each_sample_once():
-    labels = np.array([0] * 13 + [1] * 7 + [2] * 5)
-    test = stratified(labels, 0.2, seed=3)
-    assert np.bincount(labels[test]).tolist() == [3, 1, 1]  # of 2.6, 1.4 and 1
-    assert np.array_equal(test, stratified(labels, 0.2, seed=3))
 
 
 def test_inputs_are_standardised_by_the_training_images(tiny):
@@ -83,19 +76,11 @@ def test_random_labels_are_the_training_images_alone(tiny):
 
 
 class Stand:
-    """What torchvision's MNIST and CIFAR10 have: `data` and `targets`."""
+    """What torchvision's CIFAR10 has: `data` and `targets`."""
 
     def __init__(self, folder, train, download):
-        if folder == "empty" and not download:
+        if "empty" in folder and not download:
             raise RuntimeError("Dataset not found. You can use download=True to download it")
-        count, grey = (6, torch.arange(784).view(1, 28, 28) % 256) if train else (4, torch.zeros(1, 28, 28))
-        self.data = grey.expand(count, 28, 28).to(torch.uint8)
-        self.targets = torch.arange(count)
-
-
-class Coloured(Stand):
-    def __init__(self, folder, train, download):
-        super().__init__(folder, train, download)
         self.data = np.arange(5 * 32 * 32 * 3).reshape(5, 32, 32, 3).astype(np.uint8)
         self.targets = [0, 1, 2, 3, 4]
 
@@ -103,43 +88,56 @@ class Coloured(Stand):
 @pytest.fixture
 def torchvision(monkeypatch):
     module = types.ModuleType("torchvision")
-    module.datasets = types.SimpleNamespace(MNIST=Stand, CIFAR10=Coloured)
+    module.datasets = types.SimpleNamespace(CIFAR10=Stand)
     monkeypatch.setitem(sys.modules, "torchvision", module)
 
 
-@pytest.mark.usefixtures("torchvision")
-def test_known_data_are_read_from_a_folder():
-    data = load_data(settings(data="mnist"), "here")
+def test_grey_images_have_the_border_that_the_paper_has(mnist_folder):
+    data = load_data(settings(data="mnist"), str(mnist_folder))
     assert data.train_images.shape == (6, 1, 32, 32)  # 1024 pixels, as SAO's Table 1 has
     assert not data.train_images[:, :, :2].any()
     assert data.train_images[0, 0, 2, 2:7].tolist() == [0, 1, 2, 3, 4]
     for given in ({"arch": "lenet300"}, {"arch": "lenet5"}, {"widths": (16, 16)}):
-        assert load_data(settings(data="mnist", **given), "here").train_images.shape == (6, 1, 28, 28)
-    coloured = load_data(settings(data="cifar10", arch="cnn"), "here")
+        assert load_data(settings(data="mnist", **given), str(mnist_folder)).train_images.shape == (6, 1, 28, 28)
+
+
+@pytest.mark.usefixtures("torchvision")
+def test_the_pickled_version_is_left_to_torchvision(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    coloured = load_data(settings(data="cifar10", arch="cnn"), str(tmp_path))
     assert coloured.test_images.shape == (5, 3, 32, 32)
     assert coloured.test_images[0, :, 0, 1].tolist() == [3, 4, 5]
-    cut = load_data(settings(data="cifar10", arch="lipconvnet"), "here")
+    cut = load_data(settings(data="cifar10", arch="lipconvnet"), str(tmp_path))
     np.testing.assert_array_equal(cut.test_images, coloured.test_images[:, :, 4:28, 4:28])
 
 
 @pytest.mark.usefixtures("torchvision")
-def test_data_that_are_not_there_are_one_line():
-    with pytest.raises(FileError, match=r"can't read mnist from 'empty'.*--download fetches it"):
-        load_data(settings(data="mnist"), "empty")
-    assert len(load_data(settings(data="mnist"), "empty", download=True).train_labels) == 6
+def test_data_that_are_not_there_are_one_line(tmp_path):
+    with pytest.raises(FileError, match=r"can't read mnist from .*no train-images-idx3-ubyte.*--download fetches it"):
+        load_data(settings(data="mnist"), str(tmp_path))
+    empty = tmp_path / "empty"
+    (empty / "cifar-10-batches-py").mkdir(parents=True)
+    with pytest.raises(FileError, match=r"only the pickled version.*Dataset not found.*cifar-10-binary\.tar\.gz"):
+        load_data(settings(data="cifar10"), str(empty))
+    assert len(load_data(settings(data="cifar10"), str(empty), download=True).train_labels) == 5
     with pytest.raises(SaoError, match="name it by --data-folder"):
         load_data(settings(data="mnist"))
     with pytest.raises(SaoError, match="come with scikit-learn"):
         load_data(settings(), "here")
+    with pytest.raises(SaoError, match="torchvision can't fetch cinic10"):
+        load_data(settings(data="cinic10"), "here", download=True)
 
 
-def test_missing_packages_are_one_line(monkeypatch):
+def test_missing_packages_are_one_line(monkeypatch, tmp_path):
     for name in ("sklearn", "sklearn.datasets", "torchvision"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(SaoError, match=r"sao-cli\[train\]"):
         load_data(settings())
     with pytest.raises(SaoError, match=r"sao-cli\[vision\]"):
-        load_data(settings(data="mnist"), "here")
+        load_data(settings(data="cinic10"), "here")
+    (tmp_path / "cifar-100-python").mkdir()
+    with pytest.raises(SaoError, match=r"never unpickled here .*sao-cli\[vision\].*unpack cifar-100-binary\.tar\.gz"):
+        load_data(settings(data="cifar100"), str(tmp_path))
 
 
 def test_a_torchvision_for_another_torch_is_one_line(monkeypatch, tmp_path):
@@ -147,4 +145,4 @@ def test_a_torchvision_for_another_torch_is_one_line(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     with pytest.raises(SaoError, match="nms does not exist; install the version that goes with torch"):
-        load_data(settings(data="mnist"), "here")
+        load_data(settings(data="mnist"), "here", download=True)
