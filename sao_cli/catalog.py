@@ -197,18 +197,34 @@ class TrainMethod(Row):
 
     trains: tuple[str, ...]  # the architectures that have it
     rule: str = ""
+    dense: bool = False  # begins as a dense network, whose initial weights may be of any law
     after: bool = False  # pruned when it is trained, and then finetuned for as long
 
 
 _WHEN = {"s": (False, "before training"), "t": (True, "after training, and finetuned")}
 TRAIN_METHODS = _table(
-    *(TrainMethod(row.name, row.line, row.trains) for row in METHODS.values() if row.trains),
+    *(TrainMethod(row.name, row.line, row.trains, dense=row.full) for row in METHODS.values() if row.trains),
     *(
-        TrainMethod(f"{row.name}-{suffix}", f"{row.line}, {when}", _VANILLA, row.name, after)
+        TrainMethod(f"{row.name}-{suffix}", f"{row.line}, {when}", _VANILLA, row.name, True, after)
         for row in PRUNING.values()
         for suffix, (after, when) in _WHEN.items()
         if not row.by_degree  # an SAO mask is built, and not pruned to
     ),
+)
+
+
+class Init(Row):
+    """The law of all weights of a dense network."""
+
+    takes_gamma: bool = False  # its variance is told
+
+
+INITS = _table(
+    Init("vs-l", "independent and normal, of variance 1/fan_in (LeCun et al. 1998)"),
+    Init("vs-g", "independent and normal, of variance 2/(fan_in + fan_out) (Glorot and Bengio 2010)"),
+    Init("vs-h", "independent and normal, of variance 2/fan_in (He et al. 2015)"),
+    Init("orthogonal", "Haar orthogonal; of a convolution in its centre tap (Xiao et al. 2018)"),
+    Init("normal", "independent and normal, of the variance --init-gamma in every layer", takes_gamma=True),
 )
 
 

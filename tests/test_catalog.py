@@ -127,6 +127,8 @@ def test_an_unknown_method_of_a_command_is_refused_with_the_nearest(command, cap
         ("weights", "values", catalog.VALUES),
         ("kernel", "scheme", catalog.SCHEMES),
         ("train", "method", catalog.TRAIN_METHODS),
+        ("train", "arch", catalog.ARCHITECTURES),
+        ("train", "init", catalog.INITS),
         ("prune", "method", catalog.PRUNING),
     ],
 )

@@ -11,6 +11,7 @@ from sao_cli.catalog import (
     ARCHITECTURES,
     COMPUTED,
     DATA,
+    INITS,
     LAYERS,
     SCHEDULES,
     SIZED_ARCHITECTURES,
@@ -55,7 +56,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     return lambda _ctx, _param, value: parse(value)
 
 
-@help_tells(methods=lines(TRAIN_METHODS), networks=lines(ARCHITECTURES))
+@help_tells(methods=lines(TRAIN_METHODS), inits=lines(INITS, default=False), networks=lines(ARCHITECTURES))
 @click.command(cls=SaoCommand)
 @click.option(
     "--data",
@@ -101,8 +102,14 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option(
     "--gain",
     type=float,
-    help="Factor on every initial weight; 1000 layers learn sooner at 1.03.  [default: fnn 1.1, else 1]",
+    help="Factor on every initial weight; 1000 layers learn sooner at 1.03.  [default: fnn without --init 1.1, else 1]",
 )
+@click.option(
+    "--init",
+    type=Named("init", INITS),
+    help=f"Law of a dense network's weights: {one_of(INITS)}.  [default: the method's]",
+)
+@click.option("--init-gamma", metavar="VARIANCE", type=float, help="Of --init normal: the variance of every weight.")
 @click.option(
     "--layers", type=Named("layers", LAYERS), help="blocks is faster, for sao alone.  [default: blocks for sao]"
 )
@@ -161,6 +168,10 @@ def train(
     \b
     Methods:
       {methods}
+
+    \b
+    Initial weights of networks that begin dense, by --init:
+      {inits}
 
     \b
     Networks:

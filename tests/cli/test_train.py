@@ -113,6 +113,8 @@ def test_a_table_is_a_line_an_epoch(run):
 def test_bad_requests_are_one_line(expect_line, run, tmp_path):
     expect_line("--data", "digit", said="did you mean 'digits'")
     expect_line("--width", 16, "--d", 3, "-o", "run", said="nearest feasible")
+    expect_line("--init", "vs-g", said="method 'sao' has values of its own")
+    expect_line("--init", "normal", "--method", "dense", said="give init_gamma")
     expect_line("--widths", "300,x", said="'x' is no width")
     expect_line("--widths", "300,100", "--depth", 2, said="take the place of depth and width; leave depth out")
     expect_line("--arch", "lenet5", "--width", 16, said="hidden layers of 20,50,500; leave width out")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sao_cli.catalog import ARCHITECTURES, DATA, TRAIN_METHODS
+from sao_cli.nets.initialise.laws import initialise_by_
 from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.linear import SparseLinear
 from sao_cli.nets.networks.cnn import CNN
@@ -33,13 +34,22 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
     Table 1 for images of 1024 pixels. Listed widths are those between inputs and classes, whatever the data. The CNN on
     cifar100 and cinic10 ends as the paper's does, without pooling.
 
-    A method that prunes is dense and orthogonal here; prune_ makes it sparse. Raises what the networks raise.
+    A method that prunes is dense here, and orthogonal where `init` names no other law; prune_ makes it sparse. Raises
+    what the networks and initialise_by_ raise.
 
     >>> settings = TrainingSettings(depth=3, width=16).resolved()
     >>> build_model(settings, channels=1, side=8, classes=10).widths
     [64, 16, 16, 16, 10]
     """
-    method = "dense" if TRAIN_METHODS[settings.method].rule else settings.method
+    model = _built(settings, channels, side, classes)
+    if settings.init is not None:
+        assert settings.gain is not None
+        initialise_by_(model, settings.init, gamma=settings.init_gamma, gain=settings.gain, seed=settings.seed)
+    return model
+
+
+def _built(settings: TrainingSettings, channels: int, side: int, classes: int) -> nn.Module:
+    method = "dense" if TRAIN_METHODS[settings.method].dense else settings.method
     row, data = ARCHITECTURES[settings.arch], DATA[settings.data]
     depth, width = settings.sizes
     target = {"degree": settings.d, "sparsity": settings.sparsity} if method != "dense" else {}
@@ -54,6 +64,7 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
         return LeNet5(**images, **told)
     told["layers"] = settings.layers
     if row.image:
+        told |= {"looks_linear": False} if settings.init is not None else {}  # its values are drawn anew
         return CNN(depth, width, form=data.form, **images, **told)
     inputs = channels * side**2
     if settings.hidden:

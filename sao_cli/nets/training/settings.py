@@ -14,6 +14,7 @@ from sao_cli.catalog import (
     COMPUTED,
     DATA,
     FORMS,
+    INITS,
     LAYERS,
     PRUNING,
     SCHEDULES,
@@ -22,6 +23,7 @@ from sao_cli.catalog import (
     check,
     one_of,
 )
+from sao_cli.weights.dense_laws import check_gamma
 
 # 20 epochs of digits are 460 steps, where 100 of MNIST are 47,000 (128 images each): 1e-4 would leave them at chance.
 LEAST_DIGITS_RATE = 1e-3
@@ -40,6 +42,7 @@ _NAMES: dict[str, Collection[str]] = {
     "method": TRAIN_METHODS,
     "dtype": COMPUTED,
     "layers": LAYERS,
+    "init": INITS,
     "schedule": SCHEDULES,
     "activation": ACTIVATIONS,
 }
@@ -58,7 +61,9 @@ class TrainingSettings:
       their own. `d` or `sparsity` fixes the density; by neither it is the feasible degree nearest to 4.
     - `activation`: tanh, but relu for a CNN on cifar100 and cinic10, as in the paper, and for LeNet-5, as Caffe;
       LipConvNet has MaxMin alone.
-      `gain`: 1.1 for the FNN, else 1; with 1000 layers 1.03 reaches 86 % on the digits in one epoch, 1.1 none above
+      `init`, one of INITS: the law of the dense network's weights instead of the Haar orthogonal one, for methods that
+      begin with a dense network; `init_gamma` is the variance of "normal". `gain`: 1.1 for the FNN without `init`, else
+      1; with 1000 layers 1.03 reaches 86 % on the digits in one epoch, 1.1 none above
       chance in eight. `layers`, one of LAYERS: "blocks" holds the weights of an SAO layer alone and is the default for
       `sao`; "masked" is what all methods can be.
     - `epochs`: 20 for digits (ours), 100 for the FNN and the LeNets, 200 for the others (for the CNN our reading: the
@@ -88,6 +93,8 @@ class TrainingSettings:
     sparsity: float | None = None
     activation: str | None = None
     gain: float | None = None
+    init: str | None = None
+    init_gamma: float | None = None
     layers: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -106,8 +113,8 @@ class TrainingSettings:
     seed: int = 0
 
     def resolved(self) -> TrainingSettings:
-        """The same settings with every None filled in, but `d`, `sparsity`, the sizes of listed widths, or these, and
-        LipConvNet's activation.
+        """The same settings with every None filled in, but `d`, `sparsity`, `init`, the sizes of listed widths, or
+        these, and LipConvNet's activation.
 
         Raises SaoError for unknown names, for numbers out of range, and for options that do not go together.
         """
@@ -126,7 +133,7 @@ class TrainingSettings:
         chosen: dict[str, Any] = {
             **({} if listed else {"depth": depth, "width": network.width}),
             "activation": activation,
-            "gain": 1.1 if self.arch == "fnn" else 1.0,
+            "gain": 1.1 if self.arch == "fnn" and self.init is None else 1.0,
             "layers": "blocks" if self.method == "sao" and network.blocks else "masked",
             "epochs": 20 if digits else 100 if constant else 200,
             "batch_size": 64 if digits else 128,
@@ -254,9 +261,26 @@ class TrainingSettings:
             raise SaoError(f"LipConvNet's activation is MaxMin, not {self.activation!r}; leave it out")
         if fixed and self.gain != 1:
             raise SaoError(f"gain {self.gain}: LipConvNet's layers are orthogonal, and have gain 1")
+        self._check_init()
         if self.augment and not DATA[self.data].augmented:
             known = ", ".join(name for name, row in DATA.items() if row.augmented)
             raise SaoError(f"augmentation is for {known}, not for {self.data!r}")
+
+    def _check_init(self) -> None:
+        if self.init is None:
+            if self.init_gamma is not None:
+                taking = one_of(name for name, row in INITS.items() if row.takes_gamma)
+                raise SaoError(f"init_gamma {self.init_gamma:g} is the variance of init {taking}; choose that too")
+            return
+        if ARCHITECTURES[self.arch].fixed or not TRAIN_METHODS[self.method].dense:
+            dense = [name for name, row in TRAIN_METHODS.items() if row.dense]
+            raise SaoError(
+                f"init {self.init}: the {self.arch} of method {self.method!r} has values of its own; init is for "
+                f"networks that begin dense, by {one_of(dense)}"
+            )
+        check_gamma(self.init, self.init_gamma)
+        if self.init_gamma is not None and self.gain != 1:
+            raise SaoError(f"gain {self.gain}: init_gamma {self.init_gamma:g} is the variance already; leave gain out")
 
 
 def paper_rate(arch: str, depth: int) -> float:

@@ -112,7 +112,7 @@ def test_pruning_after_training(tiny, method):
         ({"method": "gmp-t"}, 2),
         ({"method": "lmp-t"}, 3),
         ({"widths": (16, 8, 8), "random_labels": True}, 1),
-        ({"arch": "lenet300", "method": "lmp-s"}, 1),
+        ({"arch": "lenet300", "method": "lmp-s", "init": "vs-g"}, 1),
         ({"arch": "lenet5", "method": "gmp-t"}, 1),
     ],
 )

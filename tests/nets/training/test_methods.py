@@ -12,6 +12,7 @@ from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.networks.fnn import FNN
 from sao_cli.nets.training.methods import build_model, kept_places, prunable, prune_, require_zeros
 from sao_cli.nets.training.settings import TrainingSettings
+from sao_cli.weights.dense_laws import dense_values
 
 SIZES = {"channels": 1, "side": 8, "classes": 10}
 
@@ -130,6 +131,21 @@ def test_kernels_and_weights_compete_by_their_numbers():
     left = [one[torch.from_numpy(places.reshape(*one.shape, -1)[..., 0])].min() for one, places in zip(
         sizes, kept_places(model).values(), strict=True)]  # fmt: skip
     assert max(gone) <= min(left) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("arch", "layers"), [("fnn", 5), ("cnn", 5), ("lenet5", 4)])
+def test_initial_weights_of_another_law(arch, layers):
+    sizes = {"depth": None, "width": None} if arch == "lenet5" else {}
+    options = {"arch": arch, "init": "vs-h", "gain": 1.5, "activation": "relu", **sizes}
+    told = settings(method="lmp-s", **options)
+    model = build_model(told, channels=1, side=16, classes=10)
+    found = [parameter.detach() for parameter in model.parameters() if parameter.ndim > 1]
+    assert len(found) == layers
+    for number, weight in enumerate(found, 1):
+        wanted = 1.5 * dense_values(tuple(weight.shape), "vs-h", seed=2, layer=number)
+        np.testing.assert_array_equal(weight.numpy(), wanted)
+    prune_(model, told)
+    assert all(0 < places.mean() < 0.6 for places in kept_places(model).values())
 
 
 def test_networks_for_other_data_narrow_as_table_1():

@@ -59,6 +59,13 @@ def test_listed_widths_are_in_the_place_of_depth_and_width():
     assert resolved(method="dense", widths=(9,)).sizes == (1, 9)
 
 
+def test_other_initial_weights_have_no_gain_of_their_own():
+    assert [resolved(method="lmp-s", init=init).gain for init in (None, "vs-g")] == [1.1, 1]
+    found = resolved(method="dense", init="normal", init_gamma=0.01)
+    assert found.resolved() == TrainingSettings.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert resolved(method="dense", init="vs-l", gain=1.3).gain == 1.3
+
+
 def test_pruning_after_training_takes_twice_the_epochs():
     assert resolved(method="lmp-s", epochs=3).total_epochs == 3
     after = resolved(method="lmp-t", epochs=3)
@@ -140,6 +147,16 @@ def test_what_has_a_default_may_not_be_nothing(name):
         ({"widths": ()}, "widths : it is a list"),
         ({"widths": (9,)}, "widths 9: method 'sao' leaves the first and the last layer dense"),
         ({"widths": (9,), "method": "lmp-s"}, "list two widths at least"),
+        (
+            {"init": "vs-g"},
+            "method 'sao' has values of its own; init is for networks that begin dense, by dense, lmp-s",
+        ),
+        ({"init": "vs-g", "arch": "lipconvnet", "method": "dense"}, "the lipconvnet of method 'dense' has values"),
+        ({"init": "vs", "method": "dense"}, "unknown init 'vs'"),
+        ({"init": "normal", "method": "dense"}, "give init_gamma"),
+        ({"init": "normal", "init_gamma": 0.1, "gain": 1.1, "method": "dense"}, "gain 1.1: init_gamma 0.1 is the var"),
+        ({"init": "vs-h", "init_gamma": 0.1, "method": "lmp-s"}, "init vs-h has its own"),
+        ({"init_gamma": 0.1, "method": "dense"}, "init_gamma 0.1 is the variance of init normal; choose that too"),
         ({"arch": "lenet5", "layers": "blocks"}, "of method sao in an fnn, cnn or lenet300"),
         ({"dtype": "float16"}, "there are: float64, float32"),
         ({"seed": -1}, "seed -1"),
