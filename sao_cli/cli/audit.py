@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli import __version__
-from sao_cli.base.errors import SaoError
 from sao_cli.cli import audit_table
 from sao_cli.cli.shared.changes import pattern_options
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.inputs import required_model
 from sao_cli.cli.shared.networks import asked_run, unit_lists
 from sao_cli.cli.shared.options import common_options, list_option, module_options, plot_option
 from sao_cli.cli.shared.paths import Model, OutputFile
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Padding, Sizes
+from sao_cli.io.source import STDIN
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
@@ -100,15 +101,17 @@ def audit(
 ) -> int | None:
     """Audit every weight matrix and convolution kernel of a checkpoint, and the chains of layers that they are.
 
-    MODEL is a .safetensors file, a torch state dict (.pt, .bin, .pth; nothing in it is executed), an .npz, the index
-    of a sharded checkpoint, or a folder with one of these. Each tensor is read, measured and forgotten: a row of facts
-    on its mask (connected, regular, dead inputs, eigenvalue conditions) and on its singular values, compared with a
-    dense orthogonal layer's. Kernels are measured as maps of images of the size --image. Then a row for each chain of
-    layers whose names number a plain stack, as net.0 and net.2, and a summary. What is skipped is a row with its
-    reason. A file does not tell all of a network: what is assumed is said, and what is not known is null.
+    MODEL is a .safetensors file, a torch state dict (.pt, .bin, .pth; nothing in it is executed), an .npz, the index of
+    a sharded checkpoint, or a folder with one of these; without MODEL such a file is read from stdin, as for -. Each
+    tensor is read, measured and forgotten: a row of facts on its mask (connected, regular, dead inputs, eigenvalue
+    conditions) and on its singular values, compared with a dense orthogonal layer's. Kernels are measured as maps of
+    images of the size --image. Then a row for each chain of layers whose names number a plain stack, as net.0 and
+    net.2, and a summary. What is skipped is a row with its reason. A file does not tell all of a network: what is
+    assumed is said, and what is not known is null.
 
     With --module all is known: a row for each weight that ran on the --example, in the order run, measured as it was
-    used, and what of it lies on a path through the network; then the network's record. MODEL may be left out then.
+    used, and what of it lies on a path through the network; then the network's record. Without MODEL, and nothing on
+    stdin, the module's own weights count.
 
     Exit codes: 0 audited, 1 a --check fails for some layer, as all do for one that can't be read, 2 bad input, or
     nothing in it to audit.
@@ -121,11 +124,12 @@ def audit(
     found: Audit | ModuleAudit
     if module is not None:
         found = _of_module(model, module, examples, norms, seed, checks=checks, progress=talk, **asked)
-    elif model is None:
-        raise SaoError("no input: name a checkpoint, or a --module; see sao audit --help")
     elif listed:
         raise click.UsageError("--list is of the units of a --module, and none is named")
     else:
+        model = required_model(model)
+        if model == compare == "-":
+            raise click.UsageError("MODEL and --compare both are standard input; name one of them")
         found = audit_checkpoint(model, checks=checks, seed=seed, progress=talk, **asked)
     as_table = not as_json and (as_json is False or (output is None and sys.stdout.isatty()))
     shown: dict[str, Any] = {"as_json": not as_table, "output": output}
@@ -139,7 +143,7 @@ def audit(
         shown |= {"report": AuditRow, "columns": ()}  # those that the rows have
     emit("audit", seed, rows, source=model, **shown)
     if html is not None:
-        _write_page(html, model or str(module), found, changes, compare)
+        _write_page(html, STDIN if model == "-" else model or str(module), found, changes, compare)
     found.require_rows()
     if plot is not None:
         from sao_cli.plots import audit_figure, save_figure

@@ -7,6 +7,7 @@ import click
 from sao_cli.catalog import PRUNING, lines
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand, help_tells
+from sao_cli.cli.shared.inputs import required_model
 from sao_cli.cli.shared.options import common_options
 from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.talk import Talk
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @help_tells(methods=lines(PRUNING))
 @click.command(cls=SaoCommand)
-@click.argument("model", metavar="MODEL", type=Model())
+@click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @click.option("--method", type=Named("method", PRUNING), default="lmp", show_default=True, help="What stays.")
 @click.option("--sparsity", type=float, help="Share of each weight (gmp: of them all) that becomes zero.")
 @click.option("--d", type=int, help="Ones in each row, on the mean, instead of a sparsity.")
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 def prune(
     talk: Talk,
     /,
-    model: str,
+    model: str | None,
     seed: int,
     as_json: bool | None,
     output: str | None,
@@ -49,10 +50,10 @@ def prune(
 ) -> None:
     """Prune the matrices and convolution kernels of a checkpoint, and write it to -o OUT.safetensors.
 
-    MODEL is what `sao audit` reads. Of a kernel whole 2-D kernels are dropped, by their root mean square. All other
-    tensors are copied as they are, under the same names; a weight that has several names is pruned once. The report,
-    a row for each weight, goes to stdout: the facts of `sao audit` before and after, and kept_norm, the share of the
-    squared Frobenius norm that is left.
+    MODEL is what `sao audit` reads, from stdin too. Of a kernel whole 2-D kernels are dropped, by their root mean
+    square. All other tensors are copied as they are, under the same names; a weight that has several names is pruned
+    once. The report, a row for each weight, goes to stdout: the facts of `sao audit` before and after, and kept_norm,
+    the share of the squared Frobenius norm that is left.
 
     \b
     Methods:
@@ -66,7 +67,7 @@ def prune(
     from sao_cli.models.prune import prune_checkpoint
     from sao_cli.reports.changes import PrunedWeight
 
-    output = require_output(output)
+    model, output = required_model(model), require_output(output)
     changes = prune_checkpoint(model, output, seed=seed, progress=talk, **asked)
     say_tied(changes, talk)
     _say_achieved(changes.summary, talk)

@@ -6,6 +6,7 @@ import click
 
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.inputs import required_model
 from sao_cli.cli.shared.options import common_options
 from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.talk import Talk
@@ -13,7 +14,7 @@ from sao_cli.cli.shared.types import Gain
 
 
 @click.command(cls=SaoCommand)
-@click.argument("model", metavar="MODEL", type=Model())
+@click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @pattern_options
 @click.option(
     "--gain",
@@ -31,7 +32,7 @@ from sao_cli.cli.shared.types import Gain
 def repair(
     talk: Talk,
     /,
-    model: str,
+    model: str | None,
     seed: int,
     as_json: bool | None,
     output: str | None,
@@ -39,9 +40,10 @@ def repair(
 ) -> None:
     """Bring each matrix of a checkpoint as near to an isometry as its mask allows, and write it to -o OUT.safetensors.
 
-    MODEL is what `sao audit` reads. A dense matrix becomes its polar factor, exactly; so does each complete component,
-    as an SAO mask's. On any other mask a few alternating projections start from the values that are there; zeros stay
-    zeros. Convolutions are copied as they are, unless only their centre tap is live, as of 1 x 1; so is all else.
+    MODEL is what `sao audit` reads, from stdin too. A dense matrix becomes its polar factor, exactly; so does each
+    complete component, as an SAO mask's. On any other mask a few alternating projections start from the values that are
+    there; zeros stay zeros. Convolutions are copied as they are, unless only their centre tap is live, as of 1 x 1; so
+    is all else.
 
     The report, a row for each matrix, goes to stdout: the residual ||W W^T - I|| of W / gain with the least that the
     mask allows (residual_floor), effective ones a row (1 is a permutation: near to an isometry, and of no use), least
@@ -52,7 +54,7 @@ def repair(
     from sao_cli.models.repair import repair_checkpoint
     from sao_cli.reports.changes import RepairedWeight
 
-    output = require_output(output)
+    model, output = required_model(model), require_output(output)
     changes = repair_checkpoint(model, output, progress=talk, **asked)
     say_tied(changes, talk)
     emit_changes("repair", seed, model, changes, RepairedWeight, as_json, output)

@@ -21,6 +21,7 @@ CHUNK = 1 << 21  # few enough reads that Python's share is nothing, small enough
 PIPED_LIMIT = 1 << 32  # the most that is held in memory of a format which can't be read forwards
 
 PathOrFile = str | os.PathLike[str] | IO[bytes]
+STDIN = "standard input"
 
 
 class Source:
@@ -113,7 +114,7 @@ class Source:
         while more := self.read(CHUNK):
             copy.write(more)
             if copy.tell() > PIPED_LIMIT:
-                raise FormatError(f"{self.name}: more than 4 GiB of a format that can't be piped; save it to a file")
+                raise FormatError(f"{self.name}: more than 4 GiB of what is held as a whole; save it to a file")
             if copy.tell() % (64 * CHUNK) < len(more):
                 require_memory(copy.tell(), f"{self.name}: a copy of the input", "save it to a file and name that")
         copy.seek(0)
@@ -156,6 +157,29 @@ class Source:
         return self.fail(f"{what} takes {needed} bytes, and the input ends after {found} of them: it is cut off")
 
 
+class WholeCopy:
+    """All that a Source has, in memory, to be read again from its start: by several threads, each by its own Source."""
+
+    def __init__(self, source: Source) -> None:
+        copy = source.whole()
+        copy.seek(0)
+        self.name, self._bytes = source.name, copy.getvalue() if isinstance(copy, io.BytesIO) else copy.read()
+        self.size = len(self._bytes)
+
+    def file(self) -> IO[bytes]:
+        """A seekable file of its own, which shares the bytes."""
+        return io.BytesIO(self._bytes)
+
+    def source(self) -> Source:
+        """A Source from the start."""
+        return Source(self.file(), self.name, self.size)
+
+
+def source_name(source: str | os.PathLike[str]) -> str:
+    """A path as messages show it; "-" is standard input."""
+    return STDIN if source == "-" else shown(source)
+
+
 @contextmanager
 def open_source(source: PathOrFile) -> Iterator[Source]:
     """The Source for a path, for "-" (standard input) or for a binary file object, which stays open.
@@ -165,7 +189,7 @@ def open_source(source: PathOrFile) -> Iterator[Source]:
     if source == "-":
         if sys.stdin is None:
             raise FileError("standard input is closed; name a file, or pipe a matrix in")
-        yield Source(sys.stdin.buffer, "standard input")
+        yield Source(sys.stdin.buffer, STDIN)
     elif isinstance(source, str | os.PathLike):
         name = shown(source)
         with _opened(source, name) as raw:

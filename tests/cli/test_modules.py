@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from subprocess import DEVNULL
 
 import matplotlib.image
 import numpy as np
@@ -78,7 +79,7 @@ def test_reach_through_a_shortcut(sao, pruned):
 
 
 def test_without_a_checkpoint_the_module_s_own_weights_count(sao, nets):
-    done = sao("reach", *NAMED)
+    done = sao("reach", *NAMED, stdin=DEVNULL)
     assert [row["reachable"] for row in done.rows[:-1]] == [1, 1, 1, 1]
     assert done.rows[-1]["full_at"] == 1
     assert done.err.splitlines() == ["made", "sao reach: no checkpoint is named, and the module's own weights count"]
@@ -86,7 +87,9 @@ def test_without_a_checkpoint_the_module_s_own_weights_count(sao, nets):
 
 
 def test_words_and_norms(sao, nets):
-    network = sao("reach", "--module", "own.py:words", "--example", "ids:1x6", "--norms", "strict").rows[-2]
+    network = sao("reach", "--module", "own.py:words", "--example", "ids:1x6", "--norms", "strict", stdin=DEVNULL).rows[
+        -2
+    ]
     assert (network["example"], network["norms"]) == ("ids:1x6", "strict")
 
 
@@ -106,7 +109,7 @@ def test_words_and_norms(sao, nets):
     ],
 )
 def test_what_can_t_be_is_one_line(expect_error, nets, arguments, said):
-    expect_error("reach", *arguments, said=said)
+    expect_error("reach", *arguments, said=said, stdin=DEVNULL)
 
 
 def test_the_units_of_a_plain_stack(sao, nets):
@@ -196,7 +199,7 @@ def facts(done):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "name a checkpoint"),
+        ((), "name a file, or pipe one in, as in `cat model.safetensors | sao audit`"),
         (("m.safetensors", "--list"), "of a --module"),
         ((*NAMED, "--image", "8"), "no room for --image"),
         ((*NAMED, "--compare", "own.py"), "no room for --compare"),
@@ -204,7 +207,7 @@ def facts(done):
     ],
 )
 def test_an_audit_that_can_t_be_is_one_line(expect_error, nets, arguments, said):
-    expect_error("audit", *arguments, said=said)
+    expect_error("audit", *arguments, said=said, stdin=DEVNULL)
 
 
 class Convolutional(nn.Module):

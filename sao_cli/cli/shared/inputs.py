@@ -10,7 +10,7 @@ import click
 from sao_cli.base.errors import SaoError
 from sao_cli.catalog import METHODS
 from sao_cli.cli.shared.options import DEFAULT_WIDTH, DEPTH, DESCRIBING
-from sao_cli.cli.shared.streams import has_input
+from sao_cli.cli.shared.streams import given_source, has_input
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.data.mask import Mask
 
@@ -149,14 +149,20 @@ def input_source(file: str | None, *, builds: str, of_built: Sequence[str] = ())
     return source
 
 
-def required_source(file: str | None) -> str:
-    """Where layers are read from, by the same rule, of a command that builds none; SaoError where there is no input."""
-    if file is None and not has_input():
+def required_source(file: str | None, piped: str = "sao mask --d 4") -> str:
+    """Where layers are read from, by the same rule, of a command that builds none; SaoError where there is no input.
+
+    `piped` is what may stand before the pipe, for the message.
+    """
+    if (source := given_source(file)) is None:
         command = click.get_current_context().command_path
-        raise SaoError(
-            f"no input: name a file, or pipe one in, as in `sao mask --d 4 | {command}`; see {command} --help"
-        )
-    return "-" if file is None else file
+        raise SaoError(f"no input: name a file, or pipe one in, as in `{piped} | {command}`; see {command} --help")
+    return source
+
+
+def required_model(model: str | None) -> str:
+    """required_source of a checkpoint."""
+    return required_source(model, "cat model.safetensors")
 
 
 def say_default(ctx: click.Context, built: str) -> None:

@@ -9,6 +9,7 @@ import click
 
 from sao_cli import catalog
 from sao_cli.cli.shared.paths import Data, InputFile, ModuleName, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
@@ -199,7 +200,7 @@ def module_options(command: Any) -> Any:
             metavar="FILE.py:NAME",
             type=ModuleName(),
             help="A torch module, or what makes one, by FILE.py:NAME or PACKAGE.MODULE:NAME, which FILE's weights are "
-            "loaded into; without FILE its own count. This runs the code that it names.",
+            "loaded into, or those on stdin; without them its own count. This runs the code that it names.",
         ),
         click.option(
             "--example",
@@ -226,6 +227,9 @@ def _together(command: Any) -> Any:
         if module is not None and not examples:
             raise click.UsageError("--module needs the shape of its input: --example 1x3x32x32")
         source = click.get_current_context().get_parameter_source("norms")
+        if module is not None:
+            name = "model" if "model" in kwargs else "file"
+            kwargs[name] = given_source(kwargs[name])
         if module is None and (examples or source is click.core.ParameterSource.COMMANDLINE):
             raise click.UsageError("--example and --norms are of a --module FILE.py:NAME, and none is named")
         return command(*args, **kwargs)

@@ -122,7 +122,7 @@ def refuse_overwriting(ctx: click.Context) -> None:
     """
     written: dict[Identity, str] = {}
     for name, _, path in _named(ctx, OutputFile):
-        if (file := _identity(path)) is None:
+        if path == "-" or (file := _identity(path)) is None:  # what stdout is redirected to is the shell's
             continue
         if (other := written.setdefault(file, name)) is not name:
             raise click.UsageError(f"{other} and {name} both write {shown(path)}; give each a file of its own", ctx)

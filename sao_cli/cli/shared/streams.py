@@ -41,6 +41,11 @@ def flush_stdout() -> None:
             raise
 
 
+def given_source(file: str | None) -> str | None:
+    """The file that is named; else "-", where there is an input on stdin; else None."""
+    return "-" if file is None and has_input() else file
+
+
 def has_input() -> bool:
     """Whether stdin is a pipe or a file: not closed, and neither a terminal nor /dev/null, as of a job in a shell."""
     if sys.stdin is None or sys.stdin.isatty():

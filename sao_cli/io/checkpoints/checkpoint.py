@@ -39,6 +39,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     model.safetensors or pytorch_model.bin, or its only .safetensors, or else its only torch file. Nothing is executed:
     torch files are read by torch.load(weights_only=True), memory-mapped where their format allows it.
 
+    "-" is standard input: one file, up to 4 GiB, of which a copy is held in memory, and which has to be whole.
+
     Raises FileError for what can't be opened, and FormatError, of one line, where nothing can be read. Of a file that
     is damaged in parts, those are listed with their reason. O(tensors), and no tensor is read.
 
@@ -52,17 +54,18 @@ def open_checkpoint(path: Path) -> Checkpoint:
     fc.bias (3,) float64 skipped bias
     3.0
     """
-    if path == "-":
-        raise FileError("a checkpoint is read in parts, not from a pipe; save it, and name the file")
-    return Checkpoint(open_tensors(_in_folder(path) if os.path.isdir(path) else path))
+    in_folder = path != "-" and os.path.isdir(path)
+    return Checkpoint(open_tensors(_in_folder(path) if in_folder else path))
 
 
 def checkpoint_files(path: Path) -> list[str]:
     """The files that open_checkpoint(path) reads: the one that is named or in a folder, and the shards of an index.
 
-    Of what can't be read, those that can be told.
+    Of what can't be read, those that can be told; of standard input none.
     """
     found: list[str] = []
+    if path == "-":
+        return found
     with suppress(SaoError, OSError, ValueError):
         found.append(_in_folder(path) if os.path.isdir(path) else os.fsdecode(path))
         start = b""

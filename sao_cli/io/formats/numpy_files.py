@@ -29,7 +29,7 @@ from sao_cli.io.provenance import (
     provenance_with_dtype,
     told_dtype,
 )
-from sao_cli.io.source import PathOrFile, Source, open_source
+from sao_cli.io.source import PathOrFile, Source, WholeCopy, open_source
 from sao_cli.io.tensors import NO_BFLOAT16, no_names, tensor_names, weight_of, weights_in
 
 if TYPE_CHECKING:
@@ -189,12 +189,16 @@ def _decoding(name: str) -> Iterator[None]:
 class NpyFile(TensorFile):
     """A .npy file: one array, under the name of the file."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = Snapshot(path)
+    def __init__(self, place: Path | WholeCopy) -> None:
+        self._file = Snapshot(place)
         self.name, self.metadata = self._file.name, {}
         with self._file.opened() as source:
             stored = _told(source)
-            if stored.problem is None and stored.bytes <= (source.left() or 0):  # the rest is a problem of its own
+            missing = stored.bytes - (source.left() or 0)
+            if stored.problem is None and missing > 0:
+                problem = f"cut off: the input ends {missing} byte{'s' * (missing != 1)} before the array does"
+                stored = stored._replace(problem=problem, damaged=True)
+            elif stored.problem is None:
                 source.skip(stored.bytes, "the array")
                 require_end(source)
             self.stored = {self._file.stem: stored}
@@ -209,7 +213,7 @@ class NpyFile(TensorFile):
 class NpzFile(TensorFile):
     """A .npz file of arrays, or the one array of a sparse layout under the name of the file; or what a Source has."""
 
-    def __init__(self, place: Path | Source) -> None:
+    def __init__(self, place: Path | Source | WholeCopy) -> None:
         self._file = Snapshot(place)
         self.name, self.metadata = self._file.name, {}
         self._origins: dict[str, dict[str, Any]] = {}

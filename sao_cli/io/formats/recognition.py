@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sao_cli.base.errors import FormatError
 from sao_cli.io.formats.registry import FORMATS, START, Door, Format, expected
-from sao_cli.io.source import Source, open_source
+from sao_cli.io.source import Source, WholeCopy, open_source
 
 if TYPE_CHECKING:
     from sao_cli.io.formats.tensor_file import Path, TensorFile
@@ -58,18 +58,26 @@ def _strange(source: Source, door: Door) -> FormatError:
 
 
 def open_tensors(path: Path, *, listed: bool = False) -> TensorFile:
-    """The TensorFile in a regular file of any format that has one; to be closed. `listed`: an index names it.
+    """The TensorFile in a regular file of any format that has one, or in a copy of standard input, which is "-".
 
-    Raises FileError for what can't be opened, and FormatError, of one line, where nothing of it can be read.
+    To be closed. `listed`: an index names it. What is cut off in a pipe is refused, as of a writer that failed. Raises
+    FileError for what can't be opened, and FormatError, of one line, where nothing of it can be read.
     """
     from sao_cli.io.formats.tensor_file import Snapshot
 
-    Snapshot(path)  # which is a regular file
+    piped = path == "-"
+    if not piped:
+        Snapshot(path)  # which is a regular file
     with open_source(path) as source:
         if source.peek(len(GZIP)) == GZIP:
             raise source.fail("it is compressed by gzip, and a checkpoint is read in parts: gunzip it")
         found = recognised(source, "opens")
         if listed and not found.read:
             raise _strange(source, "opens")
-    opened: TensorFile = found.door(found.opens)(path)
+        if piped and not found.read:
+            raise source.fail(f"{found.name} names files beside it, which a pipe has not; name the file")
+        place = WholeCopy(source) if piped else path
+    opened: TensorFile = found.door(found.opens)(place)
+    if piped:
+        opened.require_whole()
     return opened

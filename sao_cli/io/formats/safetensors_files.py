@@ -19,7 +19,7 @@ from sao_cli.io.formats.safetensors_header import DTYPES, described, header_byte
 from sao_cli.io.formats.tensor_file import HEAD, Path, Snapshot, Stored, TensorFile
 from sao_cli.io.output import brief, shown
 from sao_cli.io.provenance import named_provenance, provenance_json, provenance_of
-from sao_cli.io.source import Source
+from sao_cli.io.source import Source, WholeCopy
 from sao_cli.io.tensors import tensor_names, weights_in
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ _PIECE = 1 << 21  # bytes read at once where they must be widened
 
 
 class SafetensorsFile(TensorFile):
-    """A safetensors file, opened anew for each tensor, or what a Source has, read forwards.
+    """A safetensors file or a copy of one, opened anew for each tensor, or what a Source has, read forwards.
 
     What is whole of it is read: a tensor that is cut off, or described wrongly, is listed with its problem. Raises
     FormatError where not even its header can be read.
     """
 
-    def __init__(self, place: Path | Source) -> None:
+    def __init__(self, place: Path | Source | WholeCopy) -> None:
         self._file = Snapshot(place)
         self.name = self._file.name
         with self._file.opened() as source:

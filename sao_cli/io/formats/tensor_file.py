@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FileError, FormatError
 from sao_cli.io.output import file_error, shown
-from sao_cli.io.source import Source, open_source
+from sao_cli.io.source import Source, WholeCopy, open_source
 
 if TYPE_CHECKING:
     from sao_cli.data.kernel import Weight
@@ -96,40 +96,40 @@ class TensorFile(ABC):
 
 
 class Snapshot:
-    """Where tensors are: in the file that a path led to when it was listed, and no other, or in an open Source.
+    """Where tensors are: in the file that a path led to when it was listed, and no other, in a copy, or an open Source.
 
     `stem` names the one tensor of a format without names.
     """
 
-    def __init__(self, place: Path | Source) -> None:
+    def __init__(self, place: Path | Source | WholeCopy) -> None:
         self.place = place
-        path = place.name if isinstance(place, Source) else os.fsdecode(place)
+        path = place.name if isinstance(place, Source | WholeCopy) else os.fsdecode(place)
         self.stem = os.path.splitext(os.path.basename(path))[0]
         self.size: int | None
-        if isinstance(place, Source):
+        if isinstance(place, Source | WholeCopy):
             self.name, self.size = place.name, place.size
             return
         self.path, self.name = place, shown(place)
         status = self._status()
         if not stat.S_ISREG(status.st_mode):
-            raise FileError(f"{self.name} is no regular file; a checkpoint is read in parts: save it to a file first")
+            raise FileError(f"{self.name} is no regular file; a checkpoint is read in parts: save it, or pipe it to -")
         self.size = status.st_size
         self._identity = _identity(status)
 
     @contextmanager
     def opened(self) -> Iterator[Source]:
-        """The bytes: of a path from their start, of a Source from where it is."""
-        if isinstance(self.place, Source):
-            yield self.place
+        """The bytes: of a path and a copy from their start, of a Source from where it is."""
+        if isinstance(self.place, Source | WholeCopy):
+            yield self.place.source() if isinstance(self.place, WholeCopy) else self.place
             return
         self.require_same()
         with open_source(self.place) as source:
             yield source
 
     def seekable(self) -> Path | IO[bytes]:
-        """The path, or all that a Source has from its start."""
-        if isinstance(self.place, Source):
-            return self.place.whole()
+        """The path, or all that a copy or a Source has from its start."""
+        if isinstance(self.place, Source | WholeCopy):
+            return self.place.file() if isinstance(self.place, WholeCopy) else self.place.whole()
         self.require_same()
         return self.place
 

@@ -24,7 +24,7 @@ from sao_cli.io.formats.torch_records import require_sound
 from sao_cli.io.output import brief, file_error, shown
 from sao_cli.io.proportions import MOST_THINGS, require_proportion
 from sao_cli.io.provenance import parsed_provenance, provenance_json, provenance_of
-from sao_cli.io.source import Source
+from sao_cli.io.source import Source, WholeCopy
 from sao_cli.io.tensors import tensor_names, weights_in
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class TorchFile(TensorFile):
     written to. Names are those inside the wrappers around the weights, unless `unwrapped` is false.
     """
 
-    def __init__(self, place: Path | Source, *, unwrapped: bool = True) -> None:
+    def __init__(self, place: Path | Source | WholeCopy, *, unwrapped: bool = True) -> None:
         self._file = Snapshot(place)
         self.name, self.metadata = self._file.name, {}
         self._lock = threading.Lock()
@@ -246,7 +246,9 @@ class TorchFile(TensorFile):
         return self._tensors
 
     def _load(self) -> dict[str, Any]:
-        is_path = not isinstance(self._file.place, Source)
+        is_path = not isinstance(self._file.place, Source | WholeCopy)
+        if not is_path:
+            require_memory(self._file.size or 0, f"{self.name}: its tensors, beside a copy of the input,")
         loaded, self._mapped = load_tensors(self._file.seekable(), self.name, mapped=is_path)
         self._origins = _origins(loaded)
         weights, beside = _unwrapped(loaded, self.name) if self._is_unwrapped else (loaded, [])

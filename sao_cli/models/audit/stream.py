@@ -21,6 +21,7 @@ from sao_cli.io.checkpoints.layouts import Layout
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
+from sao_cli.io.source import source_name
 from sao_cli.models.audit.chains import audit_summary, named_chains
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.comparison import compare_audits
@@ -102,7 +103,7 @@ class Audit:
         jobs: int,
         progress: Progress,
     ) -> None:
-        self.name = model.name if isinstance(model, Checkpoint) else shown(model)
+        self.name = model.name if isinstance(model, Checkpoint) else source_name(model)
         self.checks, self._progress = checks, progress
         self._rows: list[AuditRow] = []
         self._complete = False
