@@ -200,6 +200,11 @@ class TrainMethod(Row):
     dense: bool = False  # begins as a dense network, whose initial weights may be of any law
     after: bool = False  # pruned when it is trained, and then finetuned for as long
 
+    @property
+    def before(self) -> bool:
+        """Whether it is pruned before it is trained."""
+        return bool(self.rule) and not self.after
+
 
 _WHEN = {"s": (False, "before training"), "t": (True, "after training, and finetuned")}
 TRAIN_METHODS = _table(

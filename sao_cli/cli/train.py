@@ -129,6 +129,10 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option("--decay", type=float, default=0.1, show_default=True, help="Factor of the rate at a milestone.")
 @click.option("--warmup", type=int, help="Epochs in which the rate rises from 0.  [default: as the paper; 0]")
 @click.option("--augment/--no-augment", default=None, help="Crop, flip, AutoAugment.  [default: as the paper]")
+@click.option("--all-layers", is_flag=True, help="Prune the first and the last layer too, where a method prunes.")
+@click.option(
+    "--isometry", is_flag=True, help="Repair what is pruned before training: --gain times an isometry, nearly."
+)
 @click.option("--random-labels", is_flag=True, help="Train on labels drawn at random, to see what is memorised.")
 @click.option(
     "--jacobian-at",
@@ -213,6 +217,7 @@ def train(
     if resume:
         folder.restore(training)
     else:
+        training.prepare()  # what can't be pruned leaves no folder
         folder.begin(settings, data_folder)
     talk.parting = lambda: folder.to_go_on(settings.total_epochs)
     emit("train", settings.seed, folder.epochs(training), **told)

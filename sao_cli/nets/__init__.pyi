@@ -23,6 +23,8 @@ from sao_cli.nets.initialise.kernels import soc_orthogonal_ as soc_orthogonal_
 from sao_cli.nets.initialise.kernels import kernel_ as kernel_
 from sao_cli.nets.initialise.sparsify import sparsify as sparsify
 from sao_cli.nets.initialise.sparsify import effective_weight as effective_weight
+from sao_cli.nets.initialise.laws import initialise_by_ as initialise_by_
+from sao_cli.nets.initialise.masked_isometry import repair_masked_ as repair_masked_
 
 # Networks
 from sao_cli.nets.networks.fnn import FNN as FNN
@@ -45,3 +47,4 @@ from sao_cli.reports.networks import ModuleJacobian as ModuleJacobian
 from sao_cli.reports.networks import SparsifiedLayer as SparsifiedLayer
 from sao_cli.reports.networks import EpochRow as EpochRow
 from sao_cli.reports.networks import InputOutputJacobian as InputOutputJacobian
+from sao_cli.reports.networks import RepairedLayer as RepairedLayer

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sao_cli.data.arrays import Values
 from sao_cli.reports.masks import Reached
 from sao_cli.reports.report import Gap, Report, fact
+from sao_cli.reports.weights import RepairFacts
 
 
 class JacobianFacts(Report, Generic[Gap]):
@@ -87,6 +88,12 @@ class InputOutputJacobian(LogSigma, JacobianFacts[Never]):
     )
 
 
+class RepairedLayer(RepairFacts):
+    """What a repair did to a pruned layer before training; a convolution's kernels are the rows of one matrix."""
+
+    name: str = fact("name of the module in the network")
+
+
 class EpochRow(
     Report,
     record="epoch",
@@ -117,6 +124,12 @@ class EpochRow(
     sparsity: float = fact("share of zeros in the matrices and kernels that the method may make sparse")
     seconds: float = fact("training and testing, without the Jacobian", unit="seconds of wall clock")
     jacobian: InputOutputJacobian | None = fact("the network's Jacobian, in the epochs of --jacobian-at")
+    jacobian_dense: InputOutputJacobian | None = fact(
+        "in epoch 0, before pruning, of methods that prune before training"
+    )
+    jacobian_pruned: InputOutputJacobian | None = fact("in epoch 0, after pruning, of such methods")
+    jacobian_repaired: InputOutputJacobian | None = fact("in epoch 0, after the repair of --isometry")
+    repairs: tuple[RepairedLayer, ...] | None = fact("in epoch 0, what --isometry did, a layer each")
 
 
 class ModuleJacobian(Computed, JacobianFacts[Never], record="module"):

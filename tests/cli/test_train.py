@@ -17,7 +17,8 @@ from .conftest import Done
 SMALL = ["--depth", 3, "--width", 16, "--epochs", 2]
 KEYS = """record command version seed source
     data arch method depth width widths phase epoch epochs sparsity jacobian train_loss
-    train_accuracy test_loss test_accuracy learning_rate seconds"""
+    train_accuracy test_loss test_accuracy learning_rate seconds
+    jacobian_dense jacobian_pruned jacobian_repaired repairs"""
 
 
 @pytest.fixture
@@ -113,6 +114,8 @@ def test_a_table_is_a_line_an_epoch(run):
 def test_bad_requests_are_one_line(expect_line, run, tmp_path):
     expect_line("--data", "digit", said="did you mean 'digits'")
     expect_line("--width", 16, "--d", 3, "-o", "run", said="nearest feasible")
+    expect_line("--method", "lmp-s", "--sparsity", 0.999999, "-o", "run", said="")
+    expect_line("--isometry", said="isometry repairs what is pruned before training")
     expect_line("--init", "vs-g", said="method 'sao' has values of its own")
     expect_line("--init", "normal", "--method", "dense", said="give init_gamma")
     expect_line("--widths", "300,x", said="'x' is no width")

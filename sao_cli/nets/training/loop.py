@@ -17,14 +17,15 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory, telling_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import SMALL
-from sao_cli.catalog import ARCHITECTURES
+from sao_cli.catalog import ARCHITECTURES, TRAIN_METHODS
 from sao_cli.io.datasets.dataset import Dataset
 from sao_cli.nets.devices import find_device, full_precision
+from sao_cli.nets.initialise.masked_isometry import repair_masked_
 from sao_cli.nets.training.data import Batches
 from sao_cli.nets.training.jacobian_row import input_output_jacobian
 from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
-from sao_cli.nets.training.resume import TrainingState, restore_, state_tensors
+from sao_cli.nets.training.resume import MASK, TrainingState, restore_, state_tensors
 from sao_cli.nets.training.settings import TrainingSettings, learning_rate
 from sao_cli.reports.networks import EpochRow, InputOutputJacobian
 
@@ -41,7 +42,7 @@ class Training:
     slower; on a CPU every run is deterministic for one number of threads.
 
     The loss is cross-entropy, the optimizer SGD with momentum and weight decay on all parameters, biases too.
-    `rows` are those of the epochs done, as dictionaries; `model` is the network.
+    `rows` are those of the epochs done, as dictionaries; `model` is the network, dense until `prepare` prunes it.
 
     >>> from sao_cli.nets.training.data import load_data
     >>> settings = TrainingSettings(depth=3, width=16, epochs=1)
@@ -66,11 +67,39 @@ class Training:
         self._batches = Batches(data, settings, self.device)
         self.model = build_model(settings, data.channels, data.side, data.classes)
         _require_training_memory(self.model, self.device)
-        if settings.method.endswith("-s"):
-            prune_(self.model, settings)
         self.model.to(self.device)
         self._begin()
+        self._before: dict[str, Any] | None = None  # what epoch 0 tells of how the network was prepared
         self.rows: list[dict[str, Any]] = []
+
+    def prepare(self) -> None:
+        """Prune the network, and repair it, where the settings have it pruned before training.
+
+        The first epoch does so by itself; called before, it tells sooner what can't be. Nothing where it is done.
+        """
+        if self._before is not None or self.rows:
+            return
+        self._before = {}
+        if TRAIN_METHODS[self.settings.method].before:
+            with self._arithmetic():
+                self._before = self._pruned_before()
+            self._begin()
+
+    def _pruned_before(self) -> dict[str, Any]:
+        """Prune the network, and tell its Jacobians at each step."""
+        told: dict[str, Any] = {}
+        measured = 0 in self.settings.jacobian_epochs
+        if measured:
+            told["jacobian_dense"] = self._jacobian()
+        prune_(self.model, self.settings)
+        if measured:
+            told["jacobian_pruned"] = self._jacobian()
+        if self.settings.isometry:
+            assert self.settings.gain is not None
+            told["repairs"] = tuple(repair_masked_(self.model, gain=self.settings.gain, progress=self._progress))
+        if measured and self.settings.isometry:
+            told["jacobian_repaired"] = self._jacobian()
+        return told
 
     def epochs(self) -> Iterator[EpochRow]:
         """The rows of the epochs to come, each trained when it is asked for; epoch 0 first.
@@ -81,6 +110,7 @@ class Training:
         """
         while len(self.rows) <= self.settings.total_epochs:
             with telling_memory(self._no_room):
+                self.prepare()
                 row = self._row(len(self.rows))
             self.rows.append(row.to_dict())
             yield row
@@ -105,14 +135,16 @@ class Training:
         """
         if len(rows) > self.settings.total_epochs + 1:
             raise FormatError(f"the checkpoint has {len(rows) - 1} epochs done, of {self.settings.total_epochs}")
+        if TRAIN_METHODS[self.settings.method].before and not any(name.endswith(MASK) for name in tensors):
+            raise FormatError("the checkpoint is of another network: it has no masks, and this one is pruned before")
         self._optimizer = restore_(self.model, self._new_optimizer, tensors)
-        if self.settings.finetunes:  # the masks of all others follow from the settings, whatever the state has
-            self._kept = kept_places(self.model)
+        if TRAIN_METHODS[self.settings.method].dense:  # the masks of all others follow from the settings
+            self._kept = kept_places(self.model, self.settings.all_layers)
         self.rows = list(rows)
 
     def _begin(self) -> None:
         """Begin a phase: with the masks that there are now, and without momentum."""
-        self._kept = kept_places(self.model)
+        self._kept = kept_places(self.model, self.settings.all_layers)
         self._optimizer = self._new_optimizer()
 
     def _new_optimizer(self) -> Any:
@@ -142,7 +174,7 @@ class Training:
             epoch=epoch,
             epochs=settings.total_epochs,
             sparsity=self._sparsity(),
-            jacobian=self._jacobian() if epoch in settings.jacobian_epochs else None,
+            **self._jacobians(epoch),
             **measured,
         )
 
@@ -207,6 +239,14 @@ class Training:
     def _sparsity(self) -> float:
         size = sum(places.size for places in self._kept.values())
         return 1 - sum(int(places.sum()) for places in self._kept.values()) / size if size else 0.0
+
+    def _jacobians(self, epoch: int) -> dict[str, Any]:
+        """The network's own, where it is measured, and before training what its preparation has told."""
+        stages = {"jacobian_dense": None, "jacobian_pruned": None, "jacobian_repaired": None, "repairs": None}
+        stages |= (self._before or {}) if not epoch else {}
+        last = stages["jacobian_repaired"] or stages["jacobian_pruned"]  # the network as it is trained
+        here = epoch in self.settings.jacobian_epochs
+        return stages | {"jacobian": (last or self._jacobian()) if here else None}
 
     def _jacobian(self) -> InputOutputJacobian:
         self.model.eval()

@@ -67,7 +67,7 @@ def _built(settings: TrainingSettings, channels: int, side: int, classes: int) -
         told |= {"looks_linear": False} if settings.init is not None else {}  # its values are drawn anew
         return CNN(depth, width, form=data.form, **images, **told)
     inputs = channels * side**2
-    if settings.hidden:
+    if settings.hidden:  # of one layer, none is left between two ends: all are the same where it is dense
         return FNN(1, [inputs, *settings.hidden, classes], dense_ends=len(settings.hidden) > 1, **told)
     narrowing = [] if data.bundled else [2 * width]
     return FNN(depth, [inputs, *narrowing, width, classes], **told)
@@ -77,9 +77,9 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     """Prune `model`, any but a LipConvNet, in place by the rule of the method of `settings` (SAO, section III-E).
 
     What it keeps is told by pruning.pruner.Pruner; of a convolution it keeps or drops whole kernels. The first and the
-    last layer stay dense. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0. Of a dense network
-    fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells of layers of which nothing is left.
-    O(weights).
+    last layer stay dense, but for `all_layers`. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0.
+    Of a dense network fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells of layers of which
+    nothing is left. O(weights).
 
     >>> settings = TrainingSettings(method="lmp-s", depth=3, width=16).resolved()
     >>> model = build_model(settings, 1, 8, 10)
@@ -88,26 +88,30 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     [64, 64]
     """
     pruner = Pruner(TRAIN_METHODS[settings.method].rule, d=settings.d, sparsity=settings.sparsity, seed=settings.seed)
-    layers = prunable(model)
+    layers = prunable(model, settings.all_layers)
     taps = [layer.weight[0, 0].numel() for layer in layers]
     unit = math.gcd(*taps)  # so that equal kernels count as one each, as when built
     weights = [_as_prunable(layer, number, taps[number - 1] // unit) for number, layer in enumerate(layers, 1)]
     pruner.prepare(weights)
     masks = [pruner.mask(weight, weight.read()) for weight in weights]
-    warn_of_collapse([f"layer {number}" for number, mask in enumerate(masks, 2) if not mask.nnz])
+    warn_of_collapse(
+        [f"layer {number}" for number, mask in enumerate(masks, 1 if settings.all_layers else 2) if not mask.nnz]
+    )
     for layer, mask in zip(layers, masks, strict=True):
         mask_(layer, torch.from_numpy(mask.to_dense()))
 
 
-def prunable(model: nn.Module) -> list[nn.Module]:
-    """The layers that are sparse or may be pruned, first layer first: all but the network's first and its last.
+def prunable(model: nn.Module, all_layers: bool = False) -> list[nn.Module]:
+    """The layers that are sparse or may be pruned, first layer first: without the network's first and its last, or all.
 
     Of a LipConvNet, whose layers are computed from their parameters, there are none.
     """
     if isinstance(model, LipConvNet):
         return []
     layers = [part for part in model.net if next(part.parameters(), None) is not None]
-    return layers[1:] if isinstance(model, CNN) else layers[1:-1]  # a CNN's last is its classifier
+    if isinstance(model, CNN):
+        layers.append(model.classifier)
+    return layers if all_layers else layers[1:-1]
 
 
 def mask_(layer: nn.Module, kept: Tensor) -> None:
@@ -122,14 +126,14 @@ def mask_(layer: nn.Module, kept: Tensor) -> None:
         prune.custom_from_mask(layer, "weight", mask)
 
 
-def kept_places(model: nn.Module) -> Kept:
+def kept_places(model: nn.Module, all_layers: bool = False) -> Kept:
     """Where each of the prunable layers may have weights, booleans by the layer's name.
 
     They are of the weight's shape, or (m, n) of a layer of blocks. By its mask or its blocks' places, not by its
     values. O(weights).
     """
     names = {id(module): name for name, module in model.named_modules()}
-    return {names[id(layer)]: _kept(layer) for layer in prunable(model)}
+    return {names[id(layer)]: _kept(layer) for layer in prunable(model, all_layers)}
 
 
 def require_zeros(model: nn.Module, kept: Kept) -> None:

@@ -74,6 +74,8 @@ class TrainingSettings:
       each of the epochs `milestones`: 50 and 150, none for the FNN and the LeNets. "cosine" and `warmup` epochs are the
       default of CNNs where the paper has them: 10 epochs from depth 512 with tanh and 768 with relu, one for
       cifar100 and cinic10.
+    - `all_layers` prunes the first and the last layer too, where a method prunes. `isometry` then repairs what is
+      pruned before training, on its mask, to `gain` times an approximate isometry.
     - `random_labels`: each training image has a uniformly random label, by the seed; test labels stay true.
     - `augment`: random crops, flips and AutoAugment, where the paper has them: convolutions on cifar and cinic data.
     - `jacobian_at`: epochs at which the input-output Jacobian is measured, whole numbers and "last", at
@@ -107,6 +109,8 @@ class TrainingSettings:
     warmup: int | None = None
     augment: bool | None = None
     random_labels: bool = False
+    all_layers: bool = False
+    isometry: bool = False
     jacobian_at: tuple[int | str, ...] = (0, "last")
     jacobian_inputs: int = 8
     dtype: str = "float32"
@@ -223,10 +227,10 @@ class TrainingSettings:
         if sized:
             raise SaoError(f"widths {listed} take the place of depth and width; leave {' and '.join(sized)} out")
         _require(bool(self.widths) and min(self.widths) >= 1, "widths", listed, "a list of whole numbers from 1")
-        if len(self.widths) == 1 and self.method != "dense":
+        if len(self.widths) == 1 and not (self.method == "dense" or self.all_layers):
             raise SaoError(
                 f"widths {listed}: method {self.method!r} leaves the first and the last layer dense, and there is no "
-                "other; list two widths at least, or choose method dense"
+                "other; list two widths at least, or choose all layers of a method that prunes"
             )
 
     def _check_numbers(self) -> None:
@@ -262,9 +266,18 @@ class TrainingSettings:
         if fixed and self.gain != 1:
             raise SaoError(f"gain {self.gain}: LipConvNet's layers are orthogonal, and have gain 1")
         self._check_init()
+        self._check_pruning()
         if self.augment and not DATA[self.data].augmented:
             known = ", ".join(name for name, row in DATA.items() if row.augmented)
             raise SaoError(f"augmentation is for {known}, not for {self.data!r}")
+
+    def _check_pruning(self) -> None:
+        method = TRAIN_METHODS[self.method]
+        if self.all_layers and not method.rule:
+            raise SaoError(f"all_layers is for methods that prune, and {self.method!r} builds its masks; leave it out")
+        if self.isometry and not method.before:
+            pruned = one_of(name for name, row in TRAIN_METHODS.items() if row.before)
+            raise SaoError(f"isometry repairs what is pruned before training, by {pruned}, not by {self.method!r}")
 
     def _check_init(self) -> None:
         if self.init is None:

@@ -9,8 +9,10 @@ import torch
 
 from sao_cli.base.errors import FormatError
 from sao_cli.catalog import ARCHITECTURES
+from sao_cli.nets.initialise.masked_isometry import repair_masked_
 from sao_cli.nets.networks.fnn import FNN
 from sao_cli.nets.training.data import Batches
+from sao_cli.nets.training.jacobian_row import input_output_jacobian
 from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.loop import DivergedError, Training
 from sao_cli.nets.training.methods import build_model, kept_places, prune_
@@ -23,7 +25,8 @@ SMALL = {"depth": 3, "width": 16, "epochs": 2, "batch_size": 16}
 def run(data, **given):
     if ARCHITECTURES[given.get("arch", "fnn")].widths or "widths" in given:
         given = {"depth": None, "width": None, "jacobian_inputs": 1, **given}
-    data = grown(data) if ARCHITECTURES[given.get("arch", "fnn")].enlarges else data
+    if ARCHITECTURES[given.get("arch", "fnn")].enlarges:
+        data = grown(data, 2 if given["arch"] == "lenet5" else 3)
     return Training(TrainingSettings(**{**SMALL, **given}), data, device="cpu")
 
 
@@ -113,7 +116,8 @@ def test_pruning_after_training(tiny, method):
         ({"method": "lmp-t"}, 3),
         ({"widths": (16, 8, 8), "random_labels": True}, 1),
         ({"arch": "lenet300", "method": "lmp-s", "init": "vs-g"}, 1),
-        ({"arch": "lenet5", "method": "gmp-t"}, 1),
+        ({"arch": "lenet5", "method": "lrp-t", "epochs": 1, "jacobian_at": ()}, 1),
+        ({"method": "gmp-s", "sparsity": 0.8, "all_layers": True, "isometry": True}, 0),
     ],
 )
 def test_a_run_that_goes_on_ends_as_one_that_never_stopped(tiny, given, done):
@@ -166,10 +170,46 @@ def test_the_trained_network_loads_into_plain_layers(tiny, given):
     assert loss.item() == pytest.approx(last.test_loss, rel=1e-5)
 
 
-def grown(data):
-    """The same with images of 24 x 24."""
-    train, test = (images.repeat(3, 2).repeat(3, 3) for images in (data.train_images, data.test_images))
+def grown(data, times):
+    """The same with images so many times as large."""
+    train, test = (images.repeat(times, 2).repeat(times, 3) for images in (data.train_images, data.test_images))
     return replace(data, train_images=train, test_images=test)
+
+
+def test_the_row_before_training_tells_each_step_of_the_preparation(tiny):
+    told = {"method": "lmp-s", "sparsity": 0.75, "all_layers": True, "isometry": True, "gain": 1.2}
+    training = run(tiny, **told, dtype="float64", epochs=1, jacobian_inputs=3)
+    rows = list(training.epochs())
+    model = build_model(training.settings, 1, 8, 2)
+    x = Batches(tiny, training.settings, torch.device("cpu")).probes(3)
+    expected = [input_output_jacobian(model, x)]
+    prune_(model, training.settings)
+    expected.append(input_output_jacobian(model, x))
+    repairs = repair_masked_(model, gain=1.2)
+    expected.append(input_output_jacobian(model, x))
+    first = rows[0]
+    assert [first.jacobian_dense, first.jacobian_pruned, first.jacobian_repaired] == expected
+    assert first.jacobian == expected[2]
+    assert len({one.mean for one in expected}) == 3
+    assert [row.name for row in first.repairs] == ["net.0", "net.2", "net.4", "net.6"]
+    assert [row.to_dict() for row in first.repairs] == [row.to_dict() for row in repairs]
+    assert first.sparsity == pytest.approx(0.75, abs=0.02)
+    after = rows[1]
+    assert (after.jacobian_dense, after.jacobian_pruned, after.jacobian_repaired, after.repairs) == (None,) * 4
+
+
+def test_what_is_prepared_once_stays(tiny):
+    training = run(tiny, method="lmp-s", sparsity=0.75, jacobian_at=())
+    assert not hasattr(training.model.net[2], "weight_mask")
+    training.prepare()
+    mask = training.model.net[2].weight_mask
+    training.prepare()
+    row = next(training.epochs())
+    assert training.model.net[2].weight_mask is mask
+    assert (row.jacobian_dense, row.jacobian_pruned) == (None, None)
+    held = arrays(run(tiny, method="dense", jacobian_at=()))
+    with pytest.raises(FormatError, match="it has no masks"):
+        run(tiny, method="lmp-s", sparsity=0.75).restore(held, [{"epoch": 0}])
 
 
 def test_random_labels_are_learnt_and_true_ones_are_tested(tiny):
@@ -224,4 +264,4 @@ def test_threads_and_algorithms_are_left_as_they_were(tiny):
 def test_a_diverging_lipconvnet_says_so(tiny):
     """Its slices come of a linear system, which weights past the range of float32 make singular."""
     with pytest.raises(DivergedError, match=r"epoch 1: weights leave .* lower the learning rate \(1e\+30\)"):
-        list(run(grown(tiny), arch="lipconvnet", depth=5, width=2, epochs=1, learning_rate=1e30).epochs())
+        list(run(tiny, arch="lipconvnet", depth=5, width=2, epochs=1, learning_rate=1e30).epochs())

@@ -116,6 +116,17 @@ def test_listed_widths_are_those_between_inputs_and_classes():
     assert [weight.shape for weight in build_model(told, **SIZES).layer_weights()] == [(9, 64), (10, 9)]
 
 
+@pytest.mark.parametrize(("arch", "layers"), [("fnn", 5), ("cnn", 5), ("lenet300", 3), ("lenet5", 4)])
+def test_all_layers_are_pruned_where_that_is_asked_for(arch, layers):
+    sizes = {"depth": None, "width": None} if ARCHITECTURES[arch].widths else {}
+    told = settings(arch=arch, method="lmp-s", sparsity=0.75, all_layers=True, **sizes)
+    model = build_model(told, channels=1, side=16, classes=10)
+    prune_(model, told)
+    kept = kept_places(model, all_layers=True)
+    assert len(kept) == layers
+    assert all(abs(places.mean() - 0.25) < 0.02 for places in kept.values())
+
+
 def test_kernels_and_weights_compete_by_their_numbers():
     told = settings(arch="lenet5", depth=None, width=None, method="gmp-s", sparsity=0.9)
     model = build_model(told, channels=1, side=16, classes=10)

@@ -57,6 +57,7 @@ def test_listed_widths_are_in_the_place_of_depth_and_width():
         assert (one.epochs, one.milestones, one.learning_rate) == (100, (), 1e-2)
         assert one.resolved() == one
     assert resolved(method="dense", widths=(9,)).sizes == (1, 9)
+    assert resolved(method="lmp-s", all_layers=True, widths=(9,)).sizes == (1, 9)
 
 
 def test_other_initial_weights_have_no_gain_of_their_own():
@@ -146,7 +147,9 @@ def test_what_has_a_default_may_not_be_nothing(name):
         ({"widths": (9, 0)}, "widths 9,0: it is a list of whole numbers from 1"),
         ({"widths": ()}, "widths : it is a list"),
         ({"widths": (9,)}, "widths 9: method 'sao' leaves the first and the last layer dense"),
-        ({"widths": (9,), "method": "lmp-s"}, "list two widths at least"),
+        ({"widths": (9,), "method": "lmp-s"}, "or choose all layers of a method that prunes"),
+        ({"all_layers": True}, "all_layers is for methods that prune, and 'sao' builds its masks"),
+        ({"isometry": True, "method": "lmp-t"}, "isometry repairs what is pruned before training, by lmp-s, gmp-s"),
         (
             {"init": "vs-g"},
             "method 'sao' has values of its own; init is for networks that begin dense, by dense, lmp-s",
