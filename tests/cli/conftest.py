@@ -7,7 +7,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import click.testing
 import pytest
+
+from sao_cli.cli import main
 
 BIN = Path(sys.executable).parent
 
@@ -64,3 +67,13 @@ def expect_error(sao, tmp_path):
         assert sorted(tmp_path.rglob("*")) == before
 
     return check
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The folder of a run of `sao train`, of two epochs on the digits."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    asked = ("--data", "digits", "--depth", "3", "--width", "16", "--epochs", "2", "--jacobian-at", "none")
+    done = click.testing.CliRunner().invoke(main, ["train", *asked, "-o", str(folder)])
+    assert done.exit_code == 0, done.stderr
+    return folder

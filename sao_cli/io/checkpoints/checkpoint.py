@@ -26,6 +26,7 @@ from sao_cli.io.output import brief, file_error, shown
 
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
+RUN_FILES = ("settings.json", "metrics.jsonl", "last.safetensors", "final.safetensors")  # of `sao train`
 _SAVED_MODEL = "saved_model.pb"  # beside which the variables lie in a folder
 _LISTED = 4
 _PIECE = 1 << 20  # numbers looked at once
@@ -34,10 +35,11 @@ _PIECE = 1 << 20  # numbers looked at once
 def open_checkpoint(path: Path) -> Checkpoint:
     """The Checkpoint in a file, or in a folder that holds one; to be closed, so best in a `with`.
 
-    The first bytes of the file tell its format: safetensors, torch's (also nested and wrapped dicts), .npz, .npy, or
-    an index of shards (model.safetensors.index.json, pytorch_model.bin.index.json). In a folder that is such an index,
-    model.safetensors or pytorch_model.bin, or its only .safetensors, or else its only torch file. Nothing is executed:
-    torch files are read by torch.load(weights_only=True), memory-mapped where their format allows it.
+    The first bytes of the file tell its format: safetensors, torch's (also nested and wrapped dicts), .npz, .npy, or an
+    index of shards (model.safetensors.index.json, pytorch_model.bin.index.json). In a folder that is such an index,
+    model.safetensors or pytorch_model.bin, the final.safetensors of a run of `sao train`, its only .safetensors, or
+    else its only torch file. Nothing is executed: torch files are read by torch.load(weights_only=True), memory-mapped
+    where their format allows it.
 
     "-" is standard input: one file, up to 4 GiB, of which a copy is held in memory, and which has to be whole.
 
@@ -149,6 +151,12 @@ def _require_finite(array: NDArray[Any], where: str) -> None:
             raise FormatError(f"{where}: {flat[place]} at place {index}; every value must be a finite number")
 
 
+def _is_run(names: list[str]) -> bool:
+    """Whether a folder is one that `sao train` keeps a run in."""
+    settings, *others = RUN_FILES
+    return settings in names and any(name in names for name in others)
+
+
 def _in_folder(folder: Path) -> str:
     """The checkpoint in a folder; FileError where there is none, or more than one."""
     try:
@@ -161,6 +169,11 @@ def _in_folder(folder: Path) -> str:
     for choice in (*_INDEXES, *_WHOLE):
         if choice in texts:
             return os.path.join(os.fsdecode(folder), choice)
+    if _is_run(texts):
+        if (final := RUN_FILES[-1]) in texts:
+            return os.path.join(os.fsdecode(folder), final)
+        way_out = f"`sao train --resume -o {shown(folder)}` goes on with it"
+        raise FileError(f"{shown(folder)} is a run that is not finished, without {final}; {way_out}")
     kinds = [row.in_folders for row in FORMATS]
     groups = [[name for name in texts if name.endswith(".index.json")]]
     groups += [[name for name in texts if name.endswith(suffixes)] for suffixes in kinds if suffixes]

@@ -13,6 +13,7 @@ from typing import Any
 from sao_cli import __version__
 from sao_cli.base.errors import FileError, FormatError, SaoError
 from sao_cli.io.checkpoints import Lazy, write_checkpoint
+from sao_cli.io.checkpoints.checkpoint import RUN_FILES
 from sao_cli.io.formats.safetensors_files import SafetensorsFile
 from sao_cli.io.output import atomic_output, naming_output, shown
 from sao_cli.nets.training.loop import DivergedError, Training
@@ -21,7 +22,7 @@ from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.reports.networks import EpochRow
 from sao_cli.reports.report import plain, report_line
 
-SETTINGS, METRICS, LAST, FINAL = "settings.json", "metrics.jsonl", "last.safetensors", "final.safetensors"
+SETTINGS, METRICS, LAST, FINAL = RUN_FILES
 
 
 class RunFolder:
