@@ -88,6 +88,11 @@ from sao_cli.nets.tracing.network import Network as Network
 from sao_cli.nets.tracing.network import NetworkSummary as NetworkSummary
 from sao_cli.nets.tracing.audited import audit_model as audit_model
 from sao_cli.nets.tracing.audited import ModuleAudit as ModuleAudit
+from sao_cli.nets.tracing.used_weights import weights_as_used as weights_as_used
+from sao_cli.nets.tracing.used_weights import UsedWeight as UsedWeight
+from sao_cli.nets.tracing.measured_weights import module_spectra as module_spectra
+from sao_cli.nets.tracing.measured_weights import module_expansions as module_expansions
+from sao_cli.nets.tracing.measured_weights import MeasuredWeights as MeasuredWeights
 from sao_cli.nets.tracing.loading import load_network as load_network
 from sao_cli.nets.tracing.loading import load_module as load_module
 from sao_cli.nets.tracing.loading import load_checkpoint_ as load_checkpoint_

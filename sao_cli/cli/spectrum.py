@@ -11,13 +11,16 @@ from sao_cli.base.errors import SaoError
 from sao_cli.catalog import ACTIVATIONS, PADDINGS, REFERENCES, VALUE_PICTURES
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given, take_widths
+from sao_cli.cli.shared.networks import asked_weights
 from sao_cli.cli.shared.options import (
     DEFAULT_LAYER,
+    DESCRIBING,
     activations_option,
     common_options,
     input_argument,
     layer_options,
     methods_option,
+    module_options,
     plot_option,
     value_options,
 )
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 GEOMETRY = ("image", "padding", "stride", "dilation", "groups")
 NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
+OF_STACKS = ("tensor", "inputs", *GEOMETRY, *DESCRIBING)
 
 
 @click.command(cls=SaoCommand)
@@ -74,6 +78,7 @@ NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
 @click.option("--repeats", type=int, help="Repeat with the seeds that follow, and tell the spread of p.  [default: 1]")
 @click.option("--within", type=float, default=0.05, show_default=True, help="Count singular values so near to 1.")
 @click.option("--values", is_flag=True, help="Add singular_values, descending, to each row.")
+@module_options
 @plot_option
 @click.option(
     "--picture",
@@ -95,6 +100,9 @@ def spectrum(
     inputs: str | None,
     repeats: int | None,
     values: bool,
+    module: str | None,
+    examples: tuple[str, ...],
+    norms: str,
     plot: str | None,
     picture: str,
     seed: int,
@@ -110,9 +118,12 @@ def spectrum(
     Kolmogorov-Smirnov test takes values that differ by no more than rounding as equal; with several rows p is also
     given with Holm's correction, and with --repeats its median and spread.
 
+    With --module a row is of each weight that ran on the --example, in the order run: matrices as they were used, and
+    convolutions with the image, stride, padding, dilation and groups that the run had.
+
     Example: sao spectrum --method sao --method lmp --sparsity 0.992 --activation all --repeats 20 --plot fig9.pdf
     """
-    source = input_source(file, builds=DEFAULT_LAYER)
+    source = input_source(file, builds=DEFAULT_LAYER) if module is None else file
     from sao_cli.io import read_inputs, read_weights
     from sao_cli.measure.layer.spectrum import compare_spectra
     from sao_cli.reports.spectra import LayerSpectrum
@@ -121,22 +132,27 @@ def spectrum(
         raise SaoError("--picture cdf draws the distance to a reference layer; --reference dense or a FILE gives one")
     comparison = _comparison(options)
     geometry = {name: options.pop(name) for name in GEOMETRY}
-    read = None if source is None else read_weights(source, tensor=tensor)
+    chosen_activations = list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
+    read = None if source is None or module is not None else read_weights(source, tensor=tensor)
     matrices = [one for one in read or [] if isinstance(one, Matrix)]
     kernels = [one.as_dtype(options["dtype"]) for one in read or [] if isinstance(one, Kernel)]
     if kernels and matrices:
         raise SaoError(
             f"{len(kernels)} of {len(kernels + matrices)} weights are convolution kernels; choose --tensor NAME"
         )
-    if kernels:
-        found: Sequence[LayerSpectrum] = _of_kernels(kernels, geometry, comparison, seed, talk)
+    if module is not None:
+        asked = {"activations": chosen_activations, "input_std": input_std, "seed": seed}
+        asked |= {"repeats": 1 if repeats is None else repeats, "comparison": comparison, "dtype": options["dtype"]}
+        found: Sequence[LayerSpectrum] = _of_module(file, module, examples, talk, asked)
+    elif kernels:
+        found = _of_kernels(kernels, geometry, comparison, seed, talk)
     else:
         draws, n = _draws(None if read is None else matrices, method, options, talk)
         _refuse_kernel_options()
         chosen = None if inputs is None else read_inputs(inputs, n)
         found = compare_spectra(
             draws,
-            list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations)),
+            chosen_activations,
             input_std=input_std,
             inputs=chosen,
             comparison=comparison,
@@ -146,7 +162,7 @@ def spectrum(
         )
     if plot is not None:
         _draw(found, plot, picture)
-    columns = LayerSpectrum.table if any(row.layer > 1 for row in found) else LayerSpectrum.table[1:]
+    columns = [key for key in LayerSpectrum.table if key != "layer" or any(row.layer > 1 for row in found)]
     told: dict[str, Any] = {"source": source, "report": LayerSpectrum, "columns": columns}
     emit("spectrum", seed, _rows(found, read, values, talk), as_json=as_json, output=output, **told)
 
@@ -177,6 +193,21 @@ def _of_kernels(
         raise SaoError(f"a kernel of {shape} is a map only of images of some size; --image 32 gives their sides")
     asked = {**geometry, "comparison": comparison, "seed": seed, "progress": talk}
     return [kernel_spectrum(kernel, layer=layer, **asked) for layer, kernel in enumerate(kernels, 1)]
+
+
+def _of_module(
+    file: str | None, module: str, examples: tuple[str, ...], talk: Talk, asked: dict[str, Any]
+) -> "Sequence[LayerSpectrum]":
+    """A row for each weight that ran, and what the options leave as it is said."""
+    from sao_cli.nets.tracing.measured_weights import module_spectra
+    from sao_cli.reports.spectra import KernelSpectrum
+
+    found = asked_weights(module_spectra, file, module, examples, OF_STACKS, progress=talk, **asked).rows
+    kernels = sum(isinstance(row, KernelSpectrum) for row in found)
+    if kernels and (given := options_given(click.get_current_context(), *NOT_OF_KERNELS)):
+        told = "the convolution is" if kernels == 1 else f"the {kernels} convolutions are"
+        talk.say(f"{' '.join(given)} is for matrices; {told} measured as a linear map")
+    return found
 
 
 def _refuse_kernel_options() -> None:
@@ -242,4 +273,6 @@ def _draw(found: "Sequence[LayerSpectrum]", plot: str, picture: str) -> None:
 
 
 def _label(one: "LayerSpectrum", found: "Sequence[LayerSpectrum]") -> str:
+    if one.name is not None:
+        return one.name
     return one.method if all(other.layer == 1 for other in found) else f"{one.method}, layer {one.layer}"

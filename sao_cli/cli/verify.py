@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sao_cli.catalog import CRITERIA
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import required_source
-from sao_cli.cli.shared.options import common_options, input_argument, plot_option
+from sao_cli.cli.shared.networks import asked_weights
+from sao_cli.cli.shared.options import common_options, input_argument, module_options, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sao_cli.measure.values.singular_values import SingularValues
 
 FAILS, CANNOT_TELL = 1, 2
+OF_STACKS = ("tensor",)
 
 
 @click.command(cls=SaoCommand)
@@ -35,6 +37,7 @@ FAILS, CANNOT_TELL = 1, 2
     show_default=True,
     help="The condition that decides the exit code.",
 )
+@module_options
 @plot_option
 @common_options
 @click.pass_obj
@@ -44,6 +47,9 @@ def verify(
     file: str | None,
     tensor: str | None,
     criterion: str,
+    module: str | None,
+    examples: tuple[str, ...],
+    norms: str,
     plot: str | None,
     seed: int,
     as_json: bool | None,
@@ -56,8 +62,23 @@ def verify(
     reported; --criterion decides the exit code: 0 it holds for every layer, 1 it fails for one, 2 it can't be told.
     `error` is that of lambda_2, a bound or an estimate as `error_kind` says; equality with the bound holds.
 
+    With --module a row is of each weight that ran on the --example, outputs by inputs as it was used, and of a kernel
+    the mask is of its channels.
+
     Example: sao mask --m 256 --n 256 --d 4 --method ramanujan | sao verify --criterion standard
     """
+    told: dict[str, Any] = {"as_json": as_json, "output": output, "report": Expansion}
+    if module is not None:
+        from sao_cli.nets.tracing.measured_weights import module_expansions
+
+        asked: dict[str, Any] = {"criterion": criterion, "seed": seed, "progress": talk}
+        weights = asked_weights(module_expansions, file, module, examples, OF_STACKS, **asked)
+        emit("verify", seed, [row.to_dict() for row in weights.rows], source=file, **told)
+        _explain(weights.rows, talk)
+        if plot is not None:
+            drawn = [weight.mask() for weight in weights.weights[: _panels()]]
+            _draw(weights.rows, _spectra(drawn, seed, talk), plot)
+        return _exit_code(weights.rows, unknown=len(weights.skipped))
     source = required_source(file)
     from sao_cli.io import read_masks
 
@@ -65,24 +86,33 @@ def verify(
     spectra = _spectra(masks, seed, talk) if plot is not None else []  # first, since memory may not do for it
     found: list[Expansion] = []
     rows = _rows(masks, criterion, seed, talk, found)
-    emit("verify", seed, rows, as_json=as_json, output=output, source=source, report=Expansion)
+    emit("verify", seed, rows, source=source, **told)
     _explain(found, talk)
     if plot is not None:
-        from sao_cli.plots import eigenvalue_figure, save_figure
-
-        values = [_within_the_facts(*layer) for layer in zip(spectra, found, strict=False)]
-        save_figure(eigenvalue_figure(found, values, [one.exact for one in spectra]), plot)
+        _draw(found, spectra, plot)
     return _exit_code(found)
+
+
+def _draw(found: list[Expansion], spectra: "list[SingularValues]", plot: str) -> None:
+    from sao_cli.plots import eigenvalue_figure, save_figure
+
+    values = [_within_the_facts(*layer) for layer in zip(spectra, found, strict=False)]
+    save_figure(eigenvalue_figure(found, values, [one.exact for one in spectra]), plot)
+
+
+def _panels() -> int:
+    from sao_cli.plots import MAX_PANELS
+
+    return MAX_PANELS
 
 
 def _spectra(masks: list[Mask], seed: int, talk: Talk) -> "list[SingularValues]":
     from sao_cli.data.matrix import Matrix
     from sao_cli.measure.values.singular_values import measured_singular_values
-    from sao_cli.plots import MAX_PANELS
 
     found = [
         measured_singular_values(Matrix(mask), seed=seed, layer=layer, progress=talk)
-        for layer, mask in enumerate(masks[:MAX_PANELS], 1)
+        for layer, mask in enumerate(masks[: _panels()], 1)
     ]
     for layer, one in enumerate(found, 1):
         if not one.exact:
@@ -157,8 +187,9 @@ def _span(degrees: tuple[int, int]) -> str:
     return f"{least}" if least == most else f"{least} to {most}"
 
 
-def _exit_code(found: list[Expansion]) -> int:
-    verdicts = [result.holds for result in found]
+def _exit_code(found: list[Expansion], unknown: int = 0) -> int:
+    """The verdict on layers, and on so many more that are `unknown`."""
+    verdicts = [result.holds for result in found] + [None] * unknown
     if False in verdicts:
         return FAILS
     return CANNOT_TELL if None in verdicts else 0

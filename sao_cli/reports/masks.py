@@ -11,6 +11,12 @@ class Layered(Report):
     layer: int = fact("number of the layer in its stack, from 1; of reach, how many layers lead there")
 
 
+class NamedLayer(Layered):
+    """A layer that may have a name of its own."""
+
+    name: str | None = fact("name of the weight in its network; null where it has none", default=None)
+
+
 class LayerSize(Report, Generic[Gap]):
     """How large a layer is."""
 
@@ -96,9 +102,9 @@ class Expansion(
     MeanDegrees,
     MaskCounts[Never],
     LayerSize[Never],
-    Layered,
+    NamedLayer,
     record="layer",
-    table="layer m n d components lambda_1 lambda_2 lambda_2_distinct bound ramanujan ramanujan_paper holds",
+    table="layer name m n d components lambda_1 lambda_2 lambda_2_distinct bound ramanujan ramanujan_paper holds",
 ):
     """The eigenvalue conditions of one mask: a line of `sao verify`, and what `expansion` gives.
 

@@ -5,7 +5,7 @@ from typing import Generic, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.reports.masks import Layered, LayerSize, MaskCounts, MeanDegrees
+from sao_cli.reports.masks import LayerSize, MaskCounts, MeanDegrees, NamedLayer
 from sao_cli.reports.report import Gap, Report, fact
 
 
@@ -105,7 +105,7 @@ class OperatorFacts(Reshaped[Gap]):
     groups: int | Gap = fact("groups of channels", compared=True, default=None)
 
 
-class LayerSetting(Layered):
+class LayerSetting(NamedLayer):
     """Which layer is measured, and how it was made."""
 
     method: str = fact('method that made the weights; empty, or "given", where that is not known')
@@ -120,7 +120,7 @@ class LayerSpectrum(
     LayerSize[Never],
     LayerSetting,
     record="layer",
-    table="layer method activation sparsity sigma_min sigma_max mean rank ks.statistic ks.pvalue ks.pvalue_holm "
+    table="layer name method activation sparsity sigma_min sigma_max mean rank ks.statistic ks.pvalue ks.pvalue_holm "
     "repeats.pvalue_median repeats.fraction_below_005",
     spare="mean sigma_min sparsity rank ks.pvalue_holm repeats.fraction_below_005 ks.statistic",
 ):

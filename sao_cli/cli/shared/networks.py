@@ -2,8 +2,8 @@
 
 import contextlib
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,10 @@ from sao_cli.cli.shared.talk import Talk
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from sao_cli.nets.tracing.measured_weights import MeasuredWeights
     from sao_cli.nets.tracing.network import Network
+
+NAMED = 10  # weights that could not be measured that stderr names
 
 
 def asked_network(
@@ -44,6 +47,33 @@ def asked_run(
 
     with contextlib.redirect_stdout(sys.stderr):
         return load_run(module, examples, model, seed)
+
+
+def asked_weights(
+    measure: "Callable[..., MeasuredWeights[Any]]",
+    model: str | None,
+    module: str,
+    examples: Sequence[str],
+    refused: Sequence[str],
+    *,
+    seed: int,
+    **asked: Any,
+) -> "MeasuredWeights[Any]":
+    """What `measure` tells of the weights of asked_run; those that could not be measured are said, by name."""
+    run, inputs = asked_run(model, module, examples, seed, refused)
+    with contextlib.redirect_stdout(sys.stderr):
+        found = measure(run, *inputs, seed=seed, **asked)
+    _say_skipped(found.skipped, click.get_current_context().ensure_object(Talk))
+    return found
+
+
+def _say_skipped(skipped: Mapping[str, str], talk: Talk) -> None:
+    from sao_cli.io.output import shown
+
+    for name, reason in list(skipped.items())[:NAMED]:
+        talk.warn(f"{shown(name)} was not measured: {reason}")
+    if (more := len(skipped) - NAMED) > 0:
+        talk.warn(f"and {more} more weights were not measured")
 
 
 def unit_lists(lost: Iterable[int], unreached: Iterable[int]) -> Row:

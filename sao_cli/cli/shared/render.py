@@ -103,6 +103,8 @@ def _table(rows: list[Row], columns: Sequence[str], spare: Sequence[str], width:
     lines = ["summary" in row or row.get("record") == "network" for row in rows]  # both are on all of it
     rows = [{visible(key): value for key, value in row.items() if key not in OF_LINES} for row in rows]
     body = [_flat(row) for row, is_line in zip(rows, lines, strict=True) if not is_line]
+    if not any(row.get("name") for row in body):
+        columns = [key for key in columns if key != "name"]
     with console.capture() as capture:
         console.print(_tall(body[0]) if len(body) == 1 else _fitting(console, body, columns, spare))
         for row, is_line in zip(rows, lines, strict=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from sao_cli.base.errors import FormatError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import KERNEL_METHODS, SCHEMES
 from sao_cli.data.kernel import Kernel, KernelLike
-from sao_cli.measure.convolution.geometry import Axis, Geometry
+from sao_cli.measure.convolution.geometry import Axis, Geometry, transposed_outputs
 from sao_cli.measure.convolution.operator_values import checked_kernel, convolution_values
 from sao_cli.measure.layer.jacobian import dense_jacobian_values
 from sao_cli.measure.values.facts import Comparison, Measured, Reference, mean_degree
@@ -26,6 +27,25 @@ ORTHOGONAL = tuple(  # methods that leave a scheme orthogonal
     name for name, row in KERNEL_METHODS.items() if not (row.kept_kernel or row.keeps or row.own_law)
 )
 EPSILON = 2.0**-52  # of the arithmetic, whatever the kernel was born in
+_TURNED = {"m": "n", "n": "m", "c": "d", "d": "c", "image": "output_image", "output_image": "image"}
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A kernel, and how it is applied to images: what kernel_spectrum takes."""
+
+    kernel: Kernel
+    image: int | Sequence[int]
+    padding: str | int = "circular"
+    stride: int | Sequence[int] = 1
+    dilation: int | Sequence[int] = 1
+    groups: int = 1
+    transposed: bool = False
+
+    def spectrum(self, **asked: Any) -> KernelSpectrum:
+        """kernel_spectrum of it; `asked` are the options that are not its own."""
+        own = {key: value for key, value in vars(self).items() if key != "kernel"}
+        return kernel_spectrum(self.kernel, **own, **asked)
 
 
 def kernel_spectrum(
@@ -36,6 +56,7 @@ def kernel_spectrum(
     stride: int | Sequence[int] = 1,
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
+    transposed: bool = False,
     comparison: Comparison | None = None,
     seed: int = 0,
     layer: int = 1,
@@ -57,6 +78,9 @@ def kernel_spectrum(
       max(c_out, c_in k^D) eps s_1, that of a kernel born in a coarser dtype; the slack of the KS test is
       10 sqrt(sides) eps s_1 with the same sides and eps, or SOC's `error_bound` twice, where that is more.
 
+    A `transposed` one is torch.nn.ConvTranspose's: `kernel` is (c_in, c_out/groups, k_1, ...), `image` what it reads.
+    Its map is the transpose of the convolution that leads back, and has the same singular values.
+
     The reference "dense" is a dense orthogonal map: min(m, n) values equal to `comparison.gain`. A reference that is
     given is a kernel, applied to the same image in the same way.
 
@@ -68,6 +92,8 @@ def kernel_spectrum(
     """
     kernel = checked_kernel(kernel, groups)
     comparison = _comparison(kernel, comparison or Comparison())
+    if transposed:
+        image = transposed_outputs(image, kernel.size, padding, stride, dilation)
     geometry = Geometry(image, kernel.size, padding, stride, dilation)
     found = _measured(geometry, groups, seed, layer, progress, kernel)
     measured = _facts_of(kernel, geometry, groups, found)
@@ -78,7 +104,7 @@ def kernel_spectrum(
     facts["reason"] = "; ".join(causes) or None
     mask = kernel.mask
     reshaped = measured_singular_values(kernel.reshaped(), seed=seed, layer=layer, progress=progress)
-    return KernelSpectrum(
+    row = KernelSpectrum(
         layer=layer,
         method=str(mask.provenance.get("method", "given")),
         activation="linear",
@@ -104,6 +130,7 @@ def kernel_spectrum(
         groups=groups,
         reshaped_sigma_max=float(reshaped.values[0]),
     )
+    return replace(row, **{key: getattr(row, other) for key, other in _TURNED.items()}) if transposed else row
 
 
 def _comparison(kernel: Kernel, comparison: Comparison) -> Comparison:

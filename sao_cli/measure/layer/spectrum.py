@@ -16,6 +16,7 @@ from sao_cli.base.rng import INPUTS, REFERENCE, generator
 from sao_cli.base.threads import one_thread
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import FINITE, Matrix
+from sao_cli.measure.convolution.kernel_spectrum import Convolution
 from sao_cli.measure.layer.jacobian import check_input, dense_jacobian_values, gaussian_input, layer_jacobian
 from sao_cli.measure.values.facts import Comparison as Comparison  # which callers find here, beside spectrum
 from sao_cli.measure.values.facts import Measured, Reference, mean_degree
@@ -24,7 +25,7 @@ from sao_cli.measure.values.singular_values import SingularValues, measured_sing
 from sao_cli.reports.spectra import LayerSpectrum, Repeats
 
 Values = NDArray[np.float64]
-Draw = Callable[[int], Sequence[Matrix]]  # seed -> the layers of a stack
+Draw = Callable[[int], Sequence[Matrix | Convolution]]  # seed -> the layers of a stack
 
 REPEAT_BYTES = 2000.0  # what is kept of each repeat: the facts of its test
 
@@ -90,6 +91,8 @@ def compare_spectra(
     comparison: Comparison | None = None,
     repeats: int = 1,
     seed: int = 0,
+    first: int = 1,
+    layers: int | None = None,
     progress: Progress = silent,
 ) -> list[LayerSpectrum]:
     """One row a method, layer and activation, in this order: `spectrum` of what each of `draws` gives.
@@ -99,6 +102,9 @@ def compare_spectra(
     draws weights, inputs and reference anew from seed + r, or takes row r of `inputs` (B, n), cyclically, as the
     input; a row tells the facts of repeat 0, and with several repeats the spread of the p-values. With several rows
     every p-value is also given with Holm's correction (Holm 1979) over all rows.
+
+    A Convolution among the layers is a linear map, whose one row, with no repeats, is kernel_spectrum's. Layers count
+    from `first`, where they are some of a stack of `layers`.
 
     Raises as `spectrum` does, SaoError for no repeats or no methods, MemoryLimitError for more than can be kept.
     """
@@ -112,17 +118,20 @@ def compare_spectra(
             if not repeat:
                 kept = REPEAT_BYTES * repeats * len(draws) * len(stack) * len(activations)
                 require_memory(kept, f"the tests of {repeats} repeats", "choose fewer repeats")
-            for layer, weight in enumerate(stack, 1):
+            for layer, weight in enumerate(stack, first):
                 x = None if inputs is None else inputs[repeat % len(inputs)]
-                for activation in activations:
+                own = _for_layer(comparison, layer, layers or len(stack))
+                if isinstance(weight, Convolution) and repeat:  # a map that no repeat changes
+                    continue
+                for activation in activations if isinstance(weight, Matrix) else ("linear",):
                     setting = _Setting(activation=activation, input_std=input_std, x=x, seed=seed + repeat, layer=layer)
-                    found = _measure(weight, setting, _for_layer(comparison, layer, len(stack)), progress)
+                    found = _measure(weight, setting, own, progress)
                     if repeat:  # the test is all that is asked of repeats, and the values would fill the memory
                         found = replace(found, singular_values=np.empty(0), reference_values=None)
                     found = replace(found, method=method or found.method)
                     rows.setdefault((method, layer, activation), []).append(found)
         progress("repeats", repeat + 1, repeats)
-    return _with_holm([_with_repeats(found) for found in rows.values()])
+    return with_holm([_with_repeats(found) for found in rows.values()])
 
 
 def _for_layer(comparison: Comparison, layer: int, layers: int) -> Comparison:
@@ -135,7 +144,11 @@ def _for_layer(comparison: Comparison, layer: int, layers: int) -> Comparison:
     return replace(comparison, reference=[stack[layer - 1]])
 
 
-def _measure(weight: Matrix, setting: _Setting, comparison: Comparison, progress: Progress) -> LayerSpectrum:
+def _measure(
+    weight: Matrix | Convolution, setting: _Setting, comparison: Comparison, progress: Progress
+) -> LayerSpectrum:
+    if isinstance(weight, Convolution):
+        return weight.spectrum(comparison=comparison, seed=setting.seed, layer=setting.layer, progress=progress)
     with one_thread(min(weight.shape)):
         return _measured(weight, setting, comparison, progress)
 
@@ -232,7 +245,7 @@ def _with_repeats(found: list[LayerSpectrum]) -> LayerSpectrum:
     return replace(first, repeats=repeats)
 
 
-def _with_holm(rows: list[LayerSpectrum]) -> list[LayerSpectrum]:
+def with_holm(rows: list[LayerSpectrum]) -> list[LayerSpectrum]:
     """The rows with Holm's correction over all of them, where there are several p-values."""
     tested = [row for row in rows if row.ks is not None]
     if len(tested) < 2:

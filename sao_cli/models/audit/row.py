@@ -14,7 +14,6 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.data.kernel import WeightLike, weight_of
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
-from sao_cli.measure.convolution.geometry import transposed_outputs
 from sao_cli.measure.convolution.kernel_spectrum import EPSILON, kernel_spectrum
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.graph.expansion import expansion
@@ -295,16 +294,14 @@ def _kernel(layer: Layer, setting: _Setting, reasons: list[str], is_grouped: boo
 def _operator(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
     assert setting.image is not None
     kernel = layer.kernel()
-    image: Sequence[int] | int = setting.image
-    if layer.transposed:  # the transpose of the convolution that leads back, which has the same singular values
-        image = transposed_outputs(image, kernel.size, setting.padding, setting.stride, setting.dilation)
     row = kernel_spectrum(
         kernel,
-        image,
+        setting.image,
         padding=setting.padding,
         stride=setting.stride,
         dilation=setting.dilation,
         groups=layer.groups,
+        transposed=layer.transposed,
         comparison=Comparison(reference=NONE),
         seed=setting.seed,
         progress=setting.progress,
@@ -322,8 +319,6 @@ def _operator(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
     noise = math.sqrt(taps) * _noise(layer, layer.norm())  # a map's norm is at most that of the reshaped kernel's
     scale = row.frobenius_norm / math.sqrt(len(found.values))
     facts = {key: getattr(row, key) for key in (*facts_of(SpectrumFacts), *facts_of(OperatorFacts))}
-    if layer.transposed:
-        facts |= {"image": row.output_image, "output_image": row.image}
     return facts | _shape_facts(layer, setting, measured, scale, noise, reasons)
 
 

@@ -15,18 +15,15 @@ from sao_cli.catalog import load
 from sao_cli.models.audit.chains import audit_summary
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
-from sao_cli.nets.jacobians.functions import named_tensors
-from sao_cli.nets.tracing.calls import PRODUCTS
 from sao_cli.nets.tracing.network import Network
-from sao_cli.nets.tracing.recording import Recording
-from sao_cli.nets.tracing.weight_uses import NetworkWeight, WeightUse, plain_name
+from sao_cli.nets.tracing.used_weights import UsedWeight, used_weight
+from sao_cli.nets.tracing.weight_uses import plain_name
 from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary, CheckFailure, ContextFacts
 from sao_cli.reports.networks import NetworkFacts, NetworkLayer
 from sao_cli.reports.report import Report, facts_of
 
 NO_WEIGHT = "no weight that ran: it multiplied nothing that depends on the input"
 _PAGE = "pages.context_table:network_section"  # a home: pages are made of reports, and nets knows none of them
-_SWAPPED = ("t", "transpose", "permute")
 _OF_EXAMPLE = ("inputs", "outputs", "norms", "example")  # what unknown operations leave as it is
 
 
@@ -120,7 +117,7 @@ def audit_model(
     network = Network.from_module(module, *inputs, norms=norms)
     asked = {"threshold": threshold, "max_size": max_size, "heavy_tail": heavy_tail, "seed": seed, "progress": progress}
     rows = [
-        replace(_row(module, network.recording, weight, layer, asked), **_context(layer))
+        replace(_row(used_weight(module, network.recording, weight), asked), **_context(layer))
         for weight, layer in zip(network.weights, network.layers, strict=True)
     ]
     return ModuleAudit([*rows, *_others(module, {row.name for row in rows})], network, conditions)
@@ -139,63 +136,15 @@ def _others(module: nn.Module, ran: set[str]) -> list[AuditRow]:
     ]
 
 
-def _row(
-    module: nn.Module, recording: Recording, weight: NetworkWeight, layer: NetworkLayer, asked: dict[str, Any]
-) -> AuditRow:
+def _row(used: UsedWeight, asked: dict[str, Any]) -> AuditRow:
     """The facts of one weight, or why it could not be measured."""
-    numbers = _numbers(module, recording, weight).cpu()
-    dtype = str(numbers.dtype).removeprefix("torch.")
-    use, kind = weight.uses[0], "matrix" if len(layer.shape) == 2 else "kernel"
-    reason = too_large(layer.shape, asked["max_size"]) or ""
-    told: dict[str, Any] = {"transposed": _is_inputs_first(use)}
-    gap = ""
-    if use.operation.name == "convolution":
-        told, gap = _geometry(use, recording)
-    elif len(layer.shape) != 2:
-        reason = reason or f"{len(layer.shape)} axes: a product of blocks, which is not one matrix"
+    reason = too_large(used.numbers.shape, asked["max_size"]) or used.reason
     if reason:
-        return skipped_row(layer.name, layer.shape, dtype, reason, kind=kind)
+        return skipped_row(used.name, used.numbers.shape, used.dtype, reason, kind=used.kind)
+    born = used.dtype if used.dtype == "bfloat16" else None  # which numpy lacks
+    told: dict[str, Any] = {"transposed": used.transposed, "groups": used.groups, **(used.geometry or {})}
     try:
-        array: Any = (numbers.float() if dtype == "bfloat16" else numbers).numpy()
-        row = audit_weight(array, name=layer.name, dtype=dtype if dtype == "bfloat16" else None, **told, **asked)
+        row = audit_weight(used.numbers, name=used.name, dtype=born, **told, **asked)
     except UNMEASURED as error:
-        return skipped_row(layer.name, layer.shape, dtype, said(error), kind=kind)
-    return replace(row, reason="; ".join(filter(None, (row.reason, gap))) or None)
-
-
-def _numbers(module: nn.Module, recording: Recording, weight: NetworkWeight) -> Tensor:
-    """The weight as it ran: a parameter or buffer of the module, or what the run computed."""
-    computed = recording.values[weight.root].numbers
-    if computed is not None:
-        return computed
-    name = next(name for name, number in recording.tensors.items() if number == weight.root)
-    return dict(named_tensors(module))[name].detach()
-
-
-def _is_inputs_first(use: WeightUse) -> bool:
-    """Whether a matrix, (rows, columns), has a row an input, by the views that lead to the product and its side."""
-    swaps = sum(_swaps(view.name, view.args) for view in use.views)
-    comes_first = use.operation.operand(PRODUCTS[use.operation.name][0]) == use.factor
-    return comes_first == bool(swaps % 2)
-
-
-def _swaps(name: str, args: Sequence[Any]) -> bool:
-    if name not in _SWAPPED:
-        return False
-    if name == "permute":
-        return list(args[1])[-2:] != sorted(args[1])[-2:]
-    return True
-
-
-def _geometry(use: WeightUse, recording: Recording) -> tuple[dict[str, Any], str]:
-    """What the run tells of a convolution, as audit_weight's options, and why its image can't be told if it can't."""
-    _, _, _, stride, padding, dilation, transposed, output_padding, groups = use.operation.args[:9]
-    sides = recording.values[use.data].shape[2:]
-    told = {"image": tuple(sides), "stride": tuple(stride), "dilation": tuple(dilation), "padding": padding[0]}
-    told |= {"transposed": bool(transposed), "groups": int(groups)}
-    if len(set(padding)) > 1 or any(output_padding):
-        return told | {
-            "image": None,
-            "padding": 0,
-        }, "its padding differs by axis or end: no map is measured"
-    return {key: value if not isinstance(value, tuple) else tuple(map(int, value)) for key, value in told.items()}, ""
+        return skipped_row(used.name, used.numbers.shape, used.dtype, said(error), kind=used.kind)
+    return replace(row, reason="; ".join(filter(None, (row.reason, used.gap))) or None)
