@@ -22,7 +22,7 @@ TABLE_6 = {  # SAO, Table 6: p-values, and k of D = k/256 that the exact law mak
     "2.55E-93": 216,
 }
 KEYS = """record command version seed source
-    layer method activation m n nnz sparsity c d sigma_max sigma_min mean std rank condition
+    layer name method activation m n nnz sparsity c d sigma_max sigma_min mean std rank condition
     isometry_error frobenius_norm stable_rank effective_rank within exact density_error error_kind ks repeats reason"""
 
 

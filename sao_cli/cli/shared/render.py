@@ -104,7 +104,7 @@ def _table(rows: list[Row], columns: Sequence[str], spare: Sequence[str], width:
     rows = [{visible(key): value for key, value in row.items() if key not in OF_LINES} for row in rows]
     body = [_flat(row) for row, is_line in zip(rows, lines, strict=True) if not is_line]
     if not any(row.get("name") for row in body):
-        columns = [key for key in columns if key != "name"]
+        body = [{key: value for key, value in row.items() if key != "name"} for row in body]
     with console.capture() as capture:
         console.print(_tall(body[0]) if len(body) == 1 else _fitting(console, body, columns, spare))
         for row, is_line in zip(rows, lines, strict=True):
