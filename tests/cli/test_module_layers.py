@@ -1,5 +1,7 @@
 """`--module` of `sao spectrum` and `sao verify`: a row for each weight that ran."""
 
+from subprocess import DEVNULL
+
 import matplotlib.image
 import pytest
 import torch
@@ -86,8 +88,8 @@ def test_verify_decides_by_every_weight(sao, model, tmp_path):
 
 
 def test_verify_can_t_tell_where_a_weight_has_no_mask(sao, model):
-    assert sao("verify", *NAMED).code == 0  # dense layers of its own
-    done = sao("verify", *BLOCKS)
+    assert sao("verify", *NAMED, stdin=DEVNULL).code == 0  # dense layers of its own
+    done = sao("verify", *BLOCKS, stdin=DEVNULL)
     assert (done.code, [row["holds"] for row in done.rows]) == (2, [True, True])
     assert "blocks was not measured" in done.err
 
@@ -113,4 +115,5 @@ def test_what_the_run_decides_is_refused(expect_error, model, command, arguments
 
 @pytest.mark.parametrize("command", ["spectrum", "verify"])
 def test_a_module_without_weights_is_one_line(expect_error, command):
-    expect_error(command, "--module", "torch.nn:Identity", "--example", "1x4", said="no weight of the module")
+    named = ("--module", "torch.nn:Identity", "--example", "1x4")
+    expect_error(command, *named, said="no weight of the module", stdin=DEVNULL)
