@@ -16,7 +16,6 @@ from torch import Tensor
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning
 from sao_cli.base.memory import format_bytes, require_memory, telling_memory
 from sao_cli.base.progress import Progress, silent
-from sao_cli.base.rng import INPUTS, generator
 from sao_cli.catalog import COMPUTED
 from sao_cli.data.coercion import stack_of
 from sao_cli.data.matrix import FINITE, Matrix
@@ -25,6 +24,7 @@ from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.jacobians.long_products.graded import GradedProduct, LogSingularValues
 from sao_cli.nets.jacobians.operators import SPARSE, BlockValues, LayerOperator, layer_blocks, layer_operator
+from sao_cli.nets.jacobians.points import drawn_inputs
 from sao_cli.nets.jacobians.signals import Signals, activated, preactivations
 from sao_cli.reports.networks import DepthJacobian
 
@@ -83,18 +83,17 @@ def network_jacobian(
     layers = layers[: wanted[-1]]
     _check_chain(layers)
     check_activation(activation)
-    if dtype not in DTYPES:
-        raise SaoError(f"dtype {dtype!r} can't resolve a deep Jacobian; choose one of {', '.join(DTYPES)}")
+    computed = computed_dtype(dtype)
     where = find_device(device, dtype)
     if x is None and where.type == "cpu":  # asked before they are drawn; the product itself asks layer by layer
         n = layers[0].mask.n
         what = f"{inputs} Jacobians of {n} columns"
-        require_memory(3.0 * inputs * n * n * DTYPES[dtype].itemsize, what, "choose fewer inputs or a smaller width")
+        require_memory(3.0 * inputs * n * n * computed.itemsize, what, "choose fewer inputs or a smaller width")
     start = _inputs(layers[0].mask.n, inputs, input_std, x, seed)
     each = zip(layers, names, shifts, strict=False)
     parts = [_Layer(layer, layer_blocks(layer), name, bias) for layer, name, bias in each]
     predicted = None if by_layer else _predictions(parts, start)
-    chain = _Chain(parts, start, where, DTYPES[dtype], by_layer)
+    chain = _Chain(parts, start, where, computed, by_layer)
     told = {
         "method": str(layers[0].mask.provenance.get("method", "given")),
         "activation": activation,
@@ -104,6 +103,13 @@ def network_jacobian(
         "dtype": dtype,
     }
     return _rows(chain, wanted, told, predicted, progress)
+
+
+def computed_dtype(dtype: str) -> torch.dtype:
+    """Torch's `dtype`, float64 or float32; SaoError for any other."""
+    if dtype not in DTYPES:
+        raise SaoError(f"dtype {dtype!r} can't resolve a Jacobian; choose one of {', '.join(DTYPES)}")
+    return DTYPES[dtype]
 
 
 class _Layer(NamedTuple):
@@ -358,10 +364,4 @@ def _inputs(n: int, inputs: int, input_std: float, x: NDArray[np.float64] | None
             row, column = np.argwhere(~np.isfinite(given))[0].tolist()
             raise FormatError(f"input {row + 1} has {given[row, column]} as number {column + 1}; {FINITE}")
         return given
-    if inputs < 1:
-        raise SaoError(f"{inputs} inputs: a Jacobian is taken at one at least")
-    if not (math.isfinite(input_std) and input_std >= 0):
-        raise SaoError(f"input_std {input_std}: a standard deviation is a finite number from 0; the default is 1")
-    require_memory(16.0 * inputs * n, f"{inputs} inputs of {n} numbers", "choose fewer inputs")
-    # no layer is number 0, and Lanczos starts, which are, name one number alone
-    return input_std * generator(seed, 0, INPUTS, 0).standard_normal((inputs, n))
+    return drawn_inputs(inputs, [n], input_std, seed)

@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
-from sao_cli.base.rng import INPUTS, generator
 from sao_cli.catalog import SIZED_ARCHITECTURES, check, load
+from sao_cli.data.arrays import Values
 from sao_cli.nets.devices import find_device
-from sao_cli.nets.jacobians.chain import DTYPES
+from sao_cli.nets.jacobians.chain import computed_dtype
+from sao_cli.nets.jacobians.functions import Function
 from sao_cli.nets.jacobians.module import jacobian_spectrum
-from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
+from sao_cli.nets.jacobians.points import drawn_inputs
+from sao_cli.reports.networks import DepthJacobian
 
 OF_IMAGES = {name: row for name, row in SIZED_ARCHITECTURES.items() if row.image}
 
@@ -49,10 +51,7 @@ def architecture_jacobian(
     (32, 192)
     """
     check("architecture", architecture, OF_IMAGES)
-    if dtype not in DTYPES:
-        raise SaoError(f"dtype {dtype!r} can't resolve a deep Jacobian; choose one of {', '.join(DTYPES)}")
-    if inputs < 1:
-        raise SaoError(f"{inputs} inputs: a Jacobian is taken at one at least")
+    computed = computed_dtype(dtype)
     row = OF_IMAGES[architecture]
     build = load(row.home)
     where = find_device(device, dtype)
@@ -60,27 +59,36 @@ def architecture_jacobian(
     channels = int(options.get(row.sized_by, row.width))
     what = f"features of {channels} channels on images of {side} x {side}"
     require_memory(4 * 8 * channels * side**2, what, "choose fewer channels or smaller images")
-    require_memory(2 * 8 * inputs * 3 * side**2, f"{inputs} images of {side} x {side}", "choose fewer inputs")
+    x = drawn_inputs(inputs, (3, side, side), input_std, seed)
     for number, depth in enumerate(depths, 1):
-        network = build(depth, image=side, seed=seed, device=where, dtype=DTYPES[dtype], **options)
-        x = input_std * generator(seed, 0, INPUTS, 0).standard_normal((inputs, 3, side, side))
+        network = build(depth, image=side, seed=seed, device=where, dtype=computed, **options)
         network.requires_grad_(False)
-        points = torch.from_numpy(x).to(where, DTYPES[dtype])
-        found = jacobian_spectrum(network.features, points, batched=True, dtype=dtype, seed=seed, progress=progress)
         told = {
             "depth": depth,
             "method": options.get("method", "sao" if options.keys() & {"degree", "sparsity"} else "dense"),
             "activation": "max-min" if row.fixed else options.get("activation", "tanh"),
             "gain": float(options.get("gain", 1.0)),
-            "inputs": inputs,
         }
-        yield _row(found, told)
+        yield at_images(network.features, x, told, device=device, dtype=dtype, seed=seed, progress=progress)
         progress("networks", number, len(depths))
 
 
-def _row(found: ModuleJacobian, told: dict[str, Any]) -> DepthJacobian:
+def at_images(
+    function: nn.Module | Function,
+    x: Values,
+    told: dict[str, Any],
+    *,
+    device: str,
+    dtype: str,
+    seed: int,
+    progress: Progress,
+) -> DepthJacobian:
+    """The row of `told`, depth, method, activation and gain, of a network at images `x` (B, channels, side, side)."""
+    where = find_device(device, dtype)
+    asked: dict[str, Any] = {"device": str(where), "dtype": dtype, "seed": seed, "progress": progress}
+    found = jacobian_spectrum(function, torch.from_numpy(x).to(where, computed_dtype(dtype)), batched=True, **asked)
     largest = found.singular_values.max(axis=1, keepdims=True)
-    eps = float(torch.finfo(DTYPES[found.dtype]).eps)
+    eps = float(torch.finfo(computed_dtype(found.dtype)).eps)
     live = found.singular_values > max(found.m, found.n) * eps * largest
     with np.errstate(divide="ignore"):
         values = np.where(live, np.log10(found.singular_values), -np.inf)
@@ -92,6 +100,7 @@ def _row(found: ModuleJacobian, told: dict[str, Any]) -> DepthJacobian:
     return DepthJacobian(
         m=found.m,
         n=found.n,
+        inputs=found.inputs,
         mean=found.mean,
         variance=found.variance,
         log10_sigma_max=float(resolved.max()) if any_ else None,

@@ -21,7 +21,7 @@ from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.values.density import PRODUCTS, SpectralDensity, check_products, operator_density
 from sao_cli.measure.values.singular_values import SingularValues
 from sao_cli.nets.devices import find_device, full_precision
-from sao_cli.nets.jacobians.chain import DTYPES
+from sao_cli.nets.jacobians.chain import computed_dtype
 from sao_cli.nets.jacobians.functions import (
     Function,
     cast_function,
@@ -86,18 +86,17 @@ def jacobian_spectrum(
     >>> np.allclose(found.singular_values[0], torch.linalg.svdvals(linear.weight.double()).detach())
     True
     """
-    if dtype not in DTYPES:
-        raise SaoError(f"dtype {dtype!r} can't resolve a Jacobian; choose one of {', '.join(DTYPES)}")
+    computed = computed_dtype(dtype)
     if max_dense < 0:
         raise SaoError(f"max_dense {max_dense}: it is a number of singular values from 0; the default is {EXACT_SIDE}")
     check_products(products)
     given = _given(x, batched)
     tensors = [tensor for _, tensor in named_tensors(module)]
     where = find_device(device or str(next(iter([*tensors, given])).device), dtype)
-    points = given.detach().to(device=where, dtype=DTYPES[dtype])
+    points = given.detach().to(device=where, dtype=computed)
     inputs = list(points.split(1)) if batched else [points]
     with undisturbed(module, where):
-        function = cast_function(module, where, DTYPES[dtype])
+        function = cast_function(module, where, computed)
         with telling_memory(lambda: _no_room(where, inputs[0].numel())):
             require_determined(function, inputs[0])
             found = []
