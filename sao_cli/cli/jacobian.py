@@ -1,6 +1,7 @@
 """`sao jacobian`: singular values of a deep network's Jacobian."""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     from sao_cli.data.matrix import Matrix
+    from sao_cli.nets.jacobians.trained import TrainedRun
     from sao_cli.reports.networks import DepthJacobian
 
 DEFAULT_DEPTH = ARCHITECTURES["fnn"].depth  # the shallowest network of the paper's Table 7
@@ -102,11 +104,12 @@ def jacobian(
 ) -> None:
     """Compute the singular values of a deep network's Jacobian J = D_L W_L ... D_1 W_1.
 
-    Builds a network of square layers, or reads a stack of weights; every depth asked for, of every method and
-    activation, is a row. The product is kept as graded factors, so that 1000 layers neither overflow nor lose their
-    small singular values, which are told as logarithms; `resolved` is the fraction that can be told from zero. Beside
-    them stands what mean-field theory predicts of the squared values. --arch cnn and lipconvnet build the paper's
-    convolutional networks, and J leads from an image to the features before the classifier.
+    Builds a network of square layers, reads a stack of weights, or, by the folder of its run, a network that `sao
+    train` made, with its activation and biases; every depth asked for, of every method and activation, is a row. The
+    product is kept as graded factors, so that 1000 layers neither overflow nor lose their small singular values, which
+    are told as logarithms; `resolved` is the fraction that can be told from zero. Beside them stands what mean-field
+    theory predicts of the squared values. --arch cnn and lipconvnet build the paper's convolutional networks, and J
+    leads from an image to the features before the classifier; of a trained one, from an image to its outputs.
 
     Example: sao jacobian --depth 50 --depth 200 --width 256 --method sao --method rg-n --gain 1.1 --plot fig11.pdf
     """
@@ -119,9 +122,22 @@ def jacobian(
     if device == "auto" and where != "cpu":
         talk.say(f"computing on {where}")
     names = list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
-    asked = {"inputs": inputs, "input_std": input_std, "device": where, "dtype": dtype, "seed": seed, "progress": talk}
+    asked: dict[str, Any] = {
+        "inputs": inputs,
+        "input_std": input_std,
+        "device": where,
+        "dtype": dtype,
+        "seed": seed,
+        "progress": talk,
+    }
     read: list[Matrix] | None = None
-    if not ARCHITECTURES[arch].image:
+    run: TrainedRun | None = None
+    if source is not None and os.path.isdir(source):
+        run = _trained(source, names)
+        rows = list(run.jacobian(depths, by_layer=described["by_layer"], **asked))
+        if run.reads_images:
+            talk.say(f"J leads from an image to the {rows[0].m} outputs of the trained network")
+    elif not ARCHITECTURES[arch].image:
         if given := options_given(click.get_current_context(), "image", "scheme"):
             raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
         read = None if source is None else read_matrices(source, tensor=tensor)
@@ -132,8 +148,25 @@ def jacobian(
         from sao_cli.plots import depth_figure, depth_histogram_figure, save_figure
 
         save_figure((depth_figure if picture == "depth" else depth_histogram_figure)(rows), plot)
-    shown = (_shown(row) | origin(read[row.depth - 1].mask.provenance if read else None) for row in rows)
+    shown = (
+        _shown(row) | origin(run.provenance if run else read[row.depth - 1].mask.provenance if read else None)
+        for row in rows
+    )
     emit("jacobian", seed, shown, as_json=as_json, output=output, source=source, report=DepthJacobian)
+
+
+def _trained(folder: str, activations: Sequence[str]) -> "TrainedRun":
+    """The run in the folder, which tells all that options could."""
+    from sao_cli.nets.jacobians.trained import TrainedRun
+
+    context = click.get_current_context()
+    if given := options_given(context, "tensor", "image"):
+        raise SaoError(f"{' '.join(given)}: the run in {folder!r} tells the network; leave it out")
+    run = TrainedRun.of(folder)
+    if options_given(context, "activations"):
+        for name in activations:
+            run.require_activation(name)
+    return run
 
 
 def _of_layers(

@@ -36,6 +36,7 @@ from sao_cli.nets.networks.lenet5 import LeNet5 as LeNet5
 from sao_cli.nets.jacobians.chain import network_jacobian as network_jacobian
 from sao_cli.nets.jacobians.module import jacobian_spectrum as jacobian_spectrum
 from sao_cli.nets.jacobians.images import architecture_jacobian as architecture_jacobian
+from sao_cli.nets.jacobians.trained import TrainedRun as TrainedRun
 from sao_cli.nets.jacobians.long_products.graded import GradedProduct as GradedProduct
 
 # Training

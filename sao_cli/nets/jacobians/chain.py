@@ -20,7 +20,7 @@ from sao_cli.catalog import COMPUTED
 from sao_cli.data.coercion import stack_of
 from sao_cli.data.matrix import FINITE, Matrix
 from sao_cli.measure.layer.activations import check_activation
-from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
+from sao_cli.measure.layer.mean_field import JacobianMoments, LayerMoments, jacobian_moments
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.jacobians.long_products.graded import GradedProduct, LogSingularValues
 from sao_cli.nets.jacobians.operators import SPARSE, BlockValues, LayerOperator, layer_blocks, layer_operator
@@ -92,7 +92,7 @@ def network_jacobian(
     start = _inputs(layers[0].mask.n, inputs, input_std, x, seed)
     each = zip(layers, names, shifts, strict=False)
     parts = [_Layer(layer, layer_blocks(layer), name, bias) for layer, name, bias in each]
-    predicted = None if by_layer else _predictions(parts, start)
+    predicted = (lambda _: _Predicted()) if by_layer else _predictions(parts, start)
     chain = _Chain(parts, start, where, computed, by_layer)
     told = {
         "method": str(layers[0].mask.provenance.get("method", "given")),
@@ -128,7 +128,7 @@ class _Predicted(NamedTuple):
 
 
 def _rows(
-    chain: _Chain, wanted: list[int], told: dict[str, Any], predicted: Any, progress: Progress
+    chain: _Chain, wanted: list[int], told: dict[str, Any], predicted: Callable[[int], _Predicted], progress: Progress
 ) -> Iterator[DepthJacobian]:
     with telling_memory(lambda: _no_room(chain.product.shape, told)):
         for start, depth in itertools.pairwise([0, *wanted]):
@@ -138,7 +138,7 @@ def _rows(
                     chain.step()
                     progress("jacobian", done, wanted[-1])
                 found = chain.product.log_singular_values(base=10)
-            yield _row(depth, chain.product.shape, found, told, _Predicted() if predicted is None else predicted(depth))
+            yield _row(depth, chain.product.shape, found, told, predicted(depth))
 
 
 def _no_room(shape: tuple[int, int], told: dict[str, Any]) -> str:
@@ -266,20 +266,21 @@ def _unresolved(values: Values, told_from_zero: int) -> list[str]:
     return [*reasons, "log10_sigma_min is not known"] if reasons else []
 
 
-def _predictions(layers: Sequence[_Layer], start: Values) -> Callable[[int], _Predicted] | None:
-    """depth -> what mean-field theory predicts up to there; None where widths differ."""
-    if any(layer.weight.mask.m != layer.weight.mask.n for layer in layers):
-        return None
+def _predictions(layers: Sequence[_Layer], start: Values) -> Callable[[int], _Predicted]:
+    """depth -> what mean-field theory predicts up to there: nothing where widths differ, and nothing past a bias."""
     plain = list(itertools.takewhile(lambda layer: layer.bias is None, layers))
-    input_std, names = math.sqrt(float(np.square(start).mean())), [layer.activation for layer in plain]
-    found = [_layer_moments(layer.weight, layer.blocks) for layer in plain]
-    moments = jacobian_moments(found, names, input_std=input_std)
+    moments: JacobianMoments | None = None
+    if all(layer.weight.mask.m == layer.weight.mask.n for layer in layers):
+        input_std, names = math.sqrt(float(np.square(start).mean())), [layer.activation for layer in plain]
+        found = [_layer_moments(layer.weight, layer.blocks) for layer in plain]
+        moments = jacobian_moments(found, names, input_std=input_std)
 
     def at(depth: int) -> _Predicted:
         if depth > len(plain):
             return _Predicted(reason=f"no mean-field prediction: layer {len(plain) + 1} has biases, and it has none")
-        mean, variance = float(moments.log_mean[depth - 1]), float(moments.relative_variance[depth - 1])
-        return _Predicted(mean / math.log(10), variance) if math.isfinite(mean) else _Predicted()
+        if moments is None or not math.isfinite(mean := float(moments.log_mean[depth - 1])):
+            return _Predicted()
+        return _Predicted(mean / math.log(10), float(moments.relative_variance[depth - 1]))
 
     return at
 

@@ -30,47 +30,14 @@ from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.reports.networks import DepthJacobian
 
 
-def run_jacobian(
-    folder: str | os.PathLike[str],
-    *,
-    activation: str | None = None,
-    depths: Sequence[int] | None = None,
-    inputs: int = 1,
-    input_std: float = 1.0,
-    x: Values | None = None,
-    device: str = "auto",
-    dtype: str = "float64",
-    by_layer: bool = False,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Iterator[DepthJacobian]:
-    """The singular values of the Jacobian of a trained network, whose run is in `folder`; a row a depth.
-
-    An fnn is a chain of its trained weights and biases, with the run's activation after every layer but the last, and
-    as exact as network_jacobian at any depth; `depths` are of its layers, all of them together where it is None. J is
-    then d h_l / d x, at the end of the outputs before the softmax. A network of images is rebuilt, and J, of all its
-    layers, is d outputs / d image (jacobian_spectrum). The gain of the settings is in the weights, and only told.
-
-    The inputs are `inputs` draws of x ~ N(0, input_std^2 I), or `x` (B, n), (B, channels, side, side) of images.
-    `activation` may be told, and is then the run's. Raises FileError where no run is or one that is not finished,
-    FormatError for one that can't be read, SaoError for depths and `by_layer` of a network that is no chain, and what
-    network_jacobian and jacobian_spectrum raise.
-    """
-    run = TrainedRun.of(folder)
-    run.require_activation(activation)
-    asked: dict[str, Any] = {"inputs": inputs, "input_std": input_std, "x": x, "device": device, "dtype": dtype}
-    asked |= {"seed": seed, "progress": progress}
-    if not ARCHITECTURES[run.settings.arch].image:
-        return run.chain_jacobian(depths, by_layer=by_layer, **asked)
-    if depths or by_layer:
-        what = f"depth {depths[0]}" if depths else "by layer"
-        raise SaoError(f"{what}: the run's {run.settings.arch} is no chain of matrices, and J is of all its layers")
-    return run.image_jacobian(**asked)
-
-
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run in a folder: its settings, and the version that trained it."""
+    """A finished run of `sao train`: its network's file, its settings, and the version that trained it.
+
+    >>> TrainedRun.of("no-folder")
+    Traceback (most recent call last):
+    sao_cli.base.errors.FileError: 'no-folder' holds no run: it has no settings.json
+    """
 
     path: Path
     settings: TrainingSettings
@@ -96,21 +63,60 @@ class TrainedRun:
             key: one for key, one in told.items() if one is not None
         }
 
-    def require_activation(self, activation: str | None) -> None:
-        """Raise SaoError where `activation` is told and another than the run's."""
+    def require_activation(self, activation: str) -> None:
+        """Raise SaoError for another activation than the run's."""
         has = self.settings.activation or "max-min"
-        if activation not in (None, has):
+        if activation != has:
             raise SaoError(f"activation {activation!r}: the run's network has {has!r}; leave it out")
 
-    def chain_jacobian(self, depths: Sequence[int] | None, **asked: Any) -> Iterator[DepthJacobian]:
-        """The rows of an fnn."""
+    def jacobian(
+        self,
+        depths: Sequence[int] | None = None,
+        *,
+        inputs: int = 1,
+        input_std: float = 1.0,
+        x: Values | None = None,
+        by_layer: bool = False,
+        device: str = "auto",
+        dtype: str = "float64",
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Iterator[DepthJacobian]:
+        """The singular values of the trained network's Jacobian; a row a depth.
+
+        A network of matrices alone is a chain of its trained weights and biases, with the run's activation after each
+        but the last, and as exact as network_jacobian at any depth; `depths` are of its layers, all of them where it is
+        None, and then J is d outputs / d x, before the softmax. A network of images is rebuilt, and J, of all its
+        layers, is d outputs / d image (jacobian_spectrum). The gain of the settings is in the weights, and only told.
+
+        The inputs are `inputs` draws of x ~ N(0, input_std^2 I), or `x`, (B, n) or (B, channels, side, side). Raises
+        SaoError for depths and `by_layer` of a network of images, FormatError where the file is not of such a network,
+        and what network_jacobian and jacobian_spectrum raise.
+        """
+        asked: dict[str, Any] = {"inputs": inputs, "input_std": input_std, "x": x, "device": device, "dtype": dtype}
+        asked |= {"seed": seed, "progress": progress}
+        if not self.reads_images:
+            return self._chain(depths, by_layer=by_layer, **asked)
+        if depths or by_layer:
+            what = f"depth {depths[0]}" if depths else "by layer"
+            raise SaoError(
+                f"{what}: the run's {self.settings.arch} is no chain of matrices, and J is of all its layers"
+            )
+        return self._of_images(**asked)
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether its inputs are images, and no vectors."""
+        return bool(ARCHITECTURES[self.settings.arch].image)
+
+    def _chain(self, depths: Sequence[int] | None, **asked: Any) -> Iterator[DepthJacobian]:
         assert self.settings.activation is not None
         stack, biases = self.layers()
         told: dict[str, Any] = {"biases": biases, "linear_output": True, "depths": depths or [len(stack)]}
         return network_jacobian(stack, self.settings.activation, **told, **asked)
 
     def layers(self) -> tuple[list[Matrix], list[Values]]:
-        """The weights and the biases of an fnn, first layer first."""
+        """The weights and the biases of a network of matrices alone, first layer first."""
         file = SafetensorsFile(self.path)
         names = [f"net.{2 * number}" for number in range(len(file.stored) // 2)]  # an activation follows each
         if set(file.stored) != {f"{name}.{part}" for name in names for part in ("weight", "bias")}:
@@ -124,10 +130,9 @@ class TrainedRun:
     def _told(self, weight: Matrix) -> Matrix:
         return replace(weight, mask=replace(weight.mask, provenance=self.provenance))
 
-    def image_jacobian(
+    def _of_images(
         self, x: Values | None, inputs: int, input_std: float, seed: int, **asked: Any
     ) -> Iterator[DepthJacobian]:
-        """The row of a cnn or a lipconvnet."""
         model, shape = self.network()
         model.to(computed_dtype(asked["dtype"]))  # the trained numbers are the network, whatever they are kept in
         settings, x = self.settings, drawn_inputs(inputs, shape, input_std, seed) if x is None else x

@@ -62,7 +62,7 @@ class RunFolder:
             told = json.loads((self.path / SETTINGS).read_bytes())
             return TrainingSettings.from_dict(told["settings"]).resolved(), told.get("data_folder")
         except FileNotFoundError as error:
-            raise FileError(f"{self._shown()} holds no run to resume: it has no {SETTINGS}") from error
+            raise FileError(f"{self._shown()} holds no run: it has no {SETTINGS}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise FormatError(
