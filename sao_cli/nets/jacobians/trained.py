@@ -36,7 +36,7 @@ class TrainedRun:
 
     >>> TrainedRun.of("no-folder")
     Traceback (most recent call last):
-    sao_cli.base.errors.FileError: 'no-folder' holds no run: it has no settings.json
+    sao_cli.base.errors.FileError: no-folder holds no run: it has no settings.json
     """
 
     path: Path
