@@ -14,7 +14,7 @@ from sao_cli.reports.networks import NetworkEdges, NetworkFacts, NetworkLayer
 DRAWN = 80  # lines; of more layers equal ones are one line, and then those in the middle are
 LANES = 12  # shortcuts side by side; more lie on each other
 HIGH, TOP, OUT, LANE = 22, 34, 8, 8  # of a line; above the first; from a layer to where its value leaves; of a lane
-NAME, SHAPE, BAR, NOTE, END = 14, 240, 345, 485, 765  # where columns begin, from the layers' marks on; where they end
+NAME, SHAPE, BAR, NOTE, END = 14, 240, 345, 485, 850  # where columns begin, from the layers' marks on; where they end
 BLUE = "#0072b2"
 NORMAL, INEFFECTIVE, DEAD = "on a path", "ineffective", "dead"
 _LINE = '<path class="{kind}" fill="{fill}" stroke="currentColor" stroke-width="{wide}" d="{d}"/>'
