@@ -44,6 +44,7 @@ from sao_cli.weights.kernels.soc import soc_error_bound as soc_error_bound
 from sao_cli.measure.graph.expansion import expansion as expansion
 from sao_cli.measure.graph.expansion import is_ramanujan as is_ramanujan
 from sao_cli.measure.graph.expansion import mask_singular_values as mask_singular_values
+from sao_cli.measure.reach.effective import effective_weights as effective_weights
 from sao_cli.measure.reach.reachability import reachability as reachability
 
 # Singular values, and tests of them

@@ -97,6 +97,14 @@ class AuditChain(Report, record="chain"):
     lost_inputs: int | None = fact("inputs that reach no output", default=None)
     unreached_outputs: int | None = fact("outputs that no input reaches", default=None)
     reachable_after: tuple[float, ...] = fact("`reachable` after each layer", default=())
+    effective: int | None = fact(
+        "weights that lie on a path from an input to an output; null where a layer is a kernel, whose taps may read "
+        "padding alone",
+        default=None,
+    )
+    effective_sparsity: float | None = fact(
+        "share of weights that lie on no path", unit="1 - effective/parameters", default=None
+    )
     reason: str | None = fact("why something is null", default=None)
 
 

@@ -60,7 +60,7 @@ def reachability(
     [(1.0, 1.0), (1.0, 0.0)]
     """
     stack = [Mask.of(mask, f"layer {layer}") for layer, mask in enumerate(stack_of(masks), 1)]
-    _check_stack(stack)
+    check_stack(stack)
     kept = _kept_depths(keep, len(stack))
     route = sweep(stack)
     store = _Store(route, boolean=kept, odd=range(len(stack)) if rank else kept, spare=rank)
@@ -180,7 +180,8 @@ def _kept_depths(keep: str | None, depths: int) -> range:
     return range(first, depths)
 
 
-def _check_stack(masks: Sequence[Mask]) -> None:
+def check_stack(masks: Sequence[Mask]) -> None:
+    """Raise FormatError for an empty stack, and for widths that do not chain."""
     if not masks:
         raise FormatError("a stack needs at least one mask, and this one has none")
     for layer, (before, mask) in enumerate(pairwise(masks), start=2):

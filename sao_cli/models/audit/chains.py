@@ -6,13 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.mask import Mask
+from sao_cli.measure.reach.effective import live_units
 from sao_cli.measure.reach.reachability import reachability
 from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.audit.row import UNMEASURED, said
@@ -20,6 +21,19 @@ from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary
 
 NUMBERED, PLAIN_STACK = "numbered names", "a plain stack"
 MANY = 2**24  # ones, 64 MB of them, up to which all paths are followed wherever there are any zeros
+
+
+class Link(Protocol):
+    """A layer of a chain: an AuditRow that was measured, or what has the same of it."""
+
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def m(self) -> int | None: ...
+    @property
+    def n(self) -> int | None: ...
+    @property
+    def pattern(self) -> Any: ...
 
 
 def audit_chain(rows: Iterable[AuditRow], *, progress: Progress = silent) -> list[AuditChain]:
@@ -31,9 +45,12 @@ def audit_chain(rows: Iterable[AuditRow], *, progress: Progress = silent) -> lis
     Tensors that are no layers (`kind` None) are passed over; a layer that could not be read ends a run, and so does one
     whose inputs are not known.
 
-    The facts are measure.reach.reachability's at the end of the run; `reason` says why they are None: the ones would
-    not fit in memory. All-ones layers cost O(m + n), others what reachability states; runs of more than 2^24 ones that
-    by their degrees alone are full from the second layer on cost as little, and `odd_paths` is None for them.
+    `effective` weights lie on a path from an input to an output, as measure.reach.effective.effective_weights says;
+    they are None where a layer is a kernel, whose taps may read padding alone: a file does not tell its image.
+
+    The other facts are measure.reach.reachability's at the end of the run; `reason` says why they are None: the ones
+    would not fit in memory. All-ones layers cost O(m + n), others what reachability states; runs of more than 2^24 ones
+    that by their degrees alone are full from the second layer on cost as little, and `odd_paths` is None for them.
 
     >>> from sao_cli.models.audit.row import audit_weight
     >>> rows = [audit_weight([[1.0, 0.0], [0.0, 1.0]], name=name) for name in "ab"]
@@ -146,7 +163,7 @@ def _goes_on(before: AuditRow, row: AuditRow) -> bool:
     return row.n == before.m or _flattened(before, row) > 1
 
 
-def _flattened(before: AuditRow, row: AuditRow) -> int:
+def _flattened(before: Link, row: Link) -> int:
     """How many pixels of each channel a matrix reads, 1 where it reads no images of the kernel before it."""
     if before.kind != "kernel" or row.kind != "matrix" or not before.m or row.n is None or row.n % before.m:
         return 1
@@ -165,7 +182,10 @@ def _chain(number: int, run: _Run, order: str, assumed: str, progress: Progress)
     rows = run.rows
     facts: dict[str, Any] = {}
     try:
-        facts = _reach(rows, progress)
+        facts = chain_facts(rows, progress)
+        if (effective := effective_counts(rows)) is not None:
+            size = sum(map(_numbers, rows))
+            facts |= {"effective": sum(effective), "effective_sparsity": 1 - sum(effective) / size}
     except UNMEASURED as error:
         facts["reason"] = said(error)
     facts["reason"] = "; ".join(filter(None, (facts.get("reason"), run.reason))) or None
@@ -181,7 +201,18 @@ def _chain(number: int, run: _Run, order: str, assumed: str, progress: Progress)
     )
 
 
-def _reach(run: list[AuditRow], progress: Progress) -> dict[str, Any]:
+def effective_counts(run: Sequence[Link]) -> list[int] | None:
+    """How many weights of each layer of a chain are effective, as effective_weights says; None where one is a kernel.
+
+    O(m n) of a layer that is not sparse.
+    """
+    if any(link.kind != "matrix" for link in run):
+        return None
+    reads, writes = live_units([link.pattern for link in run])
+    return [link.pattern.between(*live) for link, *live in zip(run, reads, writes, strict=True)]
+
+
+def chain_facts(run: Sequence[Link], progress: Progress = silent) -> dict[str, Any]:
     """The facts of a chain: at its end, and the share of pairs that are reached after each of its layers."""
     patterns: list[Pattern] = [row.pattern for row in run]
     pixels = [1, *(_flattened(before, row) for before, row in pairwise(run))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.memory import require_memory
 from sao_cli.data.mask import Indices, Mask, index_dtype
+from sao_cli.measure.reach.effective import Bits, OfMask
 
 NEAR = 1.5  # ratio of densities up to which an SAO layer counts as one of the same sparsity; our choice
 _PIECE = 2**20  # entries looked at together
@@ -82,6 +84,41 @@ class Pattern:
         if self.packed is None:
             return mask_of_dense(np.broadcast_to(np.True_, self.shape))
         return mask_of_dense(self.packed, self.shape)
+
+    def written(self, reads: Bits) -> Bits:
+        """(m,) the outputs that read one of some inputs (n,)."""
+        if self.mask is not None:
+            return OfMask(self.mask).written(reads)
+        return np.concatenate([piece[:, reads].any(1) for piece in self._pieces()])
+
+    def read(self, writes: Bits) -> Bits:
+        """(n,) the inputs that one of some outputs (m,) reads."""
+        if self.mask is not None:
+            return OfMask(self.mask).read(writes)
+        found = np.zeros(self.shape[1], dtype=bool)
+        start = 0
+        for piece in self._pieces():
+            found |= piece[writes[start : start + len(piece)]].any(0)
+            start += len(piece)
+        return found
+
+    def between(self, reads: Bits, writes: Bits) -> int:
+        """How many ones join some inputs (n,) to some outputs (m,)."""
+        if self.mask is not None:
+            return OfMask(self.mask).between(reads, writes)
+        counts = np.concatenate([np.count_nonzero(piece[:, reads], axis=1) for piece in self._pieces()])
+        return int(counts[writes].sum())
+
+    def _pieces(self) -> Iterator[Bits]:
+        """The rows as booleans, some at a time, of what is packed or full."""
+        m, n = self.shape
+        step = max(1, _PIECE // n)
+        for start in range(0, m, step):
+            rows = min(step, m - start)
+            if self.packed is None:
+                yield np.broadcast_to(np.True_, (rows, n))
+            else:
+                yield np.unpackbits(self.packed[start : start + rows], axis=1, count=n).astype(bool)
 
     def links(self) -> tuple[Mask, ...]:
         """Masks, first layer first, whose product is the pattern, path by path.
