@@ -133,6 +133,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option(
     "--isometry", is_flag=True, help="Repair what is pruned before training: --gain times an isometry, nearly."
 )
+@click.option("--isometry-steps", type=int, help="By so many steps of the paper's gradient descent, as 10000.")
 @click.option("--random-labels", is_flag=True, help="Train on labels drawn at random, to see what is memorised.")
 @click.option(
     "--jacobian-at",

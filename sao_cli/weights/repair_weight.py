@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
 from sao_cli.reports.weights import Distance, Isometry, Repair
 from sao_cli.weights.isometry import isometry, require_isometry_size, structural_rank
+from sao_cli.weights.isometry_descent import descend_to_isometry
 
 
 def repair(
@@ -24,6 +26,7 @@ def repair(
     dtype: str | None = None,
     gain: float | None = None,
     max_steps: int | None = None,
+    descent: int | None = None,
     progress: Progress = silent,
 ) -> Repair:
     """The Repair of `weight` (m, n), or of a kernel that is a matrix: approximate isometry on the mask that is there.
@@ -35,6 +38,8 @@ def repair(
 
     `gain` is what it is to be an isometry times; by None the root mean square singular value stays what it is, and with
     it ||W||_F, so that the gain is ||W||_F / sqrt(structural rank), the size that so many equal values must have.
+    `descent` is a number of steps of gradient descent in the place of the projections, which `max_steps` limits
+    (weights.isometry_descent: the paper's way, of thousands of steps).
     Values are rounded to `dtype`, the weight's own unless named, and `after` is of the rounded ones. Where they come no
     nearer to an isometry, or W is one within such rounding, W' is W, bit for bit.
 
@@ -57,7 +62,10 @@ def repair(
     keep = _norm(values) / math.sqrt(rank)
     target = keep if gain is None else gain
     before = isometry(mask, start=values / target, max_steps=0)
-    fit = isometry(mask, start=values / target, max_steps=max_steps, progress=progress)
+    if descent is None:
+        fit = isometry(mask, start=values / target, max_steps=max_steps, progress=progress)
+    else:
+        fit = _descended(mask, values / target, descent, progress)
     scale = target if gain is not None else keep * math.sqrt(rank) / _norm(fit.values)
     made = Matrix(mask, fit.values * scale).as_dtype(matrix.dtype).values
     assert made is not None
@@ -78,6 +86,11 @@ def repair(
         change=_norm(made - values) / _norm(values),
         weight=_put_back(made, mask, dense.shape),
     )
+
+
+def _descended(mask: Mask, start: Values, steps: int, progress: Progress) -> Isometry:
+    values = descend_to_isometry(mask, start, steps, progress=progress)
+    return replace(isometry(mask, start=values, max_steps=0), steps=steps, stopped="steps")
 
 
 def whole_matrix(weight: NDArray[Any]) -> str | None:

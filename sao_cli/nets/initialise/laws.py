@@ -23,7 +23,7 @@ def initialise_by_(
     leave their dtype. Its cost a layer.
 
     >>> linear = initialise_by_(nn.Linear(400, 300), "normal", gamma=0.01, seed=1)
-    >>> round(float(linear.weight.std()), 2), bool(linear.bias.any())
+    >>> round(float(linear.weight.detach().std()), 2), bool(linear.bias.any())
     (0.1, False)
     """
     check_gain(gain)

@@ -96,7 +96,8 @@ class Training:
             told["jacobian_pruned"] = self._jacobian()
         if self.settings.isometry:
             assert self.settings.gain is not None
-            told["repairs"] = tuple(repair_masked_(self.model, gain=self.settings.gain, progress=self._progress))
+            asked: dict[str, Any] = {"descent": self.settings.isometry_steps, "progress": self._progress}
+            told["repairs"] = tuple(repair_masked_(self.model, gain=self.settings.gain, **asked))
         if measured and self.settings.isometry:
             told["jacobian_repaired"] = self._jacobian()
         return told

@@ -75,7 +75,8 @@ class TrainingSettings:
       default of CNNs where the paper has them: 10 epochs from depth 512 with tanh and 768 with relu, one for
       cifar100 and cinic10.
     - `all_layers` prunes the first and the last layer too, where a method prunes. `isometry` then repairs what is
-      pruned before training, on its mask, to `gain` times an approximate isometry.
+      pruned before training, on its mask, to `gain` times an approximate isometry, by projections, or by so many
+      `isometry_steps` of the gradient descent of Lee et al. (2020).
     - `random_labels`: each training image has a uniformly random label, by the seed; test labels stay true.
     - `augment`: random crops, flips and AutoAugment, where the paper has them: convolutions on cifar and cinic data.
     - `jacobian_at`: epochs at which the input-output Jacobian is measured, whole numbers and "last", at
@@ -111,6 +112,7 @@ class TrainingSettings:
     random_labels: bool = False
     all_layers: bool = False
     isometry: bool = False
+    isometry_steps: int | None = None
     jacobian_at: tuple[int | str, ...] = (0, "last")
     jacobian_inputs: int = 8
     dtype: str = "float32"
@@ -278,6 +280,11 @@ class TrainingSettings:
         if self.isometry and not method.before:
             pruned = one_of(name for name, row in TRAIN_METHODS.items() if row.before)
             raise SaoError(f"isometry repairs what is pruned before training, by {pruned}, not by {self.method!r}")
+
+        if self.isometry_steps is not None:
+            _require(self.isometry_steps >= 1, "isometry_steps", self.isometry_steps, "a whole number from 1")
+            if not self.isometry:
+                raise SaoError(f"isometry_steps {self.isometry_steps} are of isometry; ask for that too")
 
     def _check_init(self) -> None:
         if self.init is None:

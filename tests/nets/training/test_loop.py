@@ -117,7 +117,7 @@ def test_pruning_after_training(tiny, method):
         ({"widths": (16, 8, 8), "random_labels": True}, 1),
         ({"arch": "lenet300", "method": "lmp-s", "init": "vs-g"}, 1),
         ({"arch": "lenet5", "method": "lrp-t", "epochs": 1, "jacobian_at": ()}, 1),
-        ({"method": "gmp-s", "sparsity": 0.8, "all_layers": True, "isometry": True}, 0),
+        ({"method": "gmp-s", "sparsity": 0.8, "all_layers": True, "isometry": True, "isometry_steps": 3}, 0),
     ],
 )
 def test_a_run_that_goes_on_ends_as_one_that_never_stopped(tiny, given, done):

@@ -149,6 +149,8 @@ def test_what_has_a_default_may_not_be_nothing(name):
         ({"widths": (9,)}, "widths 9: method 'sao' leaves the first and the last layer dense"),
         ({"widths": (9,), "method": "lmp-s"}, "or choose all layers of a method that prunes"),
         ({"all_layers": True}, "all_layers is for methods that prune, and 'sao' builds its masks"),
+        ({"isometry_steps": 5, "method": "lmp-s"}, "isometry_steps 5 are of isometry"),
+        ({"isometry_steps": 0, "isometry": True, "method": "lmp-s"}, "isometry_steps 0: it is a whole number from 1"),
         ({"isometry": True, "method": "lmp-t"}, "isometry repairs what is pruned before training, by lmp-s, gmp-s"),
         (
             {"init": "vs-g"},
