@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sao_cli.reports.audits import AuditComparison
 
 FAILS = 1
-OF_FILES = ("image", "padding", "stride", "include", "exclude", "groups", "transpose", "jobs", "compare")
+OF_FILES = ("image", "padding", "stride", "groups", "transpose")
 NAMED = 10  # failing rows that stderr names
 
 
@@ -111,32 +111,37 @@ def audit(
 
     With --module all is known: a row for each weight that ran on the --example, in the order run, measured as it was
     used, and what of it lies on a path through the network; then the network's record. Without MODEL, and nothing on
-    stdin, the module's own weights count.
+    stdin, the module's own weights count. --include and --exclude tell whose rows are shown and checked; the network
+    stays whole.
 
     Exit codes: 0 audited, 1 a --check fails for some layer, as all do for one that can't be read, 2 bad input, or
     nothing in it to audit.
 
     Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
     """
-    from sao_cli.models.audit.stream import Audit, audit_checkpoint
+    from sao_cli.models.audit.stream import audit_checkpoint
     from sao_cli.reports.audits import AuditComparison, AuditRow
 
-    found: Audit | ModuleAudit
-    if module is not None:
-        found = _of_module(model, module, examples, norms, seed, checks=checks, progress=talk, **asked)
-    elif listed:
+    if module is None and listed:
         raise click.UsageError("--list is of the units of a --module, and none is named")
-    else:
-        model = required_model(model)
-        if model == compare == "-":
-            raise click.UsageError("MODEL and --compare both are standard input; name one of them")
-        found = audit_checkpoint(model, checks=checks, seed=seed, progress=talk, **asked)
+    model = required_model(model) if module is None else model
+    if model == compare == "-":
+        raise click.UsageError("MODEL and --compare both are standard input; name one of them")
+
+    def measured(model: str | None, checks: tuple[str, ...] = ()) -> Any:
+        options = asked | {"checks": checks, "seed": seed, "progress": talk}
+        if module is not None:
+            return _of_module(model, module, examples, norms, **options)
+        return audit_checkpoint(model or "", **options)
+
+    found: Audit | ModuleAudit = measured(model, checks)
     as_table = not as_json and (as_json is False or (output is None and sys.stdout.isatty()))
     shown: dict[str, Any] = {"as_json": not as_table, "output": output}
     changes: list[AuditComparison] = []
-    if compare is not None and isinstance(found, Audit):
-        changes = found.since(audit_checkpoint(compare, seed=seed, progress=talk, **asked))
-        rows = _changed(found, changes, as_table)
+    if compare is not None:
+        earlier = measured(compare)
+        changes = found.since(earlier)
+        rows = _changed(found, changes, earlier, as_table)
         shown |= {"report": AuditComparison}
     else:
         rows = _rows(found, as_table, listed)
@@ -153,15 +158,13 @@ def audit(
     return FAILS if found.failures else None
 
 
-def _of_module(
-    model: str | None, module: str, examples: tuple[str, ...], norms: str, seed: int, **asked: Any
-) -> ModuleAudit:
+def _of_module(model: str | None, module: str, examples: tuple[str, ...], norms: str, **asked: Any) -> ModuleAudit:
     from sao_cli.nets.tracing.audited import audit_model
 
-    run, inputs = asked_run(model, module, examples, seed, OF_FILES)
+    run, inputs = asked_run(model, module, examples, asked["seed"], OF_FILES)
     kept = {key: value for key, value in asked.items() if key not in OF_FILES}
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
-        return audit_model(run, *inputs, norms=norms, seed=seed, **kept)
+        return audit_model(run, *inputs, norms=norms, **kept)
 
 
 def _rows(found: Audit | ModuleAudit, as_table: bool, listed: bool) -> Iterator[Row]:
@@ -195,15 +198,17 @@ def _failed(found: Audit | ModuleAudit) -> dict[str, list[str]]:
     return failed
 
 
-def _changed(found: Audit, changes: list[AuditComparison], as_table: bool) -> Iterator[Row]:
+def _changed(found: Any, changes: list[AuditComparison], earlier: Any, as_table: bool) -> Iterator[Row]:
     from sao_cli.reports.audits import ComparisonSummary
 
     counts = Counter(one.status for one in changes)
+    whole = [found.network_since(earlier)] if hasattr(found, "network_since") else []
     if as_table:
         yield from audit_table.change_rows(changes)
         yield {"summary": True, **counts}
+        yield from ({"summary": True, **row} for row in audit_table.change_rows(whole))
         return
-    yield from (one.to_dict() for one in changes)
+    yield from (one.to_dict() for one in (*changes, *whole))
     yield ComparisonSummary(**vars(found.summary), statuses=counts).to_dict()
 
 

@@ -27,8 +27,8 @@ class Selection(NamedTuple):
         cls,
         include: str | Sequence[str],
         exclude: str | Sequence[str],
-        groups: Sequence[tuple[str, int]],
-        transpose: str | Sequence[str],
+        groups: Sequence[tuple[str, int]] = (),
+        transpose: str | Sequence[str] = (),
     ) -> Selection:
         """The selection by these patterns; a text is one pattern."""
         return cls(_patterns(include), _patterns(exclude), Said(tuple(groups), _patterns(transpose)))

@@ -253,7 +253,7 @@ def _changes(changes: Sequence[AuditComparison], compared: str) -> str:
     """What changed since the checkpoint `compared`, a line a layer."""
     if not changes:
         return ""
-    facts = AuditComparison.table[2:]  # after the name and the status
+    facts = [fact for fact in AuditComparison.table[2:] if any(fact in one.changes for one in changes)]
     heads = "".join(f'<th scope="col">{fact}</th>' for fact in ("layer", "status", *facts))
     lines = "".join(
         f"<tr><td>{name_of(one.name)}</td><td>{escaped(one.status)}</td>"

@@ -40,14 +40,24 @@ class WeightFacts(Reshaped[None], Measurement[None], SpectrumFacts[None], GraphF
 class ContextFacts(Report):
     """A weight in its network, as it ran: null of a file alone, which does not tell what runs."""
 
-    effective: int | None = fact("weights that lie on a path from an input to an output of the network", default=None)
-    effective_sparsity: float | None = fact(
-        "share of weights that lie on no path", unit="1 - effective/parameters", default=None
+    effective: int | None = fact(
+        "weights that lie on a path from an input to an output of the network", compared=True, default=None
     )
-    unreached_inputs: int | None = fact("units that it reads, which depend on no input of the network", default=None)
-    unreached_outputs: int | None = fact("units that it writes, which depend on no input of the network", default=None)
-    lost_inputs: int | None = fact("units of which it makes nothing that an output of the network reads", default=None)
-    lost_outputs: int | None = fact("units that it writes, and no output of the network reads", default=None)
+    effective_sparsity: float | None = fact(
+        "share of weights that lie on no path", unit="1 - effective/parameters", compared=True, default=None
+    )
+    unreached_inputs: int | None = fact(
+        "units that it reads, which depend on no input of the network", compared=True, default=None
+    )
+    unreached_outputs: int | None = fact(
+        "units that it writes, which depend on no input of the network", compared=True, default=None
+    )
+    lost_inputs: int | None = fact(
+        "units of which it makes nothing that an output of the network reads", compared=True, default=None
+    )
+    lost_outputs: int | None = fact(
+        "units that it writes, and no output of the network reads", compared=True, default=None
+    )
 
 
 class AuditRow(
@@ -151,10 +161,10 @@ class ComparisonSummary(AuditSummary, record="summary"):
 class AuditComparison(
     Report,
     record="change",
-    table="name status sparsity components rank dead_inputs dead_outputs sigma_max sigma_min stable_rank",
-    spare="stable_rank rank dead_inputs dead_outputs components sparsity status",
+    table="name status sparsity effective components rank dead_inputs dead_outputs sigma_max sigma_min stable_rank",
+    spare="stable_rank rank dead_inputs dead_outputs components effective sparsity status",
 ):
-    """How a tensor differs between two checkpoints: a line of `sao audit --compare`.
+    """How a tensor differs between two checkpoints: a line of `sao audit --compare`, and with --module the network's.
 
     Weights that differ while their facts do not have another `digest`.
     """

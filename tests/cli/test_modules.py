@@ -1,14 +1,13 @@
 """`--module`: a network of the user's own, as it runs, told by `sao reach` and `sao audit`."""
 
 import importlib.util
-import json
 from subprocess import DEVNULL
 
 import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import prune
@@ -174,35 +173,12 @@ def test_checks_look_at_rows_and_at_the_network(sao, pruned, check, code):
     assert sao("audit", pruned, *NAMED, "--check", check).code == code
 
 
-def test_every_way_to_keep_it_gives_the_same_rows(sao, nets, pruned):
-    tensors = load_file(nets / pruned)
-    torch.save(tensors, nets / "plain.pt")
-    torch.save({"state_dict": tensors, "epoch": 3}, nets / "wrapped.pt")
-    for prefix in ("module", "_orig_mod", "model"):
-        save_file({f"{prefix}.{name}": one for name, one in tensors.items()}, nets / f"{prefix}.safetensors")
-    halves = {"a.safetensors": list(tensors)[:2], "b.safetensors": list(tensors)[2:]}
-    for file, names in halves.items():
-        save_file({name: tensors[name] for name in names}, nets / file)
-    index = {name: file for file, names in halves.items() for name in names}
-    (nets / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    ways = ["plain.pt", "wrapped.pt", "module.safetensors", "_orig_mod.safetensors", "model.safetensors"]
-    expected = facts(sao("audit", pruned, *NAMED))
-    for way in [*ways, "model.safetensors.index.json"]:
-        assert facts(sao("audit", way, *NAMED)) == expected, way
-
-
-def facts(done):
-    assert done.code == 0, done.err
-    return [{key: value for key, value in row.items() if key != "source"} for row in done.rows]
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ((), "name a file, or pipe one in, as in `cat model.safetensors | sao audit`"),
         (("m.safetensors", "--list"), "of a --module"),
         ((*NAMED, "--image", "8"), "no room for --image"),
-        ((*NAMED, "--compare", "own.py"), "no room for --compare"),
         (("--module", "torch.nn:Identity", "--example", "1x4", "--check", "reachabel>0"), "did you mean 'reachable'"),
     ],
 )
@@ -275,9 +251,7 @@ def test_a_sequence_of_reports_that_notebooks_show():
     assert found[-1] is found.network
     assert [one.record for one in found] == ["layer"] * 4 + ["network"]
     assert "<td>0.weight</td>" in found._repr_html_()
-    if importlib.util.find_spec("pandas"):
-        assert list(found.to_frame()["record"]) == [one.record for one in found]
-    else:
+    if importlib.util.find_spec("pandas") is None:
         with pytest.raises(SaoError, match="pip install pandas"):
             found.to_frame()
 

@@ -56,22 +56,23 @@ class Structure:
         return [(other, tied[other.name]) for other in self.entries if other.name in tied]
 
     def chosen(self, include: Sequence[str], exclude: Sequence[str]) -> list[Entry]:
-        """The entries whose names match a pattern of `include` (or any, where there is none) and none of `exclude`.
+        """The entries with chosen_names."""
+        names = chosen_names([entry.name for entry in self.entries], include, exclude)
+        return [entry for entry in self.entries if entry.name in names]
 
-        Raises SaoError for a pattern that matches no name, and where nothing is left.
-        """
-        names = [entry.name for entry in self.entries]
-        for pattern in (*include, *exclude):
-            if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-                raise SaoError(_unmatched(pattern, names))
-        chosen = [
-            entry
-            for entry in self.entries
-            if (not include or _matches(entry.name, include)) and not _matches(entry.name, exclude)
-        ]
-        if not chosen:
-            raise SaoError(f"--include and --exclude leave none of {len(names)} tensors; loosen one of them")
-        return chosen
+
+def chosen_names(names: Sequence[str], include: Sequence[str], exclude: Sequence[str]) -> set[str]:
+    """The names that match a pattern of `include` (or any, where there is none) and none of `exclude`.
+
+    Raises SaoError for a pattern that matches no name, and where nothing is left.
+    """
+    for pattern in (*include, *exclude):
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            raise SaoError(_unmatched(pattern, names))
+    chosen = {name for name in names if (not include or _matches(name, include)) and not _matches(name, exclude)}
+    if not chosen:
+        raise SaoError(f"--include and --exclude leave none of {len(names)} tensors; loosen one of them")
+    return chosen
 
 
 def structure_of(checkpoint: Checkpoint, *, said: Said | None = None, include: Iterable[str] = ()) -> Structure:

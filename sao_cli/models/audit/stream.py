@@ -24,7 +24,7 @@ from sao_cli.io.output import shown
 from sao_cli.io.source import source_name
 from sao_cli.models.audit.chains import audit_summary, named_chains
 from sao_cli.models.audit.checks import Check, check
-from sao_cli.models.audit.comparison import compare_audits
+from sao_cli.models.audit.comparison import compare_measured
 from sao_cli.models.audit.heavy_tail import require_powerlaw
 from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
 from sao_cli.models.opened import opened
@@ -77,14 +77,20 @@ def audit_checkpoint(
     (('net.2.weight',), ['net.2.weight'], 1.0)
     """
     conditions = [Check.of(text) for text in ([checks] if isinstance(checks, str) else checks)]
+    jobs = allowed_jobs(jobs, heavy_tail)
+    measure = {"threshold": threshold, "image": image, "padding": padding, "stride": stride, "max_size": max_size}
+    measure |= {"heavy_tail": heavy_tail, "seed": seed}
+    selection = Selection.of(include, exclude, groups, transpose)
+    return Audit(model, conditions, selection, measure, jobs, progress)
+
+
+def allowed_jobs(jobs: int, heavy_tail: bool) -> int:
+    """How many tensors are measured at once: one where heavy tails are fitted, which SaoError is raised without."""
     if jobs < 1:
         raise SaoError(f"jobs {jobs}; it is how many tensors are measured at once, 1 or more")
     if heavy_tail:
         require_powerlaw()
-    measure = {"threshold": threshold, "image": image, "padding": padding, "stride": stride, "max_size": max_size}
-    measure |= {"heavy_tail": heavy_tail, "seed": seed}
-    selection = Selection.of(include, exclude, groups, transpose)
-    return Audit(model, conditions, selection, measure, 1 if heavy_tail else jobs, progress)
+    return 1 if heavy_tail else jobs
 
 
 class Audit:
@@ -142,13 +148,11 @@ class Audit:
     def since(self, earlier: Audit) -> list[AuditComparison]:
         """What changed since an `earlier` checkpoint of the network, of tensors that one of both audits measured.
 
-        Raises SaoError where one of them measured none, and as compare_audits does.
+        Raises SaoError where one of them measured none, and as compare_measured does.
         """
         for one in (earlier, self):
             one.require_rows()
-        audited = {row.name for one in (earlier, self) for row in one.rows if not row.skipped}
-        before, after = ([row for row in one.rows if row.name in audited] for one in (earlier, self))
-        return compare_audits(before, after)
+        return compare_measured(earlier.rows, self.rows)
 
     def require_rows(self) -> None:
         """Raise SaoError where every tensor was skipped."""
@@ -196,25 +200,26 @@ def audited_rows(
     """
     measure = functools.partial(_told_row, checkpoint, structure, asked=asked)
     total, done = sum(map(_cost, entries)), 0
-    with contextlib.closing(_in_order(measure, entries, jobs, progress)) as rows:
+    with contextlib.closing(measured_in_order(measure, entries, jobs, progress)) as rows:
         for number, (entry, row) in enumerate(zip(entries, rows, strict=True), 1):
             yield row
             done += _cost(entry)
             progress(f"{_bar(done, total)}: tensor", number, len(entries))
 
 
-def _in_order(
-    measure: Callable[..., AuditRow], entries: Sequence[Entry], jobs: int, progress: Progress
+def measured_in_order(
+    measure: Callable[..., AuditRow], weights: Sequence[Any], jobs: int, progress: Progress
 ) -> Generator[AuditRow, None, None]:
+    """`measure` of each weight, in their order: of so many `jobs` at once, each with one thread of BLAS, silently."""
     if jobs == 1:
-        yield from (measure(entry, progress=progress) for entry in entries)
+        yield from (measure(weight, progress=progress) for weight in weights)
         return
     waiting: deque[Future[AuditRow]] = deque()
     pool = ThreadPoolExecutor(jobs)
     with one_thread():  # around all of them: each that limits BLAS by itself would undo what another has set
         try:
-            for entry in entries:
-                waiting.append(pool.submit(measure, entry, progress=silent))
+            for weight in weights:
+                waiting.append(pool.submit(measure, weight, progress=silent))
                 if len(waiting) == 2 * jobs:  # rows are small; a slow tensor leaves the other threads something to do
                     yield waiting.popleft().result()
             while waiting:

@@ -12,13 +12,25 @@ from torch import Tensor, nn
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import load
+from sao_cli.io.checkpoints.structure import chosen_names
 from sao_cli.models.audit.chains import audit_summary
 from sao_cli.models.audit.checks import Check, check
+from sao_cli.models.audit.comparison import compare_measured, compare_networks
 from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
+from sao_cli.models.audit.stream import allowed_jobs, measured_in_order
+from sao_cli.models.select import Selection
 from sao_cli.nets.tracing.network import Network
+from sao_cli.nets.tracing.recording import unwrapped
 from sao_cli.nets.tracing.used_weights import UsedWeight, used_weight
 from sao_cli.nets.tracing.weight_uses import plain_name
-from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary, CheckFailure, ContextFacts
+from sao_cli.reports.audits import (
+    AuditChain,
+    AuditComparison,
+    AuditRow,
+    AuditSummary,
+    CheckFailure,
+    ContextFacts,
+)
 from sao_cli.reports.networks import NetworkFacts, NetworkLayer
 from sao_cli.reports.report import Report, facts_of
 
@@ -51,6 +63,19 @@ class ModuleAudit(Sequence[Report]):
     def failures(self) -> list[CheckFailure]:
         """What fails the checks, check by check, of the rows and then of the network."""
         return [failure for one in self.checks for failure in self._failures(one)]
+
+    def since(self, earlier: ModuleAudit) -> list[AuditComparison]:
+        """What changed since an `earlier` audit of the module, of weights that one of both measured.
+
+        Raises SaoError where one of them measured none.
+        """
+        for one in (earlier, self):
+            one.require_rows()
+        return compare_measured(earlier.rows, self.rows)
+
+    def network_since(self, earlier: ModuleAudit) -> AuditComparison:
+        """What changed of the whole network since an `earlier` audit of the module."""
+        return compare_networks(earlier.network, self.network)
 
     def require_rows(self) -> None:
         """Raise SaoError where no weight was measured."""
@@ -93,9 +118,12 @@ def audit_model(
     *inputs: Tensor,
     norms: str = "unit",
     checks: str | Sequence[str] = (),
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     threshold: float = 0.0,
     max_size: int | None = None,
     heavy_tail: bool = False,
+    jobs: int = 1,
     seed: int = 0,
     progress: Progress = silent,
 ) -> ModuleAudit:
@@ -105,8 +133,11 @@ def audit_model(
     that its first use had, and its row tells its place in the network: `effective` and what follows, which are
     Network's. Parameters that multiplied nothing are skipped rows. `checks` are conditions such as "sigma_min>0.1" on
     the rows, and "reachable>0" on the network; where an operation is unknown, none on the network's facts passes.
+    `include` and `exclude` are patterns of the names that get a row; the network stays whole. So many `jobs` measure at
+    once, as audit_checkpoint's do, and what is measured is what it is there.
 
-    Raises what Network.from_module raises, and SaoError for checks that are none. Cost: those of both.
+    Raises what Network.from_module raises, and SaoError for checks that are none and patterns that match nothing.
+    Cost: those of both.
 
     >>> import torch
     >>> found = audit_model(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), torch.ones(1, 3))
@@ -114,13 +145,23 @@ def audit_model(
     ([('0.weight', 6), ('2.weight', 2)], 1.0)
     """
     conditions = [Check.of(text, of_network=True) for text in ([checks] if isinstance(checks, str) else checks)]
+    jobs = allowed_jobs(jobs, heavy_tail)
+    module = unwrapped(module)
     network = Network.from_module(module, *inputs, norms=norms)
-    asked = {"threshold": threshold, "max_size": max_size, "heavy_tail": heavy_tail, "seed": seed, "progress": progress}
-    rows = [
-        replace(_row(used_weight(module, network.recording, weight), asked), **_context(layer))
-        for weight, layer in zip(network.weights, network.layers, strict=True)
-    ]
-    return ModuleAudit([*rows, *_others(module, {row.name for row in rows})], network, conditions)
+    others = _others(module, {layer.name for layer in network.layers})
+    names = [*(layer.name for layer in network.layers), *(row.name for row in others)]
+    selection = Selection.of(include, exclude)
+    chosen = chosen_names(names, selection.include, selection.exclude) if names else set()
+    asked = {"threshold": threshold, "max_size": max_size, "heavy_tail": heavy_tail, "seed": seed}
+
+    def measure(number: int, progress: Progress) -> AuditRow:
+        weight, layer = network.weights[number], network.layers[number]
+        row = _row(used_weight(module, network.recording, weight), asked | {"progress": progress})
+        return replace(row, **_context(layer))
+
+    wanted = [number for number, layer in enumerate(network.layers) if layer.name in chosen]
+    rows = list(measured_in_order(measure, wanted, jobs, progress))
+    return ModuleAudit([*rows, *(row for row in others if row.name in chosen)], network, conditions)
 
 
 def _context(layer: NetworkLayer) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
 from sao_cli.models.opened import opened
 from sao_cli.nets.tracing.network import Network
+from sao_cli.nets.tracing.recording import unwrapped
 
 _FORM = "FILE.py:NAME or PACKAGE.MODULE:NAME"
 _PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -58,6 +59,7 @@ def load_run(
 def load_module(named: str) -> nn.Module:
     """The module that "FILE.py:NAME" or "PACKAGE.MODULE:NAME" names, or that a callable of that name makes.
 
+    Of one that torch.compile or a parallel wrapper holds, that which it holds.
     This runs the code there. The folder of FILE.py, or the working folder, is where it finds what it imports.
 
     Raises SaoError, of one line, for what can't be found or run, and for what is no torch.nn.Module.
@@ -75,7 +77,7 @@ def load_module(named: str) -> nn.Module:
             made = made()
     if not isinstance(made, nn.Module):
         raise SaoError(f"module {named!r} is a {type(made).__name__}; name a torch.nn.Module, or what makes one")
-    return made
+    return unwrapped(made)
 
 
 def load_checkpoint_(module: nn.Module, checkpoint: Checkpoint) -> nn.Module:

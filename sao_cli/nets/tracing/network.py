@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.catalog import NORMS, check
 from sao_cli.nets.tracing.bits import Propagation
-from sao_cli.nets.tracing.recording import Bits, Operation, Recording, record
+from sao_cli.nets.tracing.recording import Bits, Operation, Recording, record, unwrapped
 from sao_cli.nets.tracing.unit_axes import by_unit, unit_axis
 from sao_cli.nets.tracing.weight_uses import NetworkWeight, WeightUse, network_weights
 from sao_cli.nets.tracing.wiring import network_edges
@@ -92,7 +92,7 @@ class Network:
         """
         if not inputs:
             raise SaoError("a network is recorded on an example input: Network.from_module(module, x)")
-        return cls(record(module, inputs), norms)
+        return cls(record(unwrapped(module), inputs), norms)
 
     @functools.cached_property
     def layers(self) -> tuple[NetworkLayer, ...]:

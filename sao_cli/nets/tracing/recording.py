@@ -142,6 +142,17 @@ def record(module: nn.Module, inputs: Sequence[Tensor]) -> Recording:
     )
 
 
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module that torch.compile or a parallel wrapper holds: its names are those of its checkpoints."""
+    while True:
+        held = getattr(module, "_orig_mod", None)
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            held = module.module
+        if not isinstance(held, nn.Module):
+            return module
+        module = held
+
+
 class _Recorder(TorchDispatchMode):  # type: ignore[misc]
     """Sees every ATen operation of a run. Tensors are kept alive, since a number of one that is gone is used again."""
 

@@ -17,7 +17,7 @@ from sao_cli.measure.convolution.kernel_spectrum import Convolution
 from sao_cli.models.audit.tensor import Layer
 from sao_cli.nets.jacobians.functions import named_tensors
 from sao_cli.nets.tracing.calls import PRODUCTS
-from sao_cli.nets.tracing.recording import Recording, record
+from sao_cli.nets.tracing.recording import Recording, record, unwrapped
 from sao_cli.nets.tracing.weight_uses import NetworkWeight, WeightUse, network_weights
 
 _SWAPPED = ("t", "transpose", "permute")
@@ -82,6 +82,7 @@ def weights_as_used(module: nn.Module, *inputs: Tensor) -> list[UsedWeight]:
     """
     if not inputs:
         raise SaoError("weights are told as they ran on an example input: weights_as_used(module, x)")
+    module = unwrapped(module)
     recording = record(module, inputs)
     weights = network_weights(recording)
     recording.keep({weight.root for weight in weights} - set(recording.tensors.values()))
