@@ -1,7 +1,9 @@
 """`sao jacobian`: singular values of a deep network's Jacobian."""
 
+import contextlib
 import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +21,18 @@ from sao_cli.catalog import (
 )
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given
+from sao_cli.cli.shared.networks import asked_run
 from sao_cli.cli.shared.options import (
     DEFAULT_WIDTH,
+    DESCRIBING,
     activations_option,
     arrangement_option,
     common_options,
+    data_source_options,
     degree_options,
     input_argument,
     methods_option,
+    module_options,
     plot_option,
 )
 from sao_cli.cli.shared.render import Drawing, Row, emit
@@ -37,9 +43,11 @@ from sao_cli.reports.report import origin
 if TYPE_CHECKING:
     from sao_cli.data.matrix import Matrix
     from sao_cli.nets.jacobians.trained import TrainedRun
-    from sao_cli.reports.networks import DepthJacobian
+    from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
 
 DEFAULT_DEPTH = ARCHITECTURES["fnn"].depth  # the shallowest network of the paper's Table 7
+# what says nothing of a module's Jacobian
+OF_CHAINS = ("tensor", "activations", "gain", "image", "by_layer", "norms", "plot", "picture", *DESCRIBING)
 DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 
 
@@ -63,6 +71,7 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
 @activations_option(default="tanh")
 @click.option("--inputs", type=int, default=1, show_default=True, help="Inputs x at which Jacobians are taken.")
 @click.option("--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I).")
+@data_source_options
 @click.option("--by-layer", is_flag=True, help="The singular values of each layer's D W alone.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option(
@@ -73,6 +82,7 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
     show_default=True,
     help="What is computed in.",
 )
+@module_options
 @plot_option
 @click.option(
     "--picture",
@@ -99,6 +109,11 @@ def jacobian(
     output: str | None,
     inputs: int,
     input_std: float,
+    data: str | None,
+    data_folder: str | None,
+    module: str | None,
+    examples: tuple[str, ...],
+    norms: str,
     arch: str,
     **described: Any,
 ) -> None:
@@ -111,12 +126,17 @@ def jacobian(
     theory predicts of the squared values. --arch cnn and lipconvnet build the paper's convolutional networks, and J
     leads from an image to the features before the classifier; of a trained one, from an image to its outputs.
 
+    With --module J is of a network of your own, from inputs of the shape of --example to its outputs, in eval mode and
+    with the weights of the checkpoint FILE. Inputs are normal, or the first --inputs test images of --data.
+
     Example: sao jacobian --depth 50 --depth 200 --width 256 --method sao --method rg-n --gain 1.1 --plot fig11.pdf
     """
-    source = input_source(file, of_built=("gain",), builds=DEFAULT_NETWORK)
+    _refuse_beside_data(data, data_folder)
+    if module is None:
+        source = input_source(file, of_built=("gain",), builds=DEFAULT_NETWORK)
     from sao_cli.io import read_matrices
     from sao_cli.nets.devices import find_device
-    from sao_cli.reports.networks import DepthJacobian
+    from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
 
     where = str(find_device(device, dtype))
     if device == "auto" and where != "cpu":
@@ -130,10 +150,16 @@ def jacobian(
         "seed": seed,
         "progress": talk,
     }
+    if module is not None:
+        found = _of_module(file, module, examples, data, data_folder, asked)
+        emit("jacobian", seed, [_shown(found)], as_json=as_json, output=output, source=file, report=ModuleJacobian)
+        return
     read: list[Matrix] | None = None
     run: TrainedRun | None = None
     if source is not None and os.path.isdir(source):
         run = _trained(source, names)
+        if data is not None:
+            asked["x"] = run.samples(data, data_folder, inputs, progress=talk)
         rows = list(run.jacobian(depths, by_layer=described["by_layer"], **asked))
         if run.reads_images:
             talk.say(f"J leads from an image to the {rows[0].m} outputs of the trained network")
@@ -141,7 +167,9 @@ def jacobian(
         if given := options_given(click.get_current_context(), "image", "scheme"):
             raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
         read = None if source is None else read_matrices(source, tensor=tensor)
-        rows = list(_of_layers(read, depths, names, described, asked, talk))
+        rows = list(_of_layers(read, depths, names, described, asked, (data, data_folder), talk))
+    elif data is not None:
+        raise SaoError(f"--data {data}: the features of an untrained {arch} are taken at normal inputs; leave it out")
     else:
         rows = list(_of_images(arch, depths, names, described, asked))
     if plot is not None:
@@ -153,6 +181,41 @@ def jacobian(
         for row in rows
     )
     emit("jacobian", seed, shown, as_json=as_json, output=output, source=source, report=DepthJacobian)
+
+
+def _refuse_beside_data(data: str | None, data_folder: str | None) -> None:
+    if data is None and data_folder is not None:
+        raise click.UsageError("--data-folder is of --data NAME, and none is named")
+    if data is not None and options_given(click.get_current_context(), "input_std"):
+        raise click.UsageError("--input-std is of normal inputs, and --data gives others; give one of them")
+
+
+def _of_module(
+    file: str | None,
+    module: str,
+    examples: Sequence[str],
+    data: str | None,
+    data_folder: str | None,
+    asked: dict[str, Any],
+) -> "ModuleJacobian":
+    """The Jacobian of the user's module at inputs of the example's shape."""
+    if len(examples) > 1 or examples[0].startswith("ids:"):
+        what = "whole numbers" if len(examples) == 1 else "several inputs"
+        raise click.UsageError(f"--example {' '.join(examples)}: J is by one input of real numbers, not {what}")
+    run, (example,) = asked_run(file, module, examples, asked["seed"], OF_CHAINS)
+    import torch
+
+    from sao_cli.nets.jacobians.module import spectrum_at
+    from sao_cli.nets.jacobians.points import drawn_inputs, sample_inputs
+
+    shape, count, seed = tuple(example.shape), asked["inputs"], asked["seed"]
+    if data is None:
+        x = drawn_inputs(count, shape, asked["input_std"], seed)
+    else:
+        x = sample_inputs(data, data_folder, count, shape, seed=seed, progress=asked["progress"])
+    told = {name: asked[name] for name in ("device", "dtype", "seed", "progress")}
+    with contextlib.redirect_stdout(sys.stderr):
+        return spectrum_at(run.eval(), [torch.from_numpy(one) for one in x], **told)
 
 
 def _trained(folder: str, activations: Sequence[str]) -> "TrainedRun":
@@ -175,15 +238,21 @@ def _of_layers(
     activations: Sequence[str],
     described: dict[str, Any],
     asked: dict[str, Any],
+    data: tuple[str | None, str | None],
     talk: Talk,
 ) -> "Iterator[DepthJacobian]":
     from sao_cli.nets.jacobians.chain import network_jacobian
+    from sao_cli.nets.jacobians.points import sample_inputs
 
     asked["by_layer"] = described.pop("by_layer")
     described = {name: value for name, value in described.items() if name not in ("image", "scheme")}
+    name, folder = data
     for stack in _stacks(read, depths, asked["seed"], described, talk):
-        for name in activations:
-            yield from network_jacobian(stack, name, depths=depths or [len(stack)], **asked)
+        if name is not None:
+            told = {"seed": asked["seed"], "progress": talk}
+            asked["x"] = sample_inputs(name, folder, asked["inputs"], [stack[0].mask.n], **told)
+        for activation in activations:
+            yield from network_jacobian(stack, activation, depths=depths or [len(stack)], **asked)
 
 
 def _of_images(
@@ -229,11 +298,16 @@ def _stacks(
         yield weight_stack(widths, method=method, seed=seed, progress=talk, **described)
 
 
-def _shown(one: "DepthJacobian") -> Row:
+def _shown(one: "DepthJacobian | ModuleJacobian") -> Row:
+    import numpy as np
+
     from sao_cli.cli.shared.histogram import sparkline
+    from sao_cli.reports.networks import DepthJacobian
 
     row = one.to_dict()
-    values = one.log10_values[one.log10_values > -math.inf]
+    with np.errstate(divide="ignore"):
+        values = one.log10_values if isinstance(one, DepthJacobian) else np.log10(one.singular_values)
+    values = values[values > -math.inf]
     if values.size:
         low, high = math.floor(float(values.min()) - 0.5), math.ceil(float(values.max()) + 0.5)
         drawn = f"{low} {sparkline(values, low=low, high=high)} {high}"

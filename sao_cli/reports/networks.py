@@ -132,10 +132,16 @@ class EpochRow(
     repairs: tuple[RepairedLayer, ...] | None = fact("in epoch 0, what --isometry did, a layer each")
 
 
-class ModuleJacobian(Computed, JacobianFacts[Never], record="module"):
-    """The singular values of a module's Jacobian at one input or several: what `nets.jacobian_spectrum` gives.
+class ModuleJacobian(
+    Computed,
+    JacobianFacts[Never],
+    record="module",
+    table="module m n inputs mean variance sigma_max sigma_min rank condition participation",
+    spare="participation inputs variance condition rank mean",
+):
+    """The singular values of a module's Jacobian at one input or several: a line of `sao jacobian --module`.
 
-    Where they are not `exact` they are quantiles of an estimated distribution.
+    `nets.jacobian_spectrum` gives it. Where they are not `exact` they are quantiles of an estimated distribution.
     """
 
     module: str = fact("the module's class")

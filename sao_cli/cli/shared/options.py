@@ -172,6 +172,12 @@ def input_argument(command: F) -> F:
 
 def data_options(command: F) -> F:
     """--data, --data-folder and --samples: labelled samples that a network reads."""
+    samples = click.option("--samples", type=click.IntRange(1), help="The first so many samples.  [default: all]")
+    return data_source_options(samples(command))
+
+
+def data_source_options(command: F) -> F:
+    """--data and --data-folder."""
     options = [
         click.option(
             "--data",
@@ -181,7 +187,6 @@ def data_options(command: F) -> F:
             "and whole numbers y (N,).",
         ),
         click.option("--data-folder", metavar="FOLDER", help="Where the data lie, of all but digits."),
-        click.option("--samples", type=click.IntRange(1), help="The first so many samples.  [default: all]"),
     ]
     return _apply(command, options)
 

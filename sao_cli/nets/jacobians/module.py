@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,28 +87,43 @@ def jacobian_spectrum(
     >>> np.allclose(found.singular_values[0], torch.linalg.svdvals(linear.weight.double()).detach())
     True
     """
+    given = _given(x, batched)
+    told: dict[str, Any] = {"device": device, "dtype": dtype, "max_dense": max_dense, "products": products}
+    return spectrum_at(module, list(given.split(1)) if batched else [given], seed=seed, progress=progress, **told)
+
+
+def spectrum_at(
+    module: nn.Module | Function,
+    inputs: Sequence[Tensor],
+    *,
+    device: str | None = None,
+    dtype: str = "float64",
+    max_dense: int = EXACT_SIDE,
+    products: int = PRODUCTS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> ModuleJacobian:
+    """What jacobian_spectrum gives, at inputs of any shape that the module takes, at each alone; all alike."""
     computed = computed_dtype(dtype)
     if max_dense < 0:
         raise SaoError(f"max_dense {max_dense}: it is a number of singular values from 0; the default is {EXACT_SIDE}")
     check_products(products)
-    given = _given(x, batched)
     tensors = [tensor for _, tensor in named_tensors(module)]
-    where = find_device(device or str(next(iter([*tensors, given])).device), dtype)
-    points = given.detach().to(device=where, dtype=computed)
-    inputs = list(points.split(1)) if batched else [points]
+    where = find_device(device or str(next(iter([*tensors, *inputs])).device), dtype)
+    points = [one.detach().to(device=where, dtype=computed) for one in inputs]
     with undisturbed(module, where):
         function = cast_function(module, where, computed)
-        with telling_memory(lambda: _no_room(where, inputs[0].numel())):
-            require_determined(function, inputs[0])
+        with telling_memory(lambda: _no_room(where, points[0].numel())):
+            require_determined(function, points[0])
             found = []
-            for number, point in enumerate(inputs):
+            for number, point in enumerate(points):
                 rng = generator(seed, number, PROBES)
                 graph = JacobianProducts(function, point)
                 with full_precision(_side(graph, max_dense, tensors)):
                     found.append(_found(function, graph, max_dense, products, rng, progress))
     eps = max(PRECISIONS[dtype], *(one.eps for one in found), *_eps(module))
     name = type(module).__name__ if isinstance(module, nn.Module) else getattr(module, "__name__", "function")
-    return _report(found, eps, _halves([*tensors, given]), module=name, device=str(where), dtype=dtype)
+    return _report(found, eps, _halves([*tensors, inputs[0]]), module=name, device=str(where), dtype=dtype)
 
 
 def _no_room(where: torch.device, size: int) -> str:

@@ -22,8 +22,9 @@ from sao_cli.masks.architectures import LIP_IMAGE
 from sao_cli.models.opened import opened
 from sao_cli.nets.jacobians.chain import computed_dtype, network_jacobian
 from sao_cli.nets.jacobians.images import at_images
-from sao_cli.nets.jacobians.points import drawn_inputs
+from sao_cli.nets.jacobians.points import drawn_inputs, fitted_inputs, sample_inputs
 from sao_cli.nets.tracing.loading import load_checkpoint_
+from sao_cli.nets.training.data import load_data
 from sao_cli.nets.training.folder import FINAL, RunFolder
 from sao_cli.nets.training.methods import build_model
 from sao_cli.nets.training.settings import TrainingSettings
@@ -108,6 +109,18 @@ class TrainedRun:
     def reads_images(self) -> bool:
         """Whether its inputs are images, and no vectors."""
         return bool(ARCHITECTURES[self.settings.arch].image)
+
+    def samples(self, data: str, folder: str | None = None, inputs: int = 1, *, progress: Progress = silent) -> Values:
+        """(inputs, ...) of `data`, for `x`: the first test images as the network was trained to read them.
+
+        FILE.npz is used as it is. Raises what load_data and fitted_inputs raise.
+        """
+        shape = _image_shape(self.settings) if self.reads_images else (self.layers()[0][0].mask.n,)
+        if data not in DATA:
+            return sample_inputs(data, folder, inputs, shape, progress=progress)
+        images = load_data(replace(self.settings, data=data), folder, progress=progress)
+        mean, spread = images.moments
+        return fitted_inputs((images.test_images[: max(inputs, 1)] - mean) / spread, inputs, shape, data)
 
     def _chain(self, depths: Sequence[int] | None, **asked: Any) -> Iterator[DepthJacobian]:
         assert self.settings.activation is not None
