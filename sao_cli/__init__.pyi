@@ -33,6 +33,13 @@ from sao_cli.weights.isometry import isometry as isometry
 from sao_cli.pruning.scores.nearest_sao import projected_mask as projected_mask
 from sao_cli.weights.repair_weight import repair as repair
 
+# What stays of scored weights
+from sao_cli.pruning.selection import select as select
+from sao_cli.pruning.selection import KeptWeights as KeptWeights
+from sao_cli.pruning.scores.chain_flow import chain_synflow as chain_synflow
+from sao_cli.pruning.scores.chain_flow import ChainFlow as ChainFlow
+from sao_cli.pruning.densities import density_masks as density_masks
+
 # Kernels of convolutions
 from sao_cli.weights.kernels.build_kernels import build_kernel as build_kernel
 from sao_cli.weights.kernels.delta import delta_kernel as delta_kernel

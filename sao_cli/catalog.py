@@ -206,6 +206,26 @@ class TrainMethod(Row):
         return bool(self.rule) and not self.after
 
 
+class Density(Row):
+    """How dense each layer is made, without a score; `home` takes shapes and a sparsity."""
+
+    home: str
+
+
+_DENSITY = "pruning.densities"
+DENSITIES = _table(
+    Density("erk", "p_l = sum(shape)/prod(shape), as far as that is below 1", f"{_DENSITY}:erk_densities"),
+    Density("er", "p_l = (m + n)/(m n), as far as that is below 1", f"{_DENSITY}:er_densities"),
+    Density("igq", "1/(1 + F N): the ideal gas quotas", f"{_DENSITY}:ideal_gas_densities"),
+    Density("uniform", "all layers alike", f"{_DENSITY}:uniform_densities"),
+)
+WITHIN = _table(Row("random", "random places of a layer"), Row("magnitude", "its largest weights"))
+CONTROLS = _table(
+    Row("shuffle", "the mask's ones at random places of their layers"),
+    Row("fresh", "the weights drawn anew, under the same mask"),
+    Row("invert", "the lowest scores are kept"),
+)
+
 _WHEN = {"s": (False, "before training"), "t": (True, "after training, and finetuned")}
 TRAIN_METHODS = _table(
     *(TrainMethod(row.name, row.line, row.trains, dense=row.full) for row in METHODS.values() if row.trains),
