@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DEPTH = ARCHITECTURES["fnn"].depth  # the shallowest network of the paper's Table 7
 # what says nothing of a module's Jacobian
-OF_CHAINS = ("tensor", "activations", "gain", "image", "by_layer", "norms", "plot", "picture", *DESCRIBING)
+OF_CHAINS = ("tensor", "activations", "gain", "image", "by_layer", "norms", "picture", *DESCRIBING)
 DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 
 
@@ -89,7 +89,7 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
     type=Named("picture", DEPTH_PICTURES),
     default="depth",
     show_default=True,
-    help="What --plot draws: mean and variance against depth, or histograms of log10 sigma.",
+    help="What --plot draws of a chain: mean and variance against depth, or histograms of log10 sigma.",
 )
 @common_options
 @click.pass_obj
@@ -152,6 +152,8 @@ def jacobian(
     }
     if module is not None:
         found = _of_module(file, module, examples, data, data_folder, asked)
+        if plot is not None:
+            _draw_module(found, plot)
         emit("jacobian", seed, [_shown(found)], as_json=as_json, output=output, source=file, report=ModuleJacobian)
         return
     read: list[Matrix] | None = None
@@ -216,6 +218,13 @@ def _of_module(
     told = {name: asked[name] for name in ("device", "dtype", "seed", "progress")}
     with contextlib.redirect_stdout(sys.stderr):
         return spectrum_at(run.eval(), [torch.from_numpy(one) for one in x], **told)
+
+
+def _draw_module(found: "ModuleJacobian", plot: str) -> None:
+    from sao_cli.plots import Curve, save_figure, spectrum_figure
+
+    label = f"Jacobian {found.m} x {found.n} at {found.inputs} input{'s' * (found.inputs > 1)}"
+    save_figure(spectrum_figure([Curve(label, found.module, found.singular_values, found.exact)], []), plot)
 
 
 def _trained(folder: str, activations: Sequence[str]) -> "TrainedRun":

@@ -145,7 +145,7 @@ def test_a_run_at_its_test_images_is_what_its_own_rows_tell(here, arch):
         (["--example", "1x1x8x8", "--norms", "strict"], "no room for --norms"),
         (["--example", "1x1x8x8", "--depth", 2], "no room for --depth"),
         (["--example", "1x1x8x8", "--activation", "relu"], "no room for --activation"),
-        (["--example", "1x1x8x8", "--plot", "a.png"], "no room for --plot"),
+        (["--example", "1x1x8x8", "--picture", "depth"], "no room for --picture"),
         (["--example", "1x1x8x8", "--inputs", 0], "0 inputs"),
         (["--example", "1x1x8x8", "--data", "digits", "--inputs", 400], "there are from 1 to 360"),
         (["--example", "1x1x8x8", "--data", "digits", "--input-std", 2], "--input-std is of normal inputs"),
@@ -171,3 +171,11 @@ def test_a_module_of_several_outputs_is_one_line():
 def test_a_table_draws_the_logarithms():
     done = sao("--module", "nets.py:vector", "--example", "1x64", "--table")
     assert "█" in done.out
+
+
+def test_its_picture():
+    done = sao("--module", "nets.py:net", "--example", "1x1x8x8", "--inputs", 3, "--plot", "a.svg")
+    assert done.code == 0, done.err
+    picture = Path("a.svg").read_text()
+    assert "Sequential" in picture
+    assert "Jacobian 5 x 64 at 3 inputs" in picture
