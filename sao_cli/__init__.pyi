@@ -86,6 +86,8 @@ from sao_cli.io.checkpoints import open_checkpoint as open_checkpoint
 from sao_cli.io.checkpoints import write_checkpoint as write_checkpoint
 from sao_cli.models.audit.stream import audit_checkpoint as audit_checkpoint
 from sao_cli.models.audit.stream import Audit as Audit
+from sao_cli.models.stack import read_stack as read_stack
+from sao_cli.models.stack import WeightStack as WeightStack
 from sao_cli.models.prune import prune_checkpoint as prune_checkpoint
 from sao_cli.models.repair import repair_checkpoint as repair_checkpoint
 from sao_cli.models.audit.row import audit_weight as audit_weight

@@ -6,17 +6,18 @@ import click
 
 from sao_cli.catalog import PATH_MATRICES
 from sao_cli.cli.shared.command import SaoCommand
-from sao_cli.cli.shared.inputs import build_masks, input_source
+from sao_cli.cli.shared.inputs import build_masks, input_source, read_layers
 from sao_cli.cli.shared.networks import asked_network, unit_lists
 from sao_cli.cli.shared.options import (
     DEFAULT_LAYER,
     DESCRIBING,
+    PICKING,
     common_options,
-    input_argument,
     list_option,
     mask_options,
     module_options,
     plot_option,
+    stack_argument,
 )
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
     from sao_cli.measure.reach.reachability import Reachability
     from sao_cli.nets.tracing.network import Network
 
-OF_STACKS = ("tensor", "rank", "over", "output", "arrangement", *DESCRIBING)
+OF_STACKS = (*PICKING, "rank", "over", "output", "arrangement", *DESCRIBING)
 
 
 @click.command(cls=SaoCommand)
-@input_argument
+@stack_argument
 @mask_options
 @click.option(
     "--rank",
@@ -57,7 +58,7 @@ def reach(
     talk: Talk,
     /,
     file: str | None,
-    tensor: str | None,
+    picked: dict[str, Any],
     rank: bool,
     over: str,
     module: str | None,
@@ -72,11 +73,11 @@ def reach(
 ) -> None:
     """Compute which inputs reach which outputs, depth by depth through a stack.
 
-    Reads a stack, or builds the one that the options describe. `reachable` is the fraction of input-output pairs that
-    a path joins; `odd_paths` the fraction that an odd number of paths joins (F2: even numbers cancel). The last line
-    tells the first depth at which everything reaches everything, and the least that the degrees allow. With -o FILE
-    the last depth's matrix, inputs as rows, is kept in the format of FILE's suffix; the report still goes to stdout,
-    unless the matrix goes there (-o -).
+    Reads a stack, or a checkpoint whose names number one, or builds what the options describe. `reachable` is the
+    fraction of input-output pairs that a path joins; `odd_paths` the fraction that an odd number of paths joins (F2:
+    even numbers cancel). The last line tells the first depth at which everything reaches everything, and the least that
+    the degrees allow. With -o FILE the last depth's matrix, inputs as rows, is kept in the format of FILE's suffix; the
+    report still goes to stdout, unless the matrix goes there (-o -).
 
     With --module the network is what ran on the --example, through shortcuts, attention and groups, with the weights of
     the checkpoint FILE: a row for each weight in the order run tells who of the network's inputs reaches the units that
@@ -92,12 +93,15 @@ def reach(
         emit("reach", seed, rows, as_json=as_json, output=None, source=file, report=NetworkDepth)
         return
     source = input_source(file, builds=DEFAULT_LAYER)
-    from sao_cli.io import read_masks, suffix_for, write_masks
+    from sao_cli.io import suffix_for, write_masks
     from sao_cli.measure.reach.reachability import reachability
 
     if output is not None:
         suffix_for(output, 1)
-    masks = build_masks(seed, talk, **described) if source is None else read_masks(source, tensor=tensor)
+    if source is None:
+        masks = build_masks(seed, talk, **described)
+    else:
+        masks = read_layers(source, picked, talk, ordered=True).chained_masks()
     keep = "all" if plot is not None or listed else "last" if output is not None else None
     found = reachability(masks, rank=rank, keep=keep, progress=talk)
     origins = [{} if source is None else origin(mask.provenance) for mask in masks]

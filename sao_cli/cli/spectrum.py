@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,18 +11,19 @@ import click
 from sao_cli.base.errors import SaoError
 from sao_cli.catalog import ACTIVATIONS, PADDINGS, REFERENCES, VALUE_PICTURES
 from sao_cli.cli.shared.command import SaoCommand
-from sao_cli.cli.shared.inputs import input_source, options_given, take_widths
+from sao_cli.cli.shared.inputs import input_source, options_given, read_layers, take_widths
 from sao_cli.cli.shared.networks import asked_weights
 from sao_cli.cli.shared.options import (
     DEFAULT_LAYER,
     DESCRIBING,
+    PICKING,
     activations_option,
     common_options,
-    input_argument,
     layer_options,
     methods_option,
     module_options,
     plot_option,
+    stack_argument,
     value_options,
 )
 from sao_cli.cli.shared.paths import InputFile
@@ -33,16 +35,18 @@ from sao_cli.data.matrix import Matrix
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
+    from sao_cli.measure.convolution.kernel_spectrum import Convolution
     from sao_cli.measure.layer.spectrum import Comparison, Draw
-    from sao_cli.reports.spectra import KernelSpectrum, LayerSpectrum
+    from sao_cli.models.stack import WeightStack
+    from sao_cli.reports.spectra import LayerSpectrum
 
 GEOMETRY = ("image", "padding", "stride", "dilation", "groups")
 NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
-OF_STACKS = ("tensor", "inputs", *GEOMETRY, *DESCRIBING)
+OF_STACKS = (*PICKING, "inputs", *GEOMETRY, *DESCRIBING)
 
 
 @click.command(cls=SaoCommand)
-@input_argument
+@stack_argument
 @methods_option
 @layer_options
 @value_options
@@ -93,7 +97,7 @@ def spectrum(
     talk: Talk,
     /,
     file: str | None,
-    tensor: str | None,
+    picked: dict[str, Any],
     method: tuple[str, ...],
     activations: tuple[str, ...],
     input_std: float,
@@ -124,7 +128,7 @@ def spectrum(
     Example: sao spectrum --method sao --method lmp --sparsity 0.992 --activation all --repeats 20 --plot fig9.pdf
     """
     source = input_source(file, builds=DEFAULT_LAYER) if module is None else file
-    from sao_cli.io import read_inputs, read_weights
+    from sao_cli.io import read_inputs
     from sao_cli.measure.layer.spectrum import compare_spectra
     from sao_cli.reports.spectra import LayerSpectrum
 
@@ -133,33 +137,30 @@ def spectrum(
     comparison = _comparison(options)
     geometry = {name: options.pop(name) for name in GEOMETRY}
     chosen_activations = list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
-    read = None if source is None or module is not None else read_weights(source, tensor=tensor)
-    matrices = [one for one in read or [] if isinstance(one, Matrix)]
-    kernels = [one.as_dtype(options["dtype"]) for one in read or [] if isinstance(one, Kernel)]
-    if kernels and matrices:
-        raise SaoError(
-            f"{len(kernels)} of {len(kernels + matrices)} weights are convolution kernels; choose --tensor NAME"
-        )
+    read = None if source is None or module is not None else read_layers(source, picked, talk, ordered=False)
+    sampled: dict[str, Any] = {"input_std": input_std, "seed": seed, "progress": talk}
     if module is not None:
         asked = {"activations": chosen_activations, "input_std": input_std, "seed": seed}
         asked |= {"repeats": 1 if repeats is None else repeats, "comparison": comparison, "dtype": options["dtype"]}
         found: Sequence[LayerSpectrum] = _of_module(file, module, examples, talk, asked)
-    elif kernels:
-        found = _of_kernels(kernels, geometry, comparison, seed, talk)
+    elif read is not None and any(isinstance(weight, Kernel) for weight in read):
+        layers = _maps(read, geometry, options["dtype"], talk)
+        sampled |= {"repeats": 1 if repeats is None else repeats, "comparison": comparison}
+        found = compare_spectra({"": lambda _: layers}, chosen_activations, **sampled)
     else:
-        draws, n = _draws(None if read is None else matrices, method, options, talk)
+        draws, n = _draws(None if read is None else read.matrices(), method, options, talk)
         _refuse_kernel_options()
         chosen = None if inputs is None else read_inputs(inputs, n)
         found = compare_spectra(
             draws,
             chosen_activations,
-            input_std=input_std,
             inputs=chosen,
             comparison=comparison,
             repeats=repeats if repeats is not None else 1 if chosen is None else len(chosen),
-            seed=seed,
-            progress=talk,
+            **sampled,
         )
+    if read is not None and read.names:
+        found = [replace(row, name=read.names[row.layer - 1]) for row in found]
     if plot is not None:
         _draw(found, plot, picture)
     columns = [key for key in LayerSpectrum.table if key != "layer" or any(row.layer > 1 for row in found)]
@@ -180,19 +181,28 @@ def _comparison(options: dict[str, Any]) -> "Comparison":
     return Comparison(reference=read_weights(reference), name=reference, **given)
 
 
-def _of_kernels(
-    kernels: list[Kernel], geometry: dict[str, Any], comparison: "Comparison", seed: int, talk: Talk
-) -> "list[KernelSpectrum]":
-    """A row for each convolution kernel that was read, all of them under one geometry."""
-    from sao_cli.measure.convolution.kernel_spectrum import kernel_spectrum
+def _maps(read: "WeightStack", geometry: dict[str, Any], dtype: str | None, talk: Talk) -> "list[Matrix | Convolution]":
+    """The weights that were read, the kernels among them as maps of images, of the groups that the file tells."""
+    from sao_cli.measure.convolution.kernel_spectrum import Convolution
 
-    if given := options_given(click.get_current_context(), *NOT_OF_KERNELS):
-        raise SaoError(f"{' '.join(given)} is for matrices; a convolution is measured as the linear map that it is")
+    kernels = [weight for weight in read if isinstance(weight, Kernel)]
+    context = click.get_current_context()
+    if given := options_given(context, *NOT_OF_KERNELS):
+        told = f"{' '.join(given)} is for matrices; a convolution is measured as the linear map that it is"
+        if len(kernels) == len(read) or "--inputs" in given:
+            raise SaoError(told)
+        talk.say(told)
     if geometry["image"] is None:
         shape = "x".join(map(str, kernels[0].shape))
         raise SaoError(f"a kernel of {shape} is a map only of images of some size; --image 32 gives their sides")
-    asked = {**geometry, "comparison": comparison, "seed": seed, "progress": talk}
-    return [kernel_spectrum(kernel, layer=layer, **asked) for layer, kernel in enumerate(kernels, 1)]
+    made: list[Matrix | Convolution] = []
+    for place, weight in enumerate(read):
+        if isinstance(weight, Kernel):
+            own = {} if options_given(context, "groups") else {"groups": read.channel_groups(place)}
+            made.append(Convolution(weight.as_dtype(dtype), **{**geometry, **own}))
+        else:
+            made.append(weight.as_dtype(dtype))
+    return made
 
 
 def _of_module(
@@ -232,9 +242,7 @@ def _draws(
     return {method: functools.partial(draw, method) for method in methods or ("sao",)}, widths[0]
 
 
-def _rows(
-    found: "Sequence[LayerSpectrum]", read: "Sequence[Matrix | Kernel] | None", values: bool, talk: Talk
-) -> list[Row]:
+def _rows(found: "Sequence[LayerSpectrum]", read: "WeightStack | None", values: bool, talk: Talk) -> list[Row]:
     from sao_cli.cli.shared.histogram import bars, sparkline
 
     high = max(2.0, *(row.sigma_max for row in found))

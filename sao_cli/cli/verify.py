@@ -1,6 +1,6 @@
 """`sao verify`: eigenvalue conditions of a mask."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +8,9 @@ import click
 
 from sao_cli.catalog import CRITERIA
 from sao_cli.cli.shared.command import SaoCommand
-from sao_cli.cli.shared.inputs import required_source
+from sao_cli.cli.shared.inputs import read_layers, required_source
 from sao_cli.cli.shared.networks import asked_weights
-from sao_cli.cli.shared.options import common_options, input_argument, module_options, plot_option
+from sao_cli.cli.shared.options import PICKING, common_options, module_options, plot_option, stack_argument
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from sao_cli.measure.values.singular_values import SingularValues
 
 FAILS, CANNOT_TELL = 1, 2
-OF_STACKS = ("tensor",)
+OF_STACKS = PICKING
 
 
 @click.command(cls=SaoCommand)
-@input_argument
+@stack_argument
 @click.option(
     "--criterion",
     type=Named("criterion", CRITERIA),
@@ -45,7 +45,7 @@ def verify(
     talk: Talk,
     /,
     file: str | None,
-    tensor: str | None,
+    picked: dict[str, Any],
     criterion: str,
     module: str | None,
     examples: tuple[str, ...],
@@ -55,7 +55,7 @@ def verify(
     as_json: bool | None,
     output: str | None,
 ) -> int:
-    """Verify the eigenvalue conditions of a mask, or of each mask of a stack.
+    """Verify the eigenvalue conditions of a mask, or of each mask of a stack or a checkpoint.
 
     The standard condition: the graph is connected and lambda_2, counted with multiplicity, is at most
     sqrt(c-1) + sqrt(d-1). The paper's looks at distinct eigenvalues only, which every SAO mask satisfies. Both are
@@ -80,12 +80,11 @@ def verify(
             _draw(weights.rows, _spectra(drawn, seed, talk), plot)
         return _exit_code(weights.rows, unknown=len(weights.skipped))
     source = required_source(file)
-    from sao_cli.io import read_masks
-
-    masks = read_masks(source, tensor=tensor)
+    stack = read_layers(source, picked, talk, ordered=False)
+    masks = stack.masks()
     spectra = _spectra(masks, seed, talk) if plot is not None else []  # first, since memory may not do for it
     found: list[Expansion] = []
-    rows = _rows(masks, criterion, seed, talk, found)
+    rows = _rows(masks, stack.names, criterion, seed, talk, found)
     emit("verify", seed, rows, source=source, **told)
     _explain(found, talk)
     if plot is not None:
@@ -131,11 +130,14 @@ def _within_the_facts(spectrum: "SingularValues", result: Expansion) -> "NDArray
     return values
 
 
-def _rows(masks: list[Mask], criterion: str, seed: int, talk: Talk, found: list[Expansion]) -> Iterator[Row]:
+def _rows(
+    masks: list[Mask], names: Sequence[str], criterion: str, seed: int, talk: Talk, found: list[Expansion]
+) -> Iterator[Row]:
     from sao_cli.measure.graph.expansion import expansion
 
     for layer, mask in enumerate(masks, 1):
-        result = replace(expansion(mask, criterion=criterion, seed=seed, progress=talk), layer=layer)
+        name = names[layer - 1] if names else None
+        result = replace(expansion(mask, criterion=criterion, seed=seed, progress=talk), layer=layer, name=name)
         found.append(result)
         yield result.to_dict() | origin(mask.provenance)
 

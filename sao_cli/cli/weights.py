@@ -8,8 +8,8 @@ from sao_cli.base.errors import FormatError
 from sao_cli.catalog import METHODS, VALUES, lines, one_of
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.deliver import deliver
-from sao_cli.cli.shared.inputs import build_weights, input_source
-from sao_cli.cli.shared.options import DEFAULT_LAYER, common_options, input_argument, mask_options, value_options
+from sao_cli.cli.shared.inputs import build_weights, input_source, read_layers
+from sao_cli.cli.shared.options import DEFAULT_LAYER, common_options, mask_options, stack_argument, value_options
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @help_tells(methods=lines(METHODS), values=lines(VALUES, default=False))
 @click.command(cls=SaoCommand)
-@input_argument
+@stack_argument
 @mask_options
 @click.option(
     "--values",
@@ -35,7 +35,7 @@ def weights(
     talk: Talk,
     /,
     file: str | None,
-    tensor: str | None,
+    picked: dict[str, Any],
     values: str | None,
     gain: float,
     looks_linear: bool,
@@ -65,10 +65,10 @@ def weights(
     if source is None:
         found = build_weights(seed, talk, output, values=values, **made, **described)
     else:
-        from sao_cli.io import read_matrices
         from sao_cli.weights.build_weights import put_values
 
-        masks = [_bare(matrix, layer) for layer, matrix in enumerate(read_matrices(source, tensor=tensor), 1)]
+        stack = read_layers(source, picked, talk, ordered=True)
+        masks = [_bare(matrix, layer) for layer, matrix in enumerate(stack.matrices(), 1)]
         found = put_values(masks, values=values or "orthogonal", seed=seed, progress=talk, **made)
     _explain(found, talk)
     deliver("weights", found, seed, source=source, as_json=as_json, output=output, talk=talk)

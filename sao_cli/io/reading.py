@@ -35,7 +35,7 @@ def read_matrices(source: PathOrFile, *, tensor: str | None = None) -> list[Matr
     [Matrix(512 x 256, nnz=4096, pattern)]
     """
     with open_source(source) as opened:
-        return [_matrix(weight, opened.name) for weight in _read(opened, tensor)]
+        return [require_matrix(weight, opened.name) for weight in read_from(opened, tensor)]
 
 
 def read_weights(source: PathOrFile, *, tensor: str | None = None) -> list[Matrix | Kernel]:
@@ -59,10 +59,11 @@ def read_weights(source: PathOrFile, *, tensor: str | None = None) -> list[Matri
     [Kernel(8 x 4 x 3 x 3, kernels=32, float32)]
     """
     with open_source(source) as opened:
-        return list(_read(opened, tensor))
+        return list(read_from(opened, tensor))
 
 
-def _matrix(weight: Weight, name: str) -> Matrix:
+def require_matrix(weight: Weight, name: str) -> Matrix:
+    """The matrix that a weight is, of a source that messages call `name`. Raises FormatError for a kernel."""
     if not isinstance(weight, Matrix):
         shape = "x".join(map(str, weight.shape))
         raise FormatError(
@@ -72,7 +73,8 @@ def _matrix(weight: Weight, name: str) -> Matrix:
     return weight
 
 
-def _read(source: Source, tensor: str | None, compressed: bool = False) -> Sequence[Weight]:
+def read_from(source: Source, tensor: str | None, compressed: bool = False) -> Sequence[Weight]:
+    """What read_weights reads, from an open Source."""
     if not compressed and source.peek(len(GZIP)) == GZIP:
         return _read_gzip(source, tensor)
     found = recognised(source, "read")
@@ -86,4 +88,4 @@ def _read_gzip(source: Source, tensor: str | None) -> Sequence[Weight]:
 
     with gzip.GzipFile(fileobj=source) as raw:  # type: ignore[call-overload]  # it needs no more than read()
         failures = (gzip.BadGzipFile, EOFError, zlib.error)
-        return _read(Source(raw, source.name, failures=failures, packed=source), tensor, compressed=True)
+        return read_from(Source(raw, source.name, failures=failures, packed=source), tensor, compressed=True)

@@ -26,6 +26,10 @@ _NOT_REAL = ("complex", "float8")  # in torch's names
 _LISTED = 8
 
 
+class ChoiceError(FormatError):
+    """Names of which none was chosen, or one that is not there."""
+
+
 def weights_in(file: TensorFile, tensor: str | None) -> list[Weight]:
     """The weights that choose_tensors finds in a file, each pair of masked_parts as one, first layer first.
 
@@ -79,7 +83,7 @@ def choose_tensors(shapes: Mapping[str, tuple[int, ...]], tensor: str | None, wh
     Raises FormatError for a name that is not there, with the nearest ones, and where a choice must be made.
     """
     if tensor is not None:
-        return [_named(shapes, tensor, where)]
+        return [named_tensor(shapes, tensor, where)]
     weights = {name: shape for name, shape in shapes.items() if len(shape) in AXES}
     if weights and all(re.fullmatch(_LAYER, name) for name in weights):
         return sorted(weights, key=lambda name: int(name.partition(".")[2]))
@@ -88,7 +92,7 @@ def choose_tensors(shapes: Mapping[str, tuple[int, ...]], tensor: str | None, wh
     if len(weights) > 1:
         kinds = sorted({"matrices" if len(shape) == 2 else "kernels" for shape in weights.values()}, reverse=True)
         offered = f"{len(weights)} {' and '.join(kinds)}: {listed(weights)}"
-        raise FormatError(f"{where} holds {offered}; choose one with --tensor NAME")
+        raise ChoiceError(f"{where} holds {offered}; choose one with --tensor NAME")
     return list(weights)
 
 
@@ -190,13 +194,14 @@ def no_names(tensor: str | None, where: str) -> None:
         raise FormatError(f"{where} is of a format without named tensors; leave out --tensor {shown(tensor)}")
 
 
-def _named(shapes: Mapping[str, tuple[int, ...]], tensor: str, where: str) -> str:
+def named_tensor(shapes: Mapping[str, tuple[int, ...]], tensor: str, where: str) -> str:
+    """The name `tensor`. Raises ChoiceError where it is not there, with the nearest, FormatError where no weight is."""
     if tensor not in shapes:
         import difflib
 
         near = difflib.get_close_matches(tensor, shapes, n=3)
         hint = f"did you mean {' or '.join(map(shown, near))}?" if near else f"it holds {listed(shapes)}"
-        raise FormatError(f"{where} holds no tensor {shown(tensor)}; {hint}")
+        raise ChoiceError(f"{where} holds no tensor {shown(tensor)}; {hint}")
     if len(shapes[tensor]) not in AXES:
         shape = f"{shapes[tensor]!s:.80}"  # in a damaged header it may be of any length
         raise FormatError(f"{where}: tensor {shown(tensor)} has shape {shape}; a weight has 2 to 5 axes")

@@ -23,7 +23,8 @@ from click.testing import CliRunner
 
 from sao_cli import sao_mask, write_masks
 from sao_cli.cli import COMMANDS, main
-from sao_cli.cli.shared import inputs, types
+from sao_cli.cli.shared import streams as standard_streams
+from sao_cli.cli.shared import types
 from sao_cli.cli.shared.paths import InputFile, Model, OutputFile, OutputFolder, Picture
 from sao_cli.data.matrix import Matrix
 from sao_cli.io import write_matrices
@@ -157,7 +158,7 @@ def fuzz(seed, count, folder):
     for _ in range(count):
         [command] = rng.choices(commands, shares)
         words, stdin = generate(command, rng), rng.choice(pipes)
-        inputs.has_input = rng.choice((bool, lambda: True))  # bool() is False: none
+        standard_streams.has_input = rng.choice((bool, lambda: True))  # bool() is False: none
         signal.setitimer(signal.ITIMER_PROF, PATIENCE)
         try:
             done = CliRunner().invoke(main, [command.name, *words], prog_name="sao", input=stdin)
@@ -223,7 +224,7 @@ def test_no_option_set_ends_in_a_traceback(tmp_path, monkeypatch):
     import torch  # its address space is no command's
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(inputs, "has_input", inputs.has_input)
+    monkeypatch.setattr(standard_streams, "has_input", standard_streams.has_input)
     codes, faults = bounded(0, 2000, tmp_path)
     assert torch is not None
     assert not faults, faults[:3]

@@ -55,7 +55,7 @@ def test_a_layer_of_a_checkpoint_by_its_name(tmp_path):
     assert (row["m"], row["n"], row["d"], row["nnz"]) == (16, 16, 4, 64)
     done = CliRunner().invoke(main, ["verify", str(tmp_path / "net.npz")])
     assert done.exit_code == 2
-    assert "holds 2 kernels: conv 16x16x3x3, first 4x1x3; choose one with --tensor NAME" in done.stderr
+    assert "net.npz: conv: the file does not tell its groups of channels; --exclude leaves it out" in done.stderr
 
 
 def test_what_needs_numbers_of_a_matrix_says_so(tmp_path):

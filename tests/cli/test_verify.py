@@ -217,7 +217,6 @@ def test_bad_files(expect_error, sao, tmp_path):
     expect_error("verify", "nowhere.mtx", said="nowhere.mtx")
     expect_error("verify", "folder", said="folder")
     expect_error("verify", "/dev/null", said="empty")
-    expect_error("verify", "two.npz", said=["first", "second", "--tensor"])
     expect_error("verify", "two.npz", "--tensor", "frist", said="first")
     assert sao("verify", "two.npz", "--tensor", "second", "-q").rows[0]["n"] == 3
     expect_error("verify", "two.npz", "--plot", "picture.jpg", said=".png, .svg, .pdf")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sao_cli.cli.shared.options import NAMES, repeated_options
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Groups
@@ -18,21 +19,16 @@ from sao_cli.reports.report import Report, origin
 if TYPE_CHECKING:
     from sao_cli.reports.changes import Changes, ChosenWeight
 
-PATTERNS: dict[str, dict[str, Any]] = {  # the last is shown first
-    "transpose": {"metavar": "PATTERN", "help": "Weights stored with inputs first: GPT-2, transposed convolutions;"},
+SAID: dict[str, dict[str, Any]] = {
     "groups": {"type": Groups(), "metavar": "PATTERN=G", "help": "Groups of channels of kernels, 'conv2.*=32';"},
-    "exclude": {"metavar": "PATTERN", "help": "No names such as '*.lm_head.*';"},
-    "include": {"metavar": "PATTERN", "help": "Only names such as 'encoder.*', and embeddings that it names;"},
+    "transpose": {"metavar": "PATTERN", "help": "Weights stored with inputs first: GPT-2, transposed convolutions;"},
 }
 NAMED = 5  # weights with several names that are told
 
 
 def pattern_options(command: Any) -> Any:
     """--include and --exclude, for Structure.chosen, and --groups and --transpose, for Said."""
-    for name, told in PATTERNS.items():
-        told = told | {"help": f"{told['help']} may be repeated."}
-        command = click.option(f"--{name}", multiple=True, **told)(command)
-    return command
+    return repeated_options({**NAMES, **SAID})(command)
 
 
 def require_output(output: str | None) -> str:

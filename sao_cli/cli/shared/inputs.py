@@ -9,13 +9,14 @@ import click
 
 from sao_cli.base.errors import SaoError
 from sao_cli.catalog import METHODS
-from sao_cli.cli.shared.options import DEFAULT_WIDTH, DEPTH, DESCRIBING
-from sao_cli.cli.shared.streams import given_source, has_input
+from sao_cli.cli.shared.options import DEFAULT_WIDTH, DEPTH, DESCRIBING, PICKING
+from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.data.mask import Mask
 
 if TYPE_CHECKING:
     from sao_cli.data.matrix import Matrix
+    from sao_cli.models.stack import WeightStack
 
 
 def widths_of(m: int | None, n: int | None, layers: int | None, widths: str | None) -> list[int]:
@@ -137,16 +138,37 @@ def input_source(file: str | None, *, builds: str, of_built: Sequence[str] = ())
     """
     ctx = click.get_current_context()
     given = options_given(ctx, *DESCRIBING)
-    source = "-" if file is None and not given and has_input() else file
+    source = file if given else given_source(file)
     if source is None:
-        if options_given(ctx, "tensor"):
-            raise click.UsageError("--tensor chooses from a file that holds several, and none is read; name one")
+        if picking := options_given(ctx, *PICKING):
+            raise click.UsageError(f"{picking[0]} chooses from a file that holds several, and none is read; name one")
         if not given:
             say_default(ctx, builds)
     elif both := options_given(ctx, *(name for name in DESCRIBING if name not in DEPTH), *of_built):
         what = "standard input" if source == "-" else repr(source)
         raise click.UsageError(f"{what} and {' '.join(both)} both describe the layers; give one of them")
     return source
+
+
+def read_layers(source: str, picked: dict[str, Any], talk: Talk, *, ordered: bool) -> "WeightStack":
+    """The stack in `source`, of which `picked` says what is meant; what is assumed of it, and left out, is said.
+
+    Raises FormatError where it is to be `ordered`, and the names do not tell in which order its weights run.
+    """
+    from sao_cli.models.stack import read_stack
+
+    stack = read_stack(source, **picked)
+    if ordered:
+        named = "--tensor NAME, repeated, gives their order, --include PATTERN a part that numbers a stack"
+        params = {option.name for option in click.get_current_context().command.params}
+        stack.require_order(f"{named}; --module FILE.py:NAME tells" if "module" in params else named)
+        if stack.assumed is not None:
+            told = f"the numbers in the names of {len(stack)} weights are taken for their order"
+            talk.say_at_the_end(f"{told}: {stack.assumed} is assumed")
+    if stack.left_out:
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in stack.left_out.items())
+        talk.say_at_the_end(f"left out of {stack.source}, as no weights: {kinds}")
+    return stack
 
 
 def required_source(file: str | None, piped: str = "sao mask --d 4") -> str:

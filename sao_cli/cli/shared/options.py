@@ -2,13 +2,13 @@
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from sao_cli import catalog
-from sao_cli.cli.shared.paths import Data, InputFile, ModuleName, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.paths import Data, InputFile, Model, ModuleName, OutputFile, OutputFolder, Picture
 from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -18,6 +18,12 @@ DEFAULT_WIDTH = 256  # the paper's fully-connected layers
 DEFAULT_LAYER = f"one layer of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 MAX_THREADS = 4096  # no machine that this runs on has more cores
 DEPTH = ("depths",)  # describes layers, or chooses among those that are read
+NAMES: dict[str, dict[str, Any]] = {  # patterns of the names of weights
+    "include": {"metavar": "PATTERN", "help": "Only names such as 'encoder.*', and embeddings that it names;"},
+    "exclude": {"metavar": "PATTERN", "help": "No names such as '*.lm_head.*';"},
+}
+TENSORS = {"tensor": {"metavar": "NAME", "help": "The tensor to read of several, or all of a stack, in their order;"}}
+PICKING = (*TENSORS, *NAMES)
 METHODS = catalog.one_of(catalog.METHODS)
 DESCRIBING = (
     *("m", "n", "widths", "width", "layers", *DEPTH),
@@ -189,6 +195,34 @@ def data_source_options(command: F) -> F:
         click.option("--data-folder", metavar="FOLDER", help="Where the data lie, of all but digits."),
     ]
     return _apply(command, options)
+
+
+def stack_argument(command: Any) -> Any:
+    """FILE, and what picks weights of it: --tensor, --include and --exclude, which the command gets as `picked`."""
+
+    @functools.wraps(command)
+    def bundled(*args: Any, **kwargs: Any) -> Any:
+        tensors, include, exclude = (kwargs.pop(name) for name in PICKING)
+        if tensors and (include or exclude):
+            raise click.UsageError("--tensor names the weights that --include and --exclude choose; give one of them")
+        picked = {"tensors": tensors, "include": include, "exclude": exclude}
+        return command(*args, picked=picked, **kwargs)
+
+    file = click.argument("file", metavar="[FILE]", type=Model(), required=False)
+    return file(repeated_options({**TENSORS, **NAMES})(bundled))
+
+
+def repeated_options(told: Mapping[str, dict[str, Any]]) -> Callable[[F], F]:
+    """Options by their names, which may be repeated, as their help says at its end."""
+
+    def add(command: F) -> F:
+        options = [
+            click.option(f"--{name}", multiple=True, **one | {"help": f"{one['help']} may be repeated."})
+            for name, one in told.items()
+        ]
+        return _apply(command, options)
+
+    return add
 
 
 def list_option(command: F) -> F:

@@ -83,6 +83,8 @@ class Model(InputFile):
 
     def files(self, path: str) -> list[str]:
         """The file, and its shards."""
+        if path == "-":
+            return [path]
         from sao_cli.io.checkpoints import checkpoint_files
 
         return [path, *checkpoint_files(path)]

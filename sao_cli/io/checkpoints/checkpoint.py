@@ -23,6 +23,7 @@ from sao_cli.io.formats.recognition import open_tensors
 from sao_cli.io.formats.registry import FORMATS
 from sao_cli.io.formats.tensor_file import Path, TensorFile
 from sao_cli.io.output import brief, file_error, shown
+from sao_cli.io.source import WholeCopy
 
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
@@ -32,7 +33,7 @@ _LISTED = 4
 _PIECE = 1 << 20  # numbers looked at once
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
+def open_checkpoint(path: Path | WholeCopy) -> Checkpoint:
     """The Checkpoint in a file, or in a folder that holds one; to be closed, so best in a `with`.
 
     The first bytes of the file tell its format: safetensors, torch's (also nested and wrapped dicts), .npz, .npy, or an
@@ -41,7 +42,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     else its only torch file. Nothing is executed: torch files are read by torch.load(weights_only=True), memory-mapped
     where their format allows it.
 
-    "-" is standard input: one file, up to 4 GiB, of which a copy is held in memory, and which has to be whole.
+    "-" is standard input: one file, up to 4 GiB, of which a copy is held in memory, and which has to be whole; a
+    WholeCopy is such a copy of any stream.
 
     Raises FileError for what can't be opened, and FormatError, of one line, where nothing can be read. Of a file that
     is damaged in parts, those are listed with their reason. O(tensors), and no tensor is read.
@@ -56,8 +58,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
     fc.bias (3,) float64 skipped bias
     3.0
     """
-    in_folder = path != "-" and os.path.isdir(path)
-    return Checkpoint(open_tensors(_in_folder(path) if in_folder else path))
+    if isinstance(path, WholeCopy) or path == "-" or not os.path.isdir(path):
+        return Checkpoint(open_tensors(path))
+    return Checkpoint(open_tensors(_in_folder(path)))
 
 
 def checkpoint_files(path: Path) -> list[str]:

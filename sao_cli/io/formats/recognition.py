@@ -57,27 +57,26 @@ def _strange(source: Source, door: Door) -> FormatError:
     return source.fail(f"{short}found {start[:START]!r} at its start; {expected(door)}")
 
 
-def open_tensors(path: Path, *, listed: bool = False) -> TensorFile:
-    """The TensorFile in a regular file of any format that has one, or in a copy of standard input, which is "-".
+def open_tensors(place: Path | WholeCopy, *, listed: bool = False) -> TensorFile:
+    """The TensorFile in a regular file of any format that has one, or in a copy of a stream; "-" is standard input.
 
     To be closed. `listed`: an index names it. What is cut off in a pipe is refused, as of a writer that failed. Raises
     FileError for what can't be opened, and FormatError, of one line, where nothing of it can be read.
     """
     from sao_cli.io.formats.tensor_file import Snapshot
 
-    piped = path == "-"
-    if not piped:
-        Snapshot(path)  # which is a regular file
-    with open_source(path) as source:
+    if place == "-":
+        with open_source("-") as source:
+            place = WholeCopy(source)
+    with Snapshot(place).opened() as source:
         if source.peek(len(GZIP)) == GZIP:
             raise source.fail("it is compressed by gzip, and a checkpoint is read in parts: gunzip it")
         found = recognised(source, "opens")
         if listed and not found.read:
             raise _strange(source, "opens")
-        if piped and not found.read:
+        if isinstance(place, WholeCopy) and not found.read:
             raise source.fail(f"{found.name} names files beside it, which a pipe has not; name the file")
-        place = WholeCopy(source) if piped else path
     opened: TensorFile = found.door(found.opens)(place)
-    if piped:
+    if isinstance(place, WholeCopy):
         opened.require_whole()
     return opened

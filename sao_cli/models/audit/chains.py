@@ -13,13 +13,13 @@ import numpy as np
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.mask import Mask
+from sao_cli.io.checkpoints.order import NUMBERED, PLAIN_STACK
 from sao_cli.measure.reach.effective import live_units
 from sao_cli.measure.reach.reachability import reachability
 from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.audit.row import UNMEASURED, said
 from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary
 
-NUMBERED, PLAIN_STACK = "numbered names", "a plain stack"
 MANY = 2**24  # ones, 64 MB of them, up to which all paths are followed wherever there are any zeros
 
 

@@ -106,7 +106,7 @@ def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments, stdin=None):
-        monkeypatch.setattr("sao_cli.cli.shared.inputs.has_input", lambda: stdin is not None)
+        monkeypatch.setattr("sao_cli.cli.shared.streams.has_input", lambda: stdin is not None)
         done = CliRunner().invoke(main, [*map(str, arguments)], prog_name="sao", input=stdin)
         return Done(done.exit_code, done.stdout, done.stderr)
 
