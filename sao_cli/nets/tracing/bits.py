@@ -13,7 +13,16 @@ from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import is_out_of_memory
 from sao_cli.nets.tracing.calls import PRODUCTS, Call, Stand
 from sao_cli.nets.tracing.recording import Bits, Operation, Recording, told_of
-from sao_cli.nets.tracing.stand_ins import LINEAR, is_comparison_of, is_mean_of, stand_in, summed, unknown
+from sao_cli.nets.tracing.stand_ins import (
+    LINEAR,
+    first,
+    is_comparison_of,
+    is_mean_of,
+    settled,
+    stand_in,
+    summed,
+    unknown,
+)
 
 Function = Callable[..., tuple[Tensor, ...]]
 Watch = Callable[[Operation, Mapping[int, Bits], Mapping[int, Bits]], None]
@@ -41,6 +50,7 @@ class Propagation:
         self.nonzero: list[Bits | None] = [value.nonzero for value in recording.values]
         self.depends: list[Bits | None] = [None] * len(recording.values)
         self._stands: dict[Operation, Stand] = {}
+        self._linearised: dict[Operation, Linearised] = {}
         self._unknown: dict[Operation, str] = {}
         for number in recording.inputs:
             value = recording.values[number]
@@ -63,6 +73,11 @@ class Propagation:
 
     def linearised(self, operation: Operation) -> Linearised:
         """The operation's stand-in, for what reads and makes real numbers or whole ones from the input."""
+        if operation not in self._linearised:
+            self._linearised[operation] = self._as_function(operation)
+        return self._linearised[operation]
+
+    def _as_function(self, operation: Operation) -> Linearised:
         values = self.recording.values
         places = [
             (place, made)
@@ -100,9 +115,15 @@ class Propagation:
             live[made].float() if made in live else torch.zeros(shape, device=at[0].device)
             for made, shape in zip(makes, shapes, strict=True)
         )
-        with torch.enable_grad():
-            _, pull = torch.func.vjp(function, *at)
-            return {number: gradient > 0 for number, gradient in zip(reads, pull(seeds), strict=True)}
+        with torch.enable_grad():  # torch.func.vjp does the same in three times the time for small operations
+            points = [point.requires_grad_() for point in at]
+            answers = [(made, seed) for made, seed in zip(function(*points), seeds, strict=True) if made.requires_grad]
+            made, along = zip(*answers, strict=True) if answers else ((), ())
+            found = torch.autograd.grad(made, points, along, allow_unused=True) if made else [None] * len(points)
+        return {
+            number: torch.zeros_like(point, dtype=torch.bool) if gradient is None else gradient > 0
+            for number, point, gradient in zip(reads, at, found, strict=True)
+        }
 
     def lived(self, seeds: Mapping[int, Bits], watch: Watch) -> dict[int, Bits]:
         """The live bits that those of `seeds` bring, of constants too.
@@ -159,8 +180,11 @@ class Propagation:
         reads, makes, _ = self.linearised(operation)
         at = [self._point(number, False) for number in reads]
         along = [index for index, number in enumerate(reads) if number in tangents]
-        push = torch.func.vmap(self._derivative(operation, at, along))
-        found = push(*(tangents[reads[index]].float() for index in along))
+        push, moved = self._derivative(operation, at, along), [tangents[reads[index]].float() for index in along]
+        if len(moved[0]) == 1:  # vmap's own cost is most of that of a small operation
+            found = tuple(bits[None] for bits in push(*(one[0] for one in moved)))
+        else:
+            found = torch.func.vmap(push)(*moved)
         return {number: bits > 0 for number, bits in zip(makes, found, strict=True)}
 
     def _derivative(self, operation: Operation, at: Sequence[Tensor], along: Sequence[int]) -> Function:
@@ -185,7 +209,8 @@ class Propagation:
         reads = self.linearised(operation).reads
         factors = [operation.operand(role) for role in PRODUCTS.get(operation.name, ())]
         moving = {reads[index] for index in along} & set(factors)
-        if operation.name not in LINEAR and (len(factors) != 2 or len(moving) == 2):
+        is_linear = operation.name in LINEAR or self._stand(operation) is first
+        if not is_linear and (len(factors) != 2 or len(moving) == 2):
             return None
         kept = {index for index, number in enumerate(reads) if moving and number in factors}
         return [tensor if index in kept else torch.zeros_like(tensor) for index, tensor in enumerate(at)]
@@ -215,7 +240,7 @@ class Propagation:
         found = stand_in(operation, self._norms)
         if found is None and self.is_dynamic(operation):
             self._unknown[operation] = told_of(operation.path, operation.name)
-        return found or unknown
+        return settled(operation, found, self.recording.values) if found else unknown
 
     def _choices(self) -> list[str]:
         told = []

@@ -18,6 +18,7 @@ from sao_cli.catalog import NORMS, check
 from sao_cli.nets.tracing.bits import Propagation
 from sao_cli.nets.tracing.recording import Bits, Operation, Recording, record, unwrapped
 from sao_cli.nets.tracing.unit_axes import by_unit, unit_axis
+from sao_cli.nets.tracing.unit_sets import Sets
 from sao_cli.nets.tracing.weight_uses import NetworkWeight, WeightUse, network_weights
 from sao_cli.nets.tracing.wiring import network_edges
 from sao_cli.reports.networks import NetworkDepth, NetworkEdges, NetworkFacts, NetworkLayer
@@ -189,35 +190,40 @@ class Network:
 
     def _forward(self, seeds: Mapping[int, Tensor]) -> tuple[Tensor, dict[str, dict[Any, Tensor]]]:
         """The output units (S, outputs) that each set reaches, and the units that each weight writes, by its parts."""
-        sets = len(next(iter(seeds.values())))
-        found, last = dict(seeds), self._last_reads
+        sets = Sets(seeds)
+        found, last = sets.bits, self._last_reads
         seen: dict[str, dict[Any, Tensor]] = defaultdict(dict)
         for place, operation in enumerate(self.recording.operations):
             if any(number in found for number in operation.operands) and self._bits.is_dynamic(operation):
-                found |= self._bits.swept(operation, found)
+                found |= self._bits.swept(operation, found)  # in place
             if operation in self._uses:
                 weight, use = self._uses[operation]
-                bits = by_unit(found.get(use.answer, self._nothing(use.answer, sets)), use.writes, 1)
+                answer = found.get(use.answer, self._nothing(use.answer, sets.count))
+                bits = sets.of_all(by_unit(answer, use.writes, 1))
                 key = self._contexts[weight.name].key(use)
                 seen[weight.name][key] = seen[weight.name].get(key, torch.zeros_like(bits)) | bits
             for number in last.get(place, ()):
                 found.pop(number, None)
-        return self._joined(found, self.recording.outputs, sets), seen
+            if operation in self._uses:
+                sets.merge()
+        return sets.of_all(self._joined(found, self.recording.outputs, sets.count)), seen
 
     def _backward(self, seeds: Mapping[int, Tensor]) -> Tensor:
         """The input units (S, inputs) that reach each set."""
-        sets = len(next(iter(seeds.values())))
-        live = dict(seeds)
+        sets = Sets(seeds)
+        live = sets.bits
         for operation in reversed(self.recording.operations):
             made = [number for number in operation.outputs if number is not None and number in live]
             if not made or not self._bits.is_dynamic(operation):
                 continue
-            for number, bits in self._bits.swept_back(operation, live, sets).items():
+            for number, bits in self._bits.swept_back(operation, live, sets.count).items():
                 live[number] = live[number] | bits if number in live else bits
             for number in made:
                 if number not in self.recording.inputs:
                     del live[number]
-        return self._joined(live, self.recording.inputs, sets)
+            if operation in self._uses:
+                sets.merge()
+        return sets.of_all(self._joined(live, self.recording.inputs, sets.count))
 
     def _joined(self, found: Mapping[int, Tensor], numbers: Sequence[int], sets: int) -> Tensor:
         """The units (S, all of them) of some values, one value after another."""

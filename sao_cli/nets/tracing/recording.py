@@ -265,7 +265,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[misc]
                 value.chosen = tensor.clone()
             elif not dynamic:
                 value.nonzero = tensor != 0
-                value.finite = not bool((torch.isnan(tensor) | (tensor == torch.inf)).any())
+                value.finite = _is_finite(tensor)
         self.numbers[id(tensor)] = len(self.values)
         self.values.append(value)
         self.held.append(tensor)
@@ -282,6 +282,11 @@ def operation_name(function: Any) -> str:
 def told_of(path: str, name: str) -> str:
     """An operation for people: which, and in which module."""
     return f"{path}: {name}" if path else name
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether no number is nan or infinite; minus infinity is what masks hold. A sum tells most of them at once."""
+    return bool(torch.isfinite(tensor.sum())) or not bool((torch.isnan(tensor) | (tensor == torch.inf)).any())
 
 
 def _is_real(tensor: Tensor) -> bool:

@@ -8,7 +8,7 @@ transpose which numbers an answer reads. Indices and conditions stay what they w
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sao_cli.nets.tracing.calls import Call, Stand
 from sao_cli.nets.tracing.norm_stand_ins import NORM_STANDS, statistic
-from sao_cli.nets.tracing.recording import FACTORIES, SOFTMAX, Operation
+from sao_cli.nets.tracing.recording import FACTORIES, SOFTMAX, Operation, Recorded
 
 
 def stand_in(operation: Operation, norms: str) -> Stand | None:
@@ -30,8 +30,13 @@ def stand_in(operation: Operation, norms: str) -> Stand | None:
     if name in STANDS:
         return STANDS[name]
     if name in UNARY or torch.Tag.pointwise in operation.function.tags:
-        return _unary if len(operation.operands) == 1 else None
+        return unary if len(operation.operands) == 1 else None
     return None
+
+
+def settled(operation: Operation, stand: Stand, values: Sequence[Recorded]) -> Stand:
+    """The stand-in as it is for this call: what a function of one number is, that is `unary`, is looked at once."""
+    return _form_of(operation, values, values[operation.operands[0]].device) if stand is unary else stand
 
 
 def is_comparison_of(where: Operation, makers: Mapping[int, Operation]) -> bool:
@@ -81,14 +86,14 @@ def _independent(call: Call) -> Tensor:
     return torch.ones(call.shape, device=call.device)
 
 
-def _first(call: Call) -> Tensor:
+def first(call: Call) -> Tensor:
     """What is another form of its first operand, number by number."""
     return next(iter(call.tensors.values()))
 
 
 def _reshaped(call: Call) -> Tensor:
     """The same numbers in another shape; bits need not lie in memory as what they are of."""
-    return _first(call).reshape(call.shape)
+    return first(call).reshape(call.shape)
 
 
 def _padded(call: Call) -> Tensor:
@@ -99,17 +104,27 @@ def _padded(call: Call) -> Tensor:
 _PROBES = (0.0, 1.0, -1.0, 0.5, 2.0, -3.7, 11.0)
 
 
-def _unary(call: Call) -> Tensor:
+def unary(call: Call) -> Tensor:
     """x for f(x) with f(0) = 0, x + 1 for others; a function that has one value is a constant."""
-    (number,) = call.tensors
-    probes = torch.tensor(_PROBES, device=call.device)
-    probed = Call(call.operation, call.values, {number: probes})
-    made = _copying(call.operation)(*probed.filled(call.operation.args), **probed.filled(call.operation.kwargs))
+    answer: Tensor = _form_of(call.operation, call.values, call.device)(call)
+    return answer
+
+
+def _form_of(operation: Operation, values: Sequence[Recorded], device: torch.device) -> Stand:
+    probed = Call(operation, values, {operation.operands[0]: torch.tensor(_PROBES, device=device)})
+    made = _copying(operation)(*probed.filled(operation.args), **probed.filled(operation.kwargs))
     answers = made[0] if isinstance(made, tuple) else made
-    bits = call.tensors[number]
     if bool((answers == answers[0]).all()):
-        return torch.full_like(bits, float(answers[0] != 0))
-    return bits if answers[0] == 0 else bits + 1
+        return functools.partial(_filled, number=float(answers[0] != 0))
+    return first if answers[0] == 0 else _shifted
+
+
+def _filled(call: Call, number: float) -> Tensor:
+    return torch.full_like(first(call), number)
+
+
+def _shifted(call: Call) -> Tensor:
+    return first(call) + 1
 
 
 def summed(call: Call) -> Tensor:
@@ -313,7 +328,7 @@ UNARY = frozenset(("hardswish", "log_sigmoid_forward", "rrelu", "rrelu_with_nois
 STANDS: dict[str, Stand] = dict(
     [
         *_table(_itself, f"{_LINEAR} {_MULTILINEAR}"),
-        *_table(_first, _COPIES),
+        *_table(first, _COPIES),
         *_table(_independent, " ".join(FACTORIES)),
         *_table(_reshaped, _SHAPED),
         *_table(summed, "add sub rsub maximum minimum fmax fmin"),
@@ -344,7 +359,7 @@ STANDS: dict[str, Stand] = dict(
 )
 STATISTICS: dict[str, Stand] = dict(
     [
-        ("rsqrt", _unary),
+        ("rsqrt", unary),
         *_table(_window, "var std linalg_vector_norm norm"),
         *_table(_window_twice, "var_mean std_mean"),
     ]
