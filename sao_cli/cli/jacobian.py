@@ -20,20 +20,21 @@ from sao_cli.catalog import (
     SIZED_SCHEMES,
 )
 from sao_cli.cli.shared.command import SaoCommand
-from sao_cli.cli.shared.inputs import input_source, options_given
+from sao_cli.cli.shared.inputs import input_source, options_given, read_layers
 from sao_cli.cli.shared.networks import asked_run
 from sao_cli.cli.shared.options import (
     DEFAULT_WIDTH,
     DESCRIBING,
+    PICKING,
     activations_option,
     arrangement_option,
     common_options,
     data_source_options,
     degree_options,
-    input_argument,
     methods_option,
     module_options,
     plot_option,
+    stack_argument,
 )
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
@@ -47,12 +48,12 @@ if TYPE_CHECKING:
 
 DEFAULT_DEPTH = ARCHITECTURES["fnn"].depth  # the shallowest network of the paper's Table 7
 # what says nothing of a module's Jacobian
-OF_CHAINS = ("tensor", "activations", "gain", "image", "by_layer", "norms", "picture", *DESCRIBING)
+OF_CHAINS = (*PICKING, "activations", "gain", "image", "by_layer", "norms", "picture", *DESCRIBING)
 DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 
 
 @click.command(cls=SaoCommand)
-@input_argument
+@stack_argument
 @click.option(
     "--arch", type=Named("architecture", SIZED_ARCHITECTURES), default="fnn", show_default=True, help="What is built."
 )
@@ -97,7 +98,7 @@ def jacobian(
     talk: Talk,
     /,
     file: str | None,
-    tensor: str | None,
+    picked: dict[str, Any],
     depths: tuple[int, ...],
     activations: tuple[str, ...],
     device: str,
@@ -119,12 +120,13 @@ def jacobian(
 ) -> None:
     """Compute the singular values of a deep network's Jacobian J = D_L W_L ... D_1 W_1.
 
-    Builds a network of square layers, reads a stack of weights, or, by the folder of its run, a network that `sao
-    train` made, with its activation and biases; every depth asked for, of every method and activation, is a row. The
-    product is kept as graded factors, so that 1000 layers neither overflow nor lose their small singular values, which
-    are told as logarithms; `resolved` is the fraction that can be told from zero. Beside them stands what mean-field
-    theory predicts of the squared values. --arch cnn and lipconvnet build the paper's convolutional networks, and J
-    leads from an image to the features before the classifier; of a trained one, from an image to its outputs.
+    Builds a network of square layers, reads a stack of weights or a checkpoint's, without biases, or, by the folder of
+    its run, a network that `sao train` made, with its activation and biases; every depth asked for, of every method and
+    activation, is a row. The product is kept as graded factors, so that 1000 layers neither overflow nor lose their
+    small singular values, which are told as logarithms; `resolved` is the fraction that can be told from zero. Beside
+    them stands what mean-field theory predicts of the squared values. --arch cnn and lipconvnet build the paper's
+    convolutional networks, and J leads from an image to the features before the classifier; of a trained one, from an
+    image to its outputs.
 
     With --module J is of a network of your own, from inputs of the shape of --example to its outputs, in eval mode and
     with the weights of the checkpoint FILE. Inputs are normal, or the first --inputs test images of --data.
@@ -134,7 +136,6 @@ def jacobian(
     _refuse_beside_data(data, data_folder)
     if module is None:
         source = input_source(file, of_built=("gain",), builds=DEFAULT_NETWORK)
-    from sao_cli.io import read_matrices
     from sao_cli.nets.devices import find_device
     from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
 
@@ -157,9 +158,8 @@ def jacobian(
         emit("jacobian", seed, [_shown(found)], as_json=as_json, output=output, source=file, report=ModuleJacobian)
         return
     read: list[Matrix] | None = None
-    run: TrainedRun | None = None
-    if source is not None and os.path.isdir(source):
-        run = _trained(source, names)
+    run = _trained(source, names) if source is not None and os.path.isdir(source) else None
+    if run is not None:
         if data is not None:
             asked["x"] = run.samples(data, data_folder, inputs, progress=talk)
         rows = list(run.jacobian(depths, by_layer=described["by_layer"], **asked))
@@ -168,7 +168,7 @@ def jacobian(
     elif not ARCHITECTURES[arch].image:
         if given := options_given(click.get_current_context(), "image", "scheme"):
             raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
-        read = None if source is None else read_matrices(source, tensor=tensor)
+        read = None if source is None else read_layers(source, picked, talk, ordered=True).matrices()
         rows = list(_of_layers(read, depths, names, described, asked, (data, data_folder), talk))
     elif data is not None:
         raise SaoError(f"--data {data}: the features of an untrained {arch} are taken at normal inputs; leave it out")
@@ -227,12 +227,15 @@ def _draw_module(found: "ModuleJacobian", plot: str) -> None:
     save_figure(spectrum_figure([Curve(label, found.module, found.singular_values, found.exact)], []), plot)
 
 
-def _trained(folder: str, activations: Sequence[str]) -> "TrainedRun":
-    """The run in the folder, which tells all that options could."""
+def _trained(folder: str, activations: Sequence[str]) -> "TrainedRun | None":
+    """The run in the folder, which tells all that options could; None where it holds no run, but a checkpoint."""
     from sao_cli.nets.jacobians.trained import TrainedRun
+    from sao_cli.nets.training.folder import SETTINGS
 
+    if not os.path.exists(os.path.join(folder, SETTINGS)):
+        return None
     context = click.get_current_context()
-    if given := options_given(context, "tensor", "image"):
+    if given := options_given(context, *PICKING, "image"):
         raise SaoError(f"{' '.join(given)}: the run in {folder!r} tells the network; leave it out")
     run = TrainedRun.of(folder)
     if options_given(context, "activations"):
@@ -273,7 +276,7 @@ def _of_images(
     context = click.get_current_context()
     row = ARCHITECTURES[arch]
     fixed = ("method", "scheme", "activations", "gain") if row.fixed else ()
-    if given := options_given(context, "file", "tensor", "c", "arrangement", "by_layer", *fixed):
+    if given := options_given(context, "file", *PICKING, "c", "arrangement", "by_layer", *fixed):
         raise SaoError(f"{' '.join(given)} is not for --arch {arch}; leave it out")
     options = {"degree": described["d"], "sparsity": described["sparsity"], "image": described["image"]}
     options = {name: value for name, value in options.items() if value is not None}

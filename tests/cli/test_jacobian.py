@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from sao_cli.cli import main
 from sao_cli.data.matrix import Matrix
 from sao_cli.io import write_matrices
+from sao_cli.io.checkpoints import write_checkpoint
 from sao_cli.masks.sao import sao_mask
 from sao_cli.nets.jacobians.chain import network_jacobian
 from sao_cli.weights.build_weights import weight_stack
@@ -125,3 +126,45 @@ def test_bad_stacks_are_one_line(expect_line):
     expect_line(stdin=weights + weights, said="layer 2 reads 8 numbers, and layer 1 gives 16")
     expect_line("-", "--depth", 2, stdin=weights, said="depth 2: the network has 1 layers")
     expect_line(stdin=text([Matrix(sao_mask(8, 8, 2))]), said="layer 1 is a mask")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Ten layers whose numbered names make a stack, with biases; text order would put net.10 before net.2."""
+    stack = weight_stack([12] * 11, method="rg-n", d=3, seed=4)
+    tensors = {}
+    for number, weight in enumerate(stack):
+        tensors[f"net.{2 * number}.weight"] = weight.to_dense()
+        tensors[f"net.{2 * number}.bias"] = np.ones(12)
+    write_checkpoint(tensors, tmp_path / "model.safetensors")
+    return stack
+
+
+def values(rows):
+    return [(row["depth"], row["log10_sigma_max"], row["log10_mean"]) for row in rows]
+
+
+def expected(stack, *depths, activation="tanh"):
+    return values([row.to_dict() for row in network_jacobian(stack, activation, depths=depths)])
+
+
+def test_a_checkpoint_is_a_stack_of_its_weights(run, checkpoint):
+    done = run("model.safetensors", "--activation", "silu", "--depth", 3, "--depth", 10)
+    assert done.code == 0, done.err
+    assert values(done.rows) == expected(checkpoint, 3, 10, activation="silu")
+    assert "bias" in done.err
+    assert "plain stack" in done.err
+    assert values(run(".", "--depth", 10).rows) == expected(checkpoint, 10)
+    part = run("model.safetensors", "--include", "net.[024].*")
+    assert values(part.rows) == expected(checkpoint[:3], 3)
+
+
+def test_weights_are_named_in_the_order_in_which_they_run(run, checkpoint, tmp_path):
+    names = ["--tensor", "net.18.weight", "--tensor", "net.0.weight"]
+    piped = run(*names, stdin=(tmp_path / "model.safetensors").read_bytes())
+    assert values(piped.rows) == expected([checkpoint[9], checkpoint[0]], 2)
+
+
+def test_a_stack_with_a_gap_is_one_line(expect_line, checkpoint):
+    expect_line("model.safetensors", "--exclude", "net.2.*", said="net.2.weight runs between them")
+    expect_line("model.safetensors", "--include", "a", "--tensor", "b", said="give one of them")

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from sao_cli import write_checkpoint
 from sao_cli.cli import main
-from sao_cli.cli.shared import inputs, streams
+from sao_cli.cli.shared import streams
 from sao_cli.io.datasets.samples import load_samples
 from sao_cli.nets.jacobians.points import drawn_inputs
 from sao_cli.nets.jacobians.trained import TrainedRun
@@ -41,8 +41,7 @@ def ids():
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for place in (streams, inputs):
-        monkeypatch.setattr(place, "has_input", lambda: False)
+    monkeypatch.setattr(streams, "has_input", lambda: False)
     (tmp_path / "nets.py").write_text(NETS)
     return tmp_path
 

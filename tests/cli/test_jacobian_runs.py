@@ -78,7 +78,8 @@ def test_its_picture(run, tmp_path, picture):
         (["cnn", "--input-std", -1], "input_std -1"),
         (["cnn", "--depth", 2], "no chain of matrices"),
         (["cnn", "--dtype", "float16"], "can't resolve"),
-        ([""], "holds no run"),
+        ([""], "is a folder without a checkpoint"),
+        (["fnn", "--include", "net.0.*"], "--include: the run in"),
     ],
 )
 def test_what_does_not_go_with_a_run_is_one_line(run, arguments, said):

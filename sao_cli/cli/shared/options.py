@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from sao_cli import catalog
-from sao_cli.cli.shared.paths import Data, InputFile, Model, ModuleName, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.paths import Data, Model, ModuleName, OutputFile, OutputFolder, Picture
 from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -163,15 +163,6 @@ def value_options(command: Any) -> Any:
             type=Named("dtype", catalog.DTYPES),
             help="Round weights to it.  [default: float64, or the input's]",
         ),
-    ]
-    return _apply(command, options)
-
-
-def input_argument(command: F) -> F:
-    """FILE and --tensor: where the masks are read from."""
-    options = [
-        click.argument("file", metavar="[FILE]", type=InputFile(), required=False),
-        click.option("--tensor", metavar="NAME", help="The tensor to read from a file that holds several."),
     ]
     return _apply(command, options)
 
