@@ -206,6 +206,41 @@ class TrainMethod(Row):
         return bool(self.rule) and not self.after
 
 
+class Score(Row):
+    """One way to tell how much each weight matters before training: of what it gives, the largest are kept."""
+
+    home: str  # "module:function" that scores a torch module
+    chain: str = ""  # of what scores a chain of matrices without torch
+    data: bool = True  # reads labelled samples
+    temperature: float = 1.0  # that its logits are divided by
+    rounds: int = 0  # of what is dropped little by little; 0 where all is at once
+    kernels: bool = True  # has a score of whole 2-D kernels
+
+
+_SENSITIVITY, _FLOW = "nets.scores.connection_sensitivity", "nets.scores.gradient_flow"
+SCORES = _table(
+    Score("snip", "|w dL/dw|: what the loss loses at once (Lee et al. 2019)", f"{_SENSITIVITY}:snip"),
+    Score("grasp", "w * Hg: what the gradient's norm gains (Wang et al. 2020)", f"{_FLOW}:grasp", temperature=200.0),
+    Score("grasp-abs", "|w * Hg| (Frankle et al. 2021)", f"{_FLOW}:grasp_abs", temperature=200.0),
+    Score("synflow", "each weight's share of all paths (Tanaka et al. 2020)", "nets.scores.synaptic_flow:synflow",
+          "pruning.scores.chain_flow:chain_synflow", data=False, rounds=100),
+    Score("itersnip", "snip, again after each of its rounds", "nets.scores.foresight:iter_snip", rounds=60),
+    Score("force", "snip in rounds, whose weights can return (de Jorge et al. 2021)", "nets.scores.foresight:force",
+          rounds=60),
+    Score("magnitude", "|w|", "nets.scores.data_free:magnitude", "pruning.scores.plain:magnitude_scores", data=False),
+    Score("random", "a random number each", "nets.scores.data_free:random", "pruning.scores.plain:random_scores",
+          data=False),
+)  # fmt: skip
+LABELS = _table(
+    Row("true", "those of the data"),
+    Row("uniform", "all classes alike, which needs none"),
+    Row("prediction", "the entropy of what the network predicts"),
+    Row("argmax", "the class that the network predicts"),
+    Row("random", "uniformly random ones"),
+)
+UNITS = _table(Row("weight", "every number by itself"), Row("kernel", "a whole 2-D kernel as one"))
+
+
 class Density(Row):
     """How dense each layer is made, without a score; `home` takes shapes and a sparsity."""
 

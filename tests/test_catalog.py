@@ -184,7 +184,7 @@ def test_a_shell_completes_a_method_with_its_line():
 CHOSEN = {"sao", "dense", "delta", "linear"}  # what is built, or compared with, where nothing else is asked for
 ELSEWHERE = {  # where a name stands besides its homes, and what it is there
     "normal": {"weights/random.py", "weights/isometry.py", "weights/build_weights.py"},  # a law, and where it begins
-    "uniform": {"weights/random.py"},
+    "uniform": {"weights/random.py", "nets/scores/objectives.py"},  # a law, and labels
     "eco": {"masks/architectures.py"},  # the layers of LipConvNet
     "soc": {"masks/architectures.py"},
     "biregular": {"models/audit/row.py"},  # a key of its rows

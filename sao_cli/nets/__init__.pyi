@@ -32,6 +32,10 @@ from sao_cli.nets.networks.cnn import CNN as CNN
 from sao_cli.nets.networks.lipconvnet import LipConvNet as LipConvNet
 from sao_cli.nets.networks.lenet5 import LeNet5 as LeNet5
 
+# Pruning at initialisation: scores are in sao_cli.nets.scores
+from sao_cli.nets.scores.prune_module import prune_ as prune_
+from sao_cli.nets.scores.prune_module import ModulePruning as ModulePruning
+
 # Jacobians
 from sao_cli.nets.jacobians.chain import network_jacobian as network_jacobian
 from sao_cli.nets.jacobians.module import jacobian_spectrum as jacobian_spectrum

@@ -1,0 +1,87 @@
+"""GraSP: what the squared norm of the gradient gains by a connection (Wang et al., ICLR 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from sao_cli.nets.scores.connection_sensitivity import add_weighted, mean_gradient
+from sao_cli.nets.scores.objectives import Loss, Pair, make_loss, paired
+from sao_cli.nets.scores.score_tensors import ScoreFacts, Scores, per_unit, shapes_of, signed_sums
+from sao_cli.nets.scores.scored_module import ScoredModule, Weights
+
+
+def grasp(
+    model: nn.Module,
+    batches: Iterable[Pair] | Pair,
+    *,
+    labels: str = "true",
+    temperature: float = 200.0,
+    unit: str = "weight",
+    biases: bool = False,
+    train_mode: bool = False,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> Scores:
+    """w * H g, of which the largest are kept: the negative of GraSP's S = -w * H g, whose largest are removed.
+
+    g is the gradient of the mean loss of all samples, of logits / temperature (200, as its authors' code has it), and H
+    its Hessian on the same samples (Wang et al., ICLR 2020, eq. 8). Signed: a weight whose removal would lower the
+    gradient's norm has a positive score. The other arguments, what stays as it was and what is raised are as in snip.
+    One forward and one double backward pass where all samples are one batch, else one forward and backward more.
+    """
+    module = ScoredModule(model, biases=biases, train_mode=train_mode, dtype=dtype, seed=seed)
+    loss = make_loss(labels, temperature, seed)
+    with module.opened():
+        pairs = list(paired(batches, module))
+        value, samples, products = _hessian_gradient(module, pairs, loss, make_loss(labels, temperature, seed))
+    scored = per_unit({name: one.double() * products[name] for name, one in module.weights.items()}, unit)
+    facts = ScoreFacts(
+        "grasp",
+        shapes_of(module.weights),
+        signed_sums(scored),
+        value,
+        samples,
+        labels,
+        temperature,
+        training_mode=train_mode,
+    )
+    return Scores(scored, facts)
+
+
+def grasp_abs(model: nn.Module, batches: Iterable[Pair] | Pair, **options: object) -> Scores:
+    """|w * H g|, which Frankle et al. (ICLR 2021) found to prune better; arguments as grasp has them."""
+    found = grasp(model, batches, **options)  # type: ignore[arg-type]
+    scores = {name: one.abs() for name, one in found.items()}
+    return Scores(scores, replace(found.facts, method="grasp-abs"))
+
+
+def _hessian_gradient(
+    module: ScoredModule, pairs: list[tuple[torch.Tensor, torch.Tensor]], first: Loss, second: Loss
+) -> tuple[float, int, Weights]:
+    """Loss, samples and H g; the two losses are the same one, begun anew where it draws labels."""
+    whole = mean_gradient(module, module.weights, pairs, first) if len(pairs) != 1 else None
+    leaves = {name: one.detach().requires_grad_() for name, one in module.weights.items()}
+    samples = sum(len(y) for _, y in pairs)
+    total: Weights = {}
+    value = 0.0
+    for x, y in pairs:
+        found = second(module.run(leaves, x), y)
+        parts = torch.autograd.grad(found, list(leaves.values()), create_graph=True, allow_unused=True)
+        dot = found.new_zeros(())
+        for (name, leaf), part in zip(leaves.items(), parts, strict=True):
+            if part is not None:
+                aim = part.detach() if whole is None else whole.gradients[name].to(leaf.dtype)
+                dot = dot + (part * aim).sum()
+        curved = (
+            torch.autograd.grad(dot, list(leaves.values()), allow_unused=True)
+            if dot.requires_grad
+            else [None] * len(leaves)
+        )
+        for (name, leaf), one in zip(leaves.items(), curved, strict=True):
+            add_weighted(total, name, torch.zeros_like(leaf) if one is None else one, len(y))
+        value += float(found.detach()) * len(y)
+    return value / samples, samples, {name: one.div_(samples) for name, one in total.items()}
