@@ -89,6 +89,8 @@ from sao_cli.models.audit.stream import Audit as Audit
 from sao_cli.models.stack import read_stack as read_stack
 from sao_cli.models.stack import WeightStack as WeightStack
 from sao_cli.models.prune import prune_checkpoint as prune_checkpoint
+from sao_cli.models.prune_checks import prune_checks as prune_checks
+from sao_cli.models.prune_checks import prune_failures as prune_failures
 from sao_cli.models.repair import repair_checkpoint as repair_checkpoint
 from sao_cli.models.audit.row import audit_weight as audit_weight
 from sao_cli.models.audit.chains import audit_chain as audit_chain
@@ -103,6 +105,7 @@ from sao_cli.nets.tracing.used_weights import UsedWeight as UsedWeight
 from sao_cli.nets.tracing.measured_weights import module_spectra as module_spectra
 from sao_cli.nets.tracing.measured_weights import module_expansions as module_expansions
 from sao_cli.nets.tracing.measured_weights import MeasuredWeights as MeasuredWeights
+from sao_cli.nets.tracing.pruned_network import PrunedNetwork as PrunedNetwork
 from sao_cli.nets.tracing.loading import load_network as load_network
 from sao_cli.nets.tracing.loading import load_module as load_module
 from sao_cli.nets.tracing.loading import load_checkpoint_ as load_checkpoint_

@@ -15,6 +15,7 @@ from sao_cli import __version__
 from sao_cli.cli import audit_table
 from sao_cli.cli.shared.changes import pattern_options
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import required_model
 from sao_cli.cli.shared.networks import asked_run, unit_lists
 from sao_cli.cli.shared.options import common_options, list_option, module_options, plot_option
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     from sao_cli.nets.tracing.audited import ModuleAudit
     from sao_cli.reports.audits import AuditComparison
 
-FAILS = 1
 OF_FILES = ("image", "padding", "stride", "groups", "transpose")
-NAMED = 10  # failing rows that stderr names
 
 
 @click.command(cls=SaoCommand)
@@ -62,13 +61,7 @@ NAMED = 10  # failing rows that stderr names
     show_default=True,
     help="Tensors measured at once, each in memory, with one BLAS thread each where there are several.",
 )
-@click.option(
-    "--check",
-    "checks",
-    multiple=True,
-    metavar='"FIELD OP VALUE"',
-    help="What each layer must satisfy, as in 'sigma_min>0.1'; OP: == != < <= > >=; may be repeated.",
-)
+@check_option("What each layer must satisfy, as in 'sigma_min>0.1'")
 @click.option(
     "--compare",
     metavar="OTHER",
@@ -154,7 +147,7 @@ def audit(
         from sao_cli.plots import audit_figure, save_figure
 
         save_figure(audit_figure(found.rows), plot)
-    _name_failures(found, talk)
+    name_failures(found.failures, talk)
     return FAILS if found.failures else None
 
 
@@ -274,20 +267,3 @@ def _command(context: click.Context) -> str:
         for one in value if option.multiple else [value]:
             parts += [option.opts[0], "x".join(map(str, one)) if isinstance(one, tuple) else str(one)]
     return shlex.join(parts)
-
-
-def _name_failures(found: Audit | ModuleAudit, talk: Talk) -> None:
-    """Say which rows fail which check, the first ten."""
-    from sao_cli.io.output import shown
-
-    for failure in found.failures[:NAMED]:
-        reason = f" ({shown(failure.reason)})" if failure.reason else ""
-        talk.say(f"{shown(failure.name)}: {failure.field} is {_told(failure.value)}, against {failure.check!r}{reason}")
-    if (more := len(found.failures) - NAMED) > 0:
-        talk.say(f"... and {more} more failures")
-
-
-def _told(value: Any) -> str:
-    if value is None:
-        return "not known"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

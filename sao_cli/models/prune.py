@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import shutil
+import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,9 +23,11 @@ from sao_cli.data.mask import Mask
 from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
-from sao_cli.io.output import shown
-from sao_cli.masks.degrees import density_of
-from sao_cli.models.audit.row import audit_weight
+from sao_cli.io.output import atomic_output, refuse_terminal, shown
+from sao_cli.masks.degrees import density_of, kappa
+from sao_cli.models.audit.row import UNMEASURED, audit_weight, said
+from sao_cli.models.audit.tensor import Layer
+from sao_cli.models.left import PlainStack, Tracer, WhatIsLeft
 from sao_cli.models.opened import opened
 from sao_cli.models.rewrite import rewritten, told_of
 from sao_cli.models.select import Selection, read_or_reason, weights_asked_for
@@ -31,6 +38,8 @@ from sao_cli.pruning.units import keep_units
 from sao_cli.reports.audits import WeightFacts
 from sao_cli.reports.changes import Changes, PrunedWeight, PruneSummary
 from sao_cli.reports.report import facts_of, plain
+
+_OF_NETWORK = ("reachable", "lost_inputs", "unreached_outputs", "unknown", "assumed", "reason")
 
 
 def prune_checkpoint(
@@ -46,6 +55,7 @@ def prune_checkpoint(
     transpose: str | Sequence[str] = (),
     skip_ends: bool = True,
     facts: bool = True,
+    network: Tracer | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Changes[PrunedWeight, PruneSummary]:
@@ -66,11 +76,15 @@ def prune_checkpoint(
     patterns of layouts, which a file can't tell. With `skip_ends` the first and the last weight in the order of names
     stay dense. `facts` are measured of each weight before and after, which takes most of the time.
 
-    A SaoWarning tells of weights of which nothing is left, of ends that names do not tell, and of what could not be
-    written as it was. Raises SaoError, before anything is written, for what can't be opened or pruned so, for
-    patterns that match nothing, and where nothing is left to prune; FileError for an `out` that can't be written, or
-    that `model` reads. Time: O(numbers), "sao" that of projected_mask, and audit_weight's with `facts`. Memory: one
-    weight, and what its facts need.
+    What is left is told too: the `effective` weights of each, which lie on a path from an input to an output, and who
+    reaches whom. With a `network`, a nets.tracing.pruned_network.PrunedNetwork, it is what runs with the pruned
+    weights; without, it is told of matrices whose names number a plain stack, and null elsewhere, `reason` saying why.
+
+    A SaoWarning tells of weights of which nothing is left, of a network that no signal passes, of ends that names do
+    not tell, and of what could not be written as it was. Raises SaoError, before anything is written, for what can't be
+    opened or pruned so, for patterns that match nothing, where nothing is left to prune, and for weights that are not
+    the network's; FileError for an `out` that can't be written, or that `model` reads. Time: O(numbers), "sao" that of
+    projected_mask, and audit_weight's with `facts`. Memory: one weight, what its facts need, and a bit a number.
 
     >>> from sao_cli.io.checkpoints import write_checkpoint
     >>> write_checkpoint({f"net.{layer}.weight": np.eye(4) + layer for layer in range(3)}, "dense.safetensors")
@@ -81,7 +95,9 @@ def prune_checkpoint(
     pruner = Pruner(method, d=d, sparsity=sparsity, seed=seed, progress=progress)
     _require_target(sparsity, d)
     selection = Selection.of(include, exclude, groups, transpose)
-    with opened(model, out) as checkpoint:
+    with opened(model, out) as checkpoint, _written(out, network) as written:
+        if network is not None:
+            network.require(checkpoint)  # what does not fit is said now
         structure = selection.structure(checkpoint)
         run = _Run(checkpoint, structure, pruner, facts)
         ends = _ends(structure) if skip_ends else {}
@@ -91,10 +107,15 @@ def prune_checkpoint(
         choice.require_any("prune")
         pruner.prepare([run.prunable(entry) for entry in choice.entries])
         unchanged = run.unchanged(choice.entries)
-        rows = rewritten(checkpoint, structure, choice, run.change, out, run.provenance(), progress)
-    warn_of_collapse([shown(row.name) for row in run.rows if not row.after["nnz"]])
+        rows = rewritten(checkpoint, structure, choice, run.change, written, run.provenance(), progress)
+        left = run.left(written, network)
+        rows = tuple(_in_context(row, left) if isinstance(row, PrunedWeight) else row for row in rows)
+        run.rows = [row for row in rows if isinstance(row, PrunedWeight)]
+    summary = run.summary(len(choice.skipped), tuple(ends), unchanged, left)
+    warn_of_collapse([shown(row.name) for row in run.rows if row.collapsed], passes=bool(summary.reachable))
+    _warn_of_death(summary)
     _warn_of_ends(structure, ends)
-    return Changes(rows, run.summary(len(choice.skipped), tuple(ends), unchanged))
+    return Changes(rows, summary)
 
 
 class _Run:
@@ -104,6 +125,7 @@ class _Run:
         self.checkpoint, self.structure, self.pruner, self.facts = checkpoint, structure, pruner, facts
         self.rows: list[PrunedWeight] = []
         self._numbers = {name: number for number, name in enumerate(structure.order.names, 1)}
+        self._stack = PlainStack(structure)
         self._squares: list[tuple[float, float]] = []  # kept, and before, of each weight
 
     def why_not(self, entry: Entry) -> str | None:
@@ -125,6 +147,8 @@ class _Run:
         mask = self.pruner.mask(self.prunable(entry), weight)
         pruned = keep_units(weight, mask)
         share = self._kept_norm(weight, mask)
+        layer = self._layer(entry, pruned)
+        self._stack.add(entry, layer)
         row = PrunedWeight(
             **told_of(self.structure, entry),
             method=self.pruner.row.name,
@@ -133,9 +157,25 @@ class _Run:
             kept_norm_bound=self._bound(mask, share),
             before=self._measured(entry, weight),
             after=self._measured(entry, pruned),
+            kept=mask.nnz * math.prod(weight.shape[2:]),
+            effective=None,  # which all weights tell together
+            effective_sparsity=None,
+            collapsed=not layer.nnz,
+            dead_inputs=self._dead_inputs(entry, layer),
+            dead_outputs=int(np.count_nonzero(layer.pattern.row_degrees == 0)),
         )
         self.rows.append(row)
         return pruned, row
+
+    def left(self, written: Path, network: Tracer | None) -> WhatIsLeft:
+        """What is left, by the `network` of what was written, or by the names of a plain stack."""
+        if network is None:
+            return self._stack.left(lambda entry: self._layer(entry, self._read(entry)))
+        try:
+            with opened(written) as checkpoint:
+                return network.left(checkpoint)
+        except UNMEASURED as error:
+            return WhatIsLeft(reason=said(error))
 
     def provenance(self) -> dict[str, Any]:
         """What the file tells of each pruned weight."""
@@ -144,7 +184,9 @@ class _Run:
         told = {"version": __version__, "command": "prune", "method": pruner.row.name}
         return {**told, **asked, "seed": pruner.seed}
 
-    def summary(self, skipped: int, ends: Sequence[str], unchanged: tuple[int, int]) -> PruneSummary:
+    def summary(
+        self, skipped: int, ends: Sequence[str], unchanged: tuple[int, int], remains: WhatIsLeft
+    ) -> PruneSummary:
         """The pruned weights together, and with those that stay as they are, as `unchanged` counts them."""
         size = sum(math.prod(row.shape) for row in self.rows)
         left = sum(row.after["nnz"] for row in self.rows)
@@ -162,7 +204,24 @@ class _Run:
             dense_ends=tuple(sorted(ends, key=self._numbers.__getitem__)),
             order=None if self.structure.order.reason else "numbered names",
             kept_norm=kept / total if total else None,
+            **self._sizes(size),
+            **{key: getattr(remains, key) for key in _OF_NETWORK},
         )
+
+    def _sizes(self, size: int) -> dict[str, Any]:
+        """How many of `size` numbers are kept, and lie on a path."""
+        kept = sum(row.kept for row in self.rows)
+        counts = [row.effective for row in self.rows if row.effective is not None]
+        effective = sum(counts) if len(counts) == len(self.rows) else None
+        return {
+            "kappa": None if self.pruner.sparsity is None else kappa(size, self.pruner.sparsity),
+            "kept": kept,
+            "compression": size / kept if kept else None,
+            "effective": effective,
+            "effective_sparsity": None if effective is None else 1 - effective / size,
+            "effective_compression": size / effective if effective else None,
+            "collapsed_layers": sum(row.collapsed for row in self.rows),
+        }
 
     def unchanged(self, pruned: Sequence[Entry]) -> tuple[int, int]:
         """How many numbers the other weights have, and how many of them are not zero."""
@@ -178,6 +237,14 @@ class _Run:
             except SaoError:  # NaN and the like, which are no zeros
                 nonzero += math.prod(entry.shape)
         return size, nonzero
+
+    def _layer(self, entry: Entry, weight: NDArray[Any]) -> Layer:
+        """A weight (out, in/groups, ...) as an audit sees it."""
+        return Layer.of(weight, dtype=None, threshold=0.0, groups=self.structure.layout(entry).groups or 1)
+
+    def _dead_inputs(self, entry: Entry, layer: Layer) -> int | None:
+        known = layer.kind == "matrix" or self.structure.layout(entry).groups is not None
+        return int(np.count_nonzero(layer.pattern.column_degrees == 0)) if known else None
 
     def _read(self, entry: Entry) -> NDArray[Any]:
         return self.structure.layout(entry).outputs_first(self.checkpoint.read(entry))
@@ -211,6 +278,35 @@ class _Run:
         except SaoError as error:  # a weight too large to measure can be pruned all the same
             return {**counted, "reason": str(error)}
         return {key: plain(getattr(row, key)) for key in (*facts_of(WeightFacts), "reason")}
+
+
+@contextlib.contextmanager
+def _written(out: Path, network: Tracer | None) -> Iterator[Path]:
+    """Where to write: `out`, or aside first where a stream's network is asked what is left of it."""
+    if network is None or out != "-":
+        yield out
+        return
+    refuse_terminal("a checkpoint")
+    with tempfile.TemporaryDirectory() as folder:
+        aside = os.path.join(folder, "pruned.safetensors")
+        yield aside
+        with atomic_output(out) as stream, open(aside, "rb") as file:
+            shutil.copyfileobj(file, stream)
+
+
+def _in_context(row: PrunedWeight, left: WhatIsLeft) -> PrunedWeight:
+    """The row with what is known of its weight in the network."""
+    counts = [left.effective[name] for name in (row.name, *row.tied_with) if name in left.effective]
+    if not counts:
+        return row
+    return replace(row, effective=counts[0], effective_sparsity=1 - counts[0] / math.prod(row.shape))
+
+
+def _warn_of_death(summary: PruneSummary) -> None:
+    """Say where no signal passes the network, though something is left of every layer."""
+    if summary.reachable == 0 and not summary.collapsed_layers:
+        told = "no input reaches an output, though no layer is empty: the network is dead; prune less"
+        warnings.warn(told, SaoWarning, stacklevel=3)
 
 
 def no_numbers(weight: NDArray[Any]) -> str | None:

@@ -37,9 +37,10 @@ def check_count(count: int, size: int, what: str) -> None:
         raise InfeasibleError(f"no {what} keeps {count} weights; it has 1 to {size} to keep")
 
 
-def warn_of_collapse(empty: Sequence[str]) -> None:
-    """Warn where pruning left nothing of weights or layers, named in `empty`."""
+def warn_of_collapse(empty: Sequence[str], passes: bool = False) -> None:
+    """Warn where pruning left nothing of weights or layers, named in `empty`; signals may pass beside them."""
     if empty:
         more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
-        told = f"nothing is left of {', '.join(empty[:NAMED])}{more}: no signal passes (layer collapse)"
+        signal = "signals pass beside it" if passes else "no signal passes"
+        told = f"nothing is left of {', '.join(empty[:NAMED])}{more}: {signal} (layer collapse); prune less"
         warnings.warn(told, SaoWarning, stacklevel=3)

@@ -38,8 +38,8 @@ class SkippedWeight(ChosenWeight, record="layer"):
 class PrunedWeight(
     ChosenWeight,
     record="layer",
-    table="name shape sparsity components dead_inputs dead_outputs sigma_max sigma_min kept_norm",
-    spare="shape dead_inputs dead_outputs components",
+    table="name shape sparsity effective_sparsity components dead_inputs dead_outputs sigma_max sigma_min kept_norm",
+    spare="shape dead_inputs dead_outputs components effective_sparsity",
 ):
     """What pruning left of a weight: a line of `sao prune`, and a row of `prune_checkpoint`."""
 
@@ -47,6 +47,15 @@ class PrunedWeight(
     d: int | None = fact("row degree of an SAO mask; null of others")
     kept_norm: float | None = fact("share of the squared Frobenius norm that is left; null of a weight of zeros")
     kept_norm_bound: float | None = fact("what no SAO mask of that degree keeps more than; null of other methods")
+    kept: int = fact("numbers that the mask keeps")
+    effective: int | None = fact(
+        "weights that lie on a path from an input to an output of what is left of the network; null where that can't "
+        "be told"
+    )
+    effective_sparsity: float | None = fact("share of weights that lie on no path", unit="1 - effective/parameters")
+    collapsed: bool = fact("nothing of it is left")
+    dead_inputs: int | None = fact("inputs that no output reads: columns of zeros; null where groups are not known")
+    dead_outputs: int = fact("outputs that read no input: rows of zeros")
     before: dict[str, Any] = fact("WeightFacts of it before; nnz and sparsity alone with --no-facts")
     after: dict[str, Any] = fact("WeightFacts of it after; `reason` says why something is null")
 
@@ -66,6 +75,25 @@ class PruneSummary(Report, record="summary"):
     dense_ends: tuple[str, ...] = fact("names of the first and the last weight, which were kept dense")
     order: str | None = fact('what tells which these are: "numbered names", or null where the names tell no order')
     kept_norm: float | None = fact("share of the pruned ones' squared Frobenius norm that is left")
+    kappa: int | None = fact(
+        "how many numbers of the pruned ones the sparsity leaves; null for a degree", unit="round((1 - s) weights)"
+    )
+    kept: int = fact("numbers of the pruned ones that masks keep")
+    compression: float | None = fact("how many times fewer they are; null where none is", unit="weights/kept")
+    effective: int | None = fact("weights of the pruned ones that lie on a path; null where that can't be told")
+    effective_sparsity: float | None = fact("share of them that lie on no path", unit="1 - effective/weights")
+    effective_compression: float | None = fact(
+        "how many times fewer those on a path are; null where there is none", unit="weights/effective"
+    )
+    collapsed_layers: int = fact("pruned weights of which nothing is left")
+    reachable: float | None = fact("share of the network's input-output pairs that some path joins")
+    lost_inputs: int | None = fact("inputs of the network that reach no output")
+    unreached_outputs: int | None = fact("outputs of the network that no input reaches")
+    unknown: tuple[str, ...] = fact(
+        "operations of the module of which nothing is known; the facts of paths are bounds where there are"
+    )
+    assumed: str | None = fact("what a file alone does not tell of its network, and is taken for granted")
+    reason: str | None = fact("why something is null")
 
 
 class RepairedWeight(

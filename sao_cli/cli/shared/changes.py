@@ -81,7 +81,7 @@ def _in_table(row: ChosenWeight, columns: Sequence[str]) -> Row:
     told = row.to_dict()
     before, after = told.get("before", {}), told.get("after", {})
     facts = {key: f"{_brief(before[key])} -> {_brief(after[key])}" for key in columns if key in after}
-    shown_row = {key: told.get(key, facts.get(key)) for key in columns if key in told or key in facts}
+    shown_row = {key: facts.get(key, told.get(key)) for key in columns if key in told or key in facts}
     return (
         shown_row | {"shape": "x".join(map(str, row.shape))} | ({"reason": told["reason"]} if "reason" in told else {})
     )

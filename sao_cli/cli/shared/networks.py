@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sao_cli.nets.tracing.measured_weights import MeasuredWeights
     from sao_cli.nets.tracing.network import Network
+    from sao_cli.nets.tracing.pruned_network import PrunedNetwork
 
 NAMED = 10  # weights that could not be measured that stderr names
 
@@ -47,6 +48,16 @@ def asked_run(
 
     with contextlib.redirect_stdout(sys.stderr):
         return load_run(module, examples, model, seed)
+
+
+def asked_tracer(module: str, examples: Sequence[str], norms: str, seed: int) -> "PrunedNetwork":
+    """The module, which a checkpoint's weights are still to be put into."""
+    from sao_cli.nets.tracing.loading import load_run
+    from sao_cli.nets.tracing.pruned_network import PrunedNetwork
+
+    with contextlib.redirect_stdout(sys.stderr):
+        run, inputs = load_run(module, examples, None, seed)
+    return PrunedNetwork(run, tuple(inputs), norms)
 
 
 def asked_weights(

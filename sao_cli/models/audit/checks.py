@@ -11,7 +11,6 @@ from typing import Any
 from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.reports.audits import AuditRow, CheckFailure
 from sao_cli.reports.declared import single_values
-from sao_cli.reports.networks import NetworkFacts
 from sao_cli.reports.report import Report, value_of
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -38,11 +37,11 @@ class Check:
     value: float | bool | str | None
 
     @classmethod
-    def of(cls, text: str, *, of_network: bool = False) -> Check:
+    def of(cls, text: str, *reports: type[Report]) -> Check:
         """The condition that `text` states; SaoError, with the nearest name, for one that none can be.
 
-        Those `of_network` may name what a network's record has too. VALUE is a number, true, false, null, or else a
-        word, which may be quoted. Nothing is evaluated.
+        It may name what one of the kinds of `reports` has, of an AuditRow where none is given. VALUE is a number, true,
+        false, null, or else a word, which may be quoted. Nothing is evaluated.
 
         >>> Check.of("sigma_min > 0.5")
         Check(text='sigma_min > 0.5', field='sigma_min', sign='>', value=0.5)
@@ -51,7 +50,7 @@ class Check:
         if found is None or not found[3]:
             raise SaoError(f"{text!r} is no check; {_EXAMPLE}")
         field, sign, value = found[1], found[2], _value(found[3])
-        known = check_fields(of_network)
+        known = check_fields(*reports)
         if field not in known:
             raise SaoError(_unknown(field, known))
         if sign not in ("==", "!=") and not _is_number(value):
@@ -100,9 +99,9 @@ def check(rows: Sequence[AuditRow], expression: str) -> list[CheckFailure]:
     return [failure for row in chosen if (failure := condition.fails(row)) is not None]
 
 
-def check_fields(of_network: bool = False) -> list[str]:
-    """All names that a check may have, of rows, and of a network's record."""
-    return list(dict.fromkeys([*single_values(AuditRow), *(single_values(NetworkFacts) if of_network else ())]))
+def check_fields(*reports: type[Report]) -> list[str]:
+    """All names that a check may have, of these kinds of reports, or else of an audit's rows."""
+    return list(dict.fromkeys(name for one in reports or (AuditRow,) for name in single_values(one)))
 
 
 def _unknown(field: str, known: list[str]) -> str:

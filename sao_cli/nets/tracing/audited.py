@@ -144,7 +144,7 @@ def audit_model(
     >>> [(row.name, row.effective) for row in found.rows if not row.skipped], found.network.reachable
     ([('0.weight', 6), ('2.weight', 2)], 1.0)
     """
-    conditions = [Check.of(text, of_network=True) for text in ([checks] if isinstance(checks, str) else checks)]
+    conditions = [Check.of(text, AuditRow, NetworkFacts) for text in ([checks] if isinstance(checks, str) else checks)]
     jobs = allowed_jobs(jobs, heavy_tail)
     module = unwrapped(module)
     network = Network.from_module(module, *inputs, norms=norms)

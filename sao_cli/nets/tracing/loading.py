@@ -194,6 +194,11 @@ def _own_name(entry: Entry, prefix: str, wanted: Mapping[str, Tensor]) -> str | 
     return next((name for name in (entry.name, entry.name.removeprefix(prefix)) if name in wanted), None)
 
 
+def shared_prefix(module: nn.Module, checkpoint: Checkpoint) -> str:
+    """What all names of the checkpoint begin with, and the module's do not."""
+    return _prefix(module.state_dict(keep_vars=True), checkpoint)
+
+
 def _prefix(wanted: Mapping[str, Tensor], checkpoint: Checkpoint) -> str:
     """What all names of the file begin with, where without it some of them are the module's."""
     names, prefix = list(checkpoint.file.stored), ""
