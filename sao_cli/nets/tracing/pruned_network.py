@@ -12,7 +12,7 @@ from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.models.left import WhatIsLeft
 from sao_cli.nets.tracing.loading import load_checkpoint_, shared_prefix
 from sao_cli.nets.tracing.network import Network
-from sao_cli.nets.tracing.recording import record
+from sao_cli.nets.tracing.recording import record, unwrapped
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class PrunedNetwork:
     module: nn.Module
     inputs: tuple[Tensor, ...]
     norms: str = "unit"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "module", unwrapped(self.module))
 
     def require(self, checkpoint: Checkpoint) -> None:
         """Raise where the checkpoint's weights are not the module's, or it does not run with them. One recorded run."""

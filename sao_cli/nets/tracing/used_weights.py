@@ -83,6 +83,7 @@ def weights_as_used(module: nn.Module, *inputs: Tensor) -> list[UsedWeight]:
     if not inputs:
         raise SaoError("weights are told as they ran on an example input: weights_as_used(module, x)")
     module = unwrapped(module)
+    module = unwrapped(module)
     recording = record(module, inputs)
     weights = network_weights(recording)
     recording.keep({weight.root for weight in weights} - set(recording.tensors.values()))

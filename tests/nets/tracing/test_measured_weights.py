@@ -128,3 +128,9 @@ def test_a_half_precision_weight_keeps_its_dtype():
     weight = weights_as_used(net, torch.ones(1, 3, dtype=torch.bfloat16))[0]
     assert (weight.dtype, weight.map().dtype, weight.map("float32").dtype) == ("bfloat16", "bfloat16", "float32")
     assert weight.map().to_dense() == pytest.approx(net.weight.detach().float().numpy())
+
+
+def test_a_wrapped_module_is_the_one_that_it_holds():
+    net = nn.Linear(3, 2, bias=False)
+    wrapped = nn.DataParallel(net)
+    assert [one.name for one in weights_as_used(wrapped, torch.ones(1, 3))] == ["weight"]
