@@ -3,7 +3,7 @@
 import pytest
 
 import sao_cli
-from sao_cli.reports.audits import WeightFacts
+from sao_cli.reports.audits import AuditRow, WeightFacts
 from sao_cli.reports.declared import json_types, kinds
 from sao_cli.reports.report import LineHead, facts_of
 
@@ -46,7 +46,8 @@ def test_a_record_has_its_word_and_its_table_is_of_what_it_tells(kind):
         outer, _, inner = column.partition(".")
         if {"before", "changes"} & set(facts_of(kind)) and outer not in facts_of(kind):
             parts_told = json_types(kind).get("before", ())
-            assert outer in facts_of(parts.get(parts_told[0], WeightFacts) if parts_told else WeightFacts)
+            own = AuditRow if "changes" in facts_of(kind) else WeightFacts
+            assert outer in facts_of(parts.get(parts_told[0], own) if parts_told else own)
         elif inner:
             assert inner in facts_of(parts[json_types(kind)[outer][0]])
         else:
