@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from sao_cli.io.checkpoints import Checkpoint, Entry
+from sao_cli.io.checkpoints.order import PLAIN_STACK
 from sao_cli.io.checkpoints.structure import Structure
-from sao_cli.models.audit.chains import PLAIN_STACK, chain_facts, effective_counts
+from sao_cli.models.audit.chains import chain_facts, effective_counts
 from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.audit.row import UNMEASURED, said
 from sao_cli.models.audit.tensor import Layer
