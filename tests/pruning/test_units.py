@@ -50,6 +50,10 @@ def test_the_threshold_tells_neighbouring_floats_apart_and_reads_twice():
     assert global_threshold([lambda: magnitudes], [1], 5).ties == (1,)
 
 
+def test_kernels_without_a_number_left_have_magnitudes_too():
+    np.testing.assert_array_equal(unit_magnitudes(np.zeros((4, 2, 3, 3))), np.zeros((4, 2)))
+
+
 def test_a_kernel_counts_as_many_numbers_as_it_has_taps():
     matrix, kernel = np.array([[4.0, 3.0, 1.0]]), np.array([[3.0, 3.0, 2.0]])
     found = global_threshold([lambda: kernel, lambda: matrix], [9, 1], 11)

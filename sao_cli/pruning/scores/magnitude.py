@@ -28,7 +28,8 @@ def unit_magnitudes(weight: NDArray[Any]) -> Values:
     largest = float(magnitudes.max())
     if not np.isfinite(largest):
         raise FormatError(f"shape {weight.shape}: it holds {largest}; every value must be a finite number")
-    if weight.ndim > 2 and largest > 0:
-        scaled = magnitudes.reshape(*weight.shape[:2], -1) / largest  # their squares could leave the range
-        magnitudes = largest * np.sqrt(np.square(scaled).mean(axis=2))
-    return magnitudes.reshape(weight.shape[:2])
+    if weight.ndim == 2:
+        return magnitudes
+    scaled = magnitudes.reshape(*weight.shape[:2], -1) / (largest or 1.0)  # their squares could leave the range
+    means: Values = largest * np.sqrt(np.square(scaled).mean(axis=2))
+    return means
