@@ -103,9 +103,9 @@ def _why_apart(prefix: str, names: Sequence[str], sides: Mapping[str, Sides]) ->
     """Why `names`, which begin with `prefix` and a number, are no stack."""
     inside = next((name for name in sides if name.startswith(prefix) and name not in names), None)
     if inside is not None:
-        return f"{shown(inside)} stands among the numbered layers {shown(prefix)}*"
+        return f"{shown(inside)} stands among the numbered layers {shown(prefix + '*')}"
     if (word := _apart(prefix)) is not None:
-        return f"{word!r} in {shown(prefix)}* names layers that may stand side by side"
+        return f"{word!r} in {shown(prefix + '*')} names layers that may stand side by side"
     for before, after in pairwise(sides[name] for name in names):
         unknown = next((one.name for one in (before, after) if one.n is None and one.m is not None), None)
         if unknown is not None:

@@ -78,3 +78,5 @@ def test_several_stacks_are_claimed_each_and_their_joints_are_not():
     assert len(order.stacks) == 1
     assert "where fc.weight runs" in order.reason
     assert order_of(matrices("fc.weight")).reason is None
+    blocks = order_of(matrices("0.weight", "1.conv1.weight", "2.weight"))
+    assert "1.conv1.weight stands among the numbered layers *" in blocks.reason
