@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sao_cli.io.output import shown
 
 NUMBERED, PLAIN_STACK = "numbered names", "a plain stack"  # how an order is known, and what is assumed then
-WAY_OUT = "`sao reach` of the layers, piped in the order in which they run, tells"  # the one place that says how
+WAY_OUT = "--module FILE.py:NAME tells"  # the one place that says how
 
 _NUMBERED = re.compile(r"(|.*\.)(\d{1,9})(?:\.weight)?")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z]*")
