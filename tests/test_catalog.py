@@ -189,10 +189,17 @@ ELSEWHERE = {  # where a name stands besides its homes, and what it is there
     "soc": {"masks/architectures.py"},
     "biregular": {"models/audit/row.py"},  # a key of its rows
     **{name: {"measure/layer/activations.py", "nets/layers/activation.py"} for name in catalog.ACTIVATIONS},
-    **{name: {"nets/training/settings.py", "cli/plan.py", "cli/jacobian.py"} for name in catalog.ARCHITECTURES},
+    **{
+        name: {"nets/training/settings.py", "nets/training/paper_rates.py", "cli/plan.py", "cli/jacobian.py"}
+        for name in catalog.ARCHITECTURES
+    },
 }
-ELSEWHERE["relu"] |= {"nets/networks/cnn.py", "nets/training/settings.py"}  # the paper's choices by activation
-ELSEWHERE["tanh"] |= {"nets/jacobians/images.py", "nets/training/settings.py"}
+ELSEWHERE["relu"] |= {
+    "nets/networks/cnn.py",
+    "nets/training/settings.py",
+    "nets/training/paper_rates.py",
+}  # the paper's choices by activation
+ELSEWHERE["tanh"] |= {"nets/jacobians/images.py", "nets/training/settings.py", "nets/training/paper_rates.py"}
 TABLES = (catalog.METHODS, catalog.SCHEMES, catalog.PRUNING, catalog.TRAIN_METHODS, catalog.ARCHITECTURES)
 ROWS = [row for table in (*TABLES, catalog.DATA, catalog.ACTIVATIONS) for row in table.values()]
 

@@ -19,23 +19,12 @@ from sao_cli.catalog import (
     PRUNING,
     SCHEDULES,
     TRAIN_METHODS,
-    DataSet,
     check,
     one_of,
 )
+from sao_cli.nets.training.paper_rates import LEAST_DIGITS_RATE, paper_rate, paper_schedule
 from sao_cli.weights.dense_laws import check_gamma
 
-# 20 epochs of digits are 460 steps, where 100 of MNIST are 47,000 (128 images each): 1e-4 would leave them at chance.
-LEAST_DIGITS_RATE = 1e-3
-
-_RATES: dict[str, dict[float, float]] = {  # depth: learning rate (SAO, Tables 2 and 3)
-    "fnn": {60: 1e-2, 200: 1e-3, 400: 1e-3, 600: 1e-4, 800: 1e-4, 1000: 1e-4},
-    "cnn": {32: 1e-2, 128: 1e-3, 256: 1e-3, 512: 1e-4, 768: 1e-4},
-    "lipconvnet": {math.inf: 1e-2},
-    "lenet300": {math.inf: 1e-2},
-    "lenet5": {math.inf: 1e-2},  # as Caffe's solver for it
-}
-_WARMUPS = {"relu": 768, "tanh": 512}  # the depths from which the paper's CNNs have 10 epochs of it
 _NAMES: dict[str, Collection[str]] = {
     "data": DATA,
     "arch": ARCHITECTURES,
@@ -134,7 +123,7 @@ class TrainingSettings:
             rectified = self.arch == "lenet5" or (self.arch == "cnn" and not FORMS[data.form].pooled)
             activation = "relu" if rectified else "tanh"
         constant = listed or self.arch == "fnn"
-        warmup, schedule = _paper_schedule(self.arch, data, depth, activation)
+        warmup, schedule = paper_schedule(self.arch, data, depth, activation)
         digits = data.bundled
         chosen: dict[str, Any] = {
             **({} if listed else {"depth": depth, "width": network.width}),
@@ -303,16 +292,6 @@ class TrainingSettings:
             raise SaoError(f"gain {self.gain}: init_gamma {self.init_gamma:g} is the variance already; leave gain out")
 
 
-def paper_rate(arch: str, depth: int) -> float:
-    """The initial learning rate of SAO's Tables 2 and 3: of the first depth there that is not below `depth`.
-
-    >>> paper_rate("fnn", 50), paper_rate("fnn", 61), paper_rate("cnn", 2000)
-    (0.01, 0.001, 0.0001)
-    """
-    rates = _RATES[arch]
-    return next((rate for listed, rate in rates.items() if depth <= listed), min(rates.values()))
-
-
 def learning_rate(settings: TrainingSettings, epoch: float) -> float:
     """The learning rate after `epoch` of the epochs of a phase, a fraction of one too (2.5: half of the third is done).
 
@@ -333,15 +312,6 @@ def learning_rate(settings: TrainingSettings, epoch: float) -> float:
     if settings.schedule == "cosine":
         return rate * (1 + math.cos(math.pi * (epoch - warmup) / max(settings.epochs - warmup, 1))) / 2
     return rate * settings.decay ** sum(epoch >= one for one in settings.milestones)
-
-
-def _paper_schedule(arch: str, data: DataSet, depth: int, activation: str | None) -> tuple[int, str]:
-    """Epochs of warm-up, and the schedule (SAO, section III-D.1)."""
-    if arch == "cnn" and not FORMS[data.form].pooled:
-        return 1, "cosine"
-    if arch == "cnn" and depth >= _WARMUPS.get(activation or "", math.inf):
-        return 10, "cosine"
-    return 0, "steps"
 
 
 def _require(holds: bool, name: str, value: Any, rule: str) -> None:
