@@ -197,13 +197,19 @@ class TrainMethod(Row):
 
     trains: tuple[str, ...]  # the architectures that have it
     rule: str = ""
+    scored: bool = False  # pruned by SCORES or DENSITIES of its name, over all layers together
     dense: bool = False  # begins as a dense network, whose initial weights may be of any law
     after: bool = False  # pruned when it is trained, and then finetuned for as long
 
     @property
     def before(self) -> bool:
         """Whether it is pruned before it is trained."""
-        return bool(self.rule) and not self.after
+        return self.scored or bool(self.rule and not self.after)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether it makes a dense network sparse."""
+        return self.scored or bool(self.rule)
 
 
 class Score(Row):
@@ -215,6 +221,7 @@ class Score(Row):
     temperature: float = 1.0  # that its logits are divided by
     rounds: int = 0  # of what is dropped little by little; 0 where all is at once
     kernels: bool = True  # has a score of whole 2-D kernels
+    drawn: bool = False  # is of random numbers
 
 
 _SENSITIVITY, _FLOW = "nets.scores.connection_sensitivity", "nets.scores.gradient_flow"
@@ -229,7 +236,7 @@ SCORES = _table(
           rounds=60),
     Score("magnitude", "|w|", "nets.scores.data_free:magnitude", "pruning.scores.plain:magnitude_scores", data=False),
     Score("random", "a random number each", "nets.scores.data_free:random", "pruning.scores.plain:random_scores",
-          data=False),
+          data=False, drawn=True),
 )  # fmt: skip
 LABELS = _table(
     Row("true", "those of the data"),
@@ -265,11 +272,13 @@ _WHEN = {"s": (False, "before training"), "t": (True, "after training, and finet
 TRAIN_METHODS = _table(
     *(TrainMethod(row.name, row.line, row.trains, dense=row.full) for row in METHODS.values() if row.trains),
     *(
-        TrainMethod(f"{row.name}-{suffix}", f"{row.line}, {when}", _VANILLA, row.name, True, after)
+        TrainMethod(f"{row.name}-{suffix}", f"{row.line}, {when}", _VANILLA, row.name, dense=True, after=after)
         for row in PRUNING.values()
         for suffix, (after, when) in _WHEN.items()
         if not row.by_degree  # an SAO mask is built, and not pruned to
     ),
+    *(TrainMethod(row.name, row.line, _VANILLA, scored=True, dense=True) for row in SCORES.values()),
+    *(TrainMethod(row.name, row.line, _VANILLA, scored=True, dense=True) for row in DENSITIES.values()),
 )
 
 

@@ -181,7 +181,7 @@ def test_a_shell_completes_a_method_with_its_line():
     assert found.stdout.splitlines() == [part for row in rows for part in ("plain", row.name, row.line)]
 
 
-CHOSEN = {"sao", "dense", "delta", "linear"}  # what is built, or compared with, where nothing else is asked for
+CHOSEN = {"sao", "dense", "delta", "linear", "random"}  # what is built, or compared with, where no other is named
 ELSEWHERE = {  # where a name stands besides its homes, and what it is there
     "normal": {"weights/random.py", "weights/isometry.py", "weights/build_weights.py"},  # a law, and where it begins
     "uniform": {"weights/random.py", "nets/scores/objectives.py"},  # a law, and labels
@@ -200,7 +200,15 @@ ELSEWHERE["relu"] |= {
     "nets/training/paper_rates.py",
 }  # the paper's choices by activation
 ELSEWHERE["tanh"] |= {"nets/jacobians/images.py", "nets/training/settings.py", "nets/training/paper_rates.py"}
-TABLES = (catalog.METHODS, catalog.SCHEMES, catalog.PRUNING, catalog.TRAIN_METHODS, catalog.ARCHITECTURES)
+TABLES = (
+    catalog.METHODS,
+    catalog.SCHEMES,
+    catalog.PRUNING,
+    catalog.SCORES,
+    catalog.DENSITIES,
+    catalog.TRAIN_METHODS,
+    catalog.ARCHITECTURES,
+)
 ROWS = [row for table in (*TABLES, catalog.DATA, catalog.ACTIVATIONS) for row in table.values()]
 
 

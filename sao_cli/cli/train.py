@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,12 +11,16 @@ from sao_cli.catalog import (
     ACTIVATIONS,
     ARCHITECTURES,
     COMPUTED,
+    CONTROLS,
     DATA,
     INITS,
+    LABELS,
     LAYERS,
     SCHEDULES,
     SIZED_ARCHITECTURES,
     TRAIN_METHODS,
+    UNITS,
+    WITHIN,
     lines,
     one_of,
 )
@@ -27,6 +32,7 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
 if TYPE_CHECKING:
+    from sao_cli.io.datasets.dataset import Dataset
     from sao_cli.nets.training.folder import RunFolder
     from sao_cli.nets.training.settings import TrainingSettings
 
@@ -129,6 +135,14 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option("--decay", type=float, default=0.1, show_default=True, help="Factor of the rate at a milestone.")
 @click.option("--warmup", type=int, help="Epochs in which the rate rises from 0.  [default: as the paper; 0]")
 @click.option("--augment/--no-augment", default=None, help="Crop, flip, AutoAugment.  [default: as the paper]")
+@click.option("--prune-samples", type=int, help="Training images that scores are of.  [default: all]")
+@click.option("--prune-labels", type=Named("labels", LABELS), help=f"Of these: {one_of(LABELS)}.  [default: true]")
+@click.option("--prune-data", type=Named("data", DATA), help="Other data, of the same shapes, that scores are of.")
+@click.option("--rounds", type=int, help="In which synflow, itersnip and force prune.  [default: 100, 60, 60]")
+@click.option("--temperature", type=float, help="That logits are divided by.  [default: grasp 200, else 1]")
+@click.option("--unit", type=Named("unit", UNITS), help="What scores compare: weight or kernel.  [default: weight]")
+@click.option("--within", type=Named("within", WITHIN), help="Densities: which weights of a layer.  [default: random]")
+@click.option("--control", type=Named("control", CONTROLS), help=f"What a mask is compared with: {one_of(CONTROLS)}.")
 @click.option("--all-layers", is_flag=True, help="Prune the first and the last layer too, where a method prunes.")
 @click.option(
     "--isometry", is_flag=True, help="Repair what is pruned before training: --gain times an isometry, nearly."
@@ -207,7 +221,8 @@ def train(
         if folder is not None:
             folder.require_free()
     data = load_data(settings, data_folder, download, talk)
-    training = Training(settings, data, device=device, deterministic=deterministic, progress=talk)
+    pruned_by = _prune_data(settings, data_folder, download, talk)
+    training = Training(settings, data, prune_data=pruned_by, device=device, deterministic=deterministic, progress=talk)
     if device == "auto" and training.device.type != "cpu":
         talk.say(f"training on {training.device}")
     told: dict[str, Any] = {"as_json": as_json, "output": None, "report": EpochRow}
@@ -223,6 +238,18 @@ def train(
     talk.parting = lambda: folder.to_go_on(settings.total_epochs)
     emit("train", settings.seed, folder.epochs(training), **told)
     talk.say(f"the trained network is in {folder.path}/final.safetensors")
+
+
+def _prune_data(settings: "TrainingSettings", folder: str | None, download: bool, talk: Talk) -> "Dataset | None":
+    """The other data that the network is pruned by, where there are any."""
+    from sao_cli.nets.training.data import load_data
+
+    if settings.prune_data is None:
+        return None
+    bundled = DATA[settings.prune_data].bundled
+    return load_data(
+        replace(settings, data=settings.prune_data), None if bundled else folder, download and not bundled, talk
+    )
 
 
 def _settings_of_run(

@@ -90,6 +90,25 @@ def test_hidden_widths_and_random_labels_are_settings_of_the_run(run, tmp_path):
     assert run("--resume", "-o", "run", "--widths", "16,16,8").code == 0
 
 
+def test_a_network_pruned_by_scores_goes_on_without_scoring_again(run, monkeypatch, tmp_path):
+    asked = ["--widths", "16,16", "--method", "snip", "--sparsity", 0.9, "--prune-samples", 99, "--init", "vs-g"]
+    asked += ["--isometry", "--epochs", 1, "-q"]
+    whole = run(*asked, "-o", "whole")
+    assert whole.code == 0, whole.err
+    first = whole.rows[0]
+    assert first["sparsity"] == pytest.approx(0.9, abs=1e-3)
+    means = [first[f"jacobian_{step}"]["mean"] for step in ("dense", "pruned", "repaired")]
+    assert means[1] < means[2]
+    assert len(first["repairs"]) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run(*asked, "-o", "run").code == 130
+    monkeypatch.setattr("sao_cli.nets.training.preparation.prune_by_scores_", None)  # not to be called
+    assert run("--resume", "-o", "run", "-q").code == 0
+    one, two = (tmp_path / name / "final.safetensors" for name in ("run", "whole"))
+    assert one.read_bytes() == two.read_bytes()
+
+
 def test_without_a_folder_nothing_is_kept(run, tmp_path):
     done = run(*SMALL, "--jacobian-at", "none")
     assert [row["epoch"] for row in done.rows] == [0, 1, 2]
@@ -115,6 +134,9 @@ def test_bad_requests_are_one_line(expect_line, run, tmp_path):
     expect_line("--data", "digit", said="did you mean 'digits'")
     expect_line("--width", 16, "--d", 3, "-o", "run", said="nearest feasible")
     expect_line("--method", "lmp-s", "--sparsity", 0.999999, "-o", "run", said="")
+    expect_line("--method", "snip", said="method 'snip' compares all layers and needs a sparsity")
+    expect_line("--method", "snip", "--sparsity", 0.9, "--prune-labels", "ture", said="did you mean 'true'")
+    expect_line("--widths", "9,9", "--method", "snip", "--sparsity", 0.9999999, "-o", "run", said="keeps none")
     expect_line("--isometry", said="isometry repairs what is pruned before training")
     expect_line("--init", "vs-g", said="method 'sao' has values of its own")
     expect_line("--init", "normal", "--method", "dense", said="give init_gamma")

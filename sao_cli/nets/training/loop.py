@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,11 +21,11 @@ from sao_cli.base.threads import SMALL
 from sao_cli.catalog import ARCHITECTURES, TRAIN_METHODS
 from sao_cli.io.datasets.dataset import Dataset
 from sao_cli.nets.devices import find_device, full_precision
-from sao_cli.nets.initialise.masked_isometry import repair_masked_
 from sao_cli.nets.training.data import Batches
 from sao_cli.nets.training.jacobian_row import input_output_jacobian
 from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
+from sao_cli.nets.training.preparation import first_samples, prepare_, require_same_shapes
 from sao_cli.nets.training.resume import MASK, TrainingState, restore_, state_tensors
 from sao_cli.nets.training.settings import TrainingSettings, learning_rate
 from sao_cli.reports.networks import EpochRow, InputOutputJacobian
@@ -37,9 +38,10 @@ class DivergedError(SaoError):
 class Training:
     """A network, its data, and where the training stands.
 
-    `settings` are resolved first. The network is built on the CPU, the same for every device, and moved to `device`,
-    torch's name of one or "auto". With `deterministic` torch takes deterministic algorithms alone, which on a GPU are
-    slower; on a CPU every run is deterministic for one number of threads.
+    `settings` are resolved first; `prune_data` are the data of that name there, where scores are of others. The network
+    is built on the CPU, the same for every device, and moved to `device`, torch's name of one or "auto". With
+    `deterministic` torch takes deterministic algorithms alone, which on a GPU are slower; on a CPU every run is
+    deterministic for one number of threads.
 
     The loss is cross-entropy, the optimizer SGD with momentum and weight decay on all parameters, biases too.
     `rows` are those of the epochs done, as dictionaries; `model` is the network, dense until `prepare` prunes it.
@@ -56,6 +58,7 @@ class Training:
         settings: TrainingSettings,
         data: Dataset,
         *,
+        prune_data: Dataset | None = None,
         device: str = "auto",
         deterministic: bool = False,
         progress: Progress = silent,
@@ -65,7 +68,11 @@ class Training:
         self._deterministic, self._progress = deterministic, progress
         data = randomly_labelled(data, settings.seed) if settings.random_labels else data
         self._batches = Batches(data, settings, self.device)
-        self.model = build_model(settings, data.channels, data.side, data.classes)
+        if settings.prune_data is not None:
+            data = require_same_shapes(settings, data, prune_data)
+        self._prune_batches = Batches(data, settings, self.device)
+        self._sizes = data.channels, data.side, data.classes
+        self.model = self._build(settings.seed)
         _require_training_memory(self.model, self.device)
         self.model.to(self.device)
         self._begin()
@@ -81,26 +88,18 @@ class Training:
             return
         self._before = {}
         if TRAIN_METHODS[self.settings.method].before:
-            with self._arithmetic():
-                self._before = self._pruned_before()
+            measured = 0 in self.settings.jacobian_epochs
+            with self._arithmetic(), telling_memory(self._no_room):
+                jacobian = self._jacobian if measured else None
+                steps = self._prune_samples, self._build, jacobian
+                self._before = prepare_(self.model, self.settings, *steps, self._progress)
             self._begin()
 
-    def _pruned_before(self) -> dict[str, Any]:
-        """Prune the network, and tell its Jacobians at each step."""
-        told: dict[str, Any] = {}
-        measured = 0 in self.settings.jacobian_epochs
-        if measured:
-            told["jacobian_dense"] = self._jacobian()
-        prune_(self.model, self.settings)
-        if measured:
-            told["jacobian_pruned"] = self._jacobian()
-        if self.settings.isometry:
-            assert self.settings.gain is not None
-            asked: dict[str, Any] = {"descent": self.settings.isometry_steps, "progress": self._progress}
-            told["repairs"] = tuple(repair_masked_(self.model, gain=self.settings.gain, **asked))
-        if measured and self.settings.isometry:
-            told["jacobian_repaired"] = self._jacobian()
-        return told
+    def _build(self, seed: int) -> nn.Module:
+        return build_model(replace(self.settings, seed=seed), *self._sizes)
+
+    def _prune_samples(self) -> list[tuple[Tensor, Tensor]]:
+        return first_samples(self._prune_batches.all_train(), self.settings.prune_samples)
 
     def epochs(self) -> Iterator[EpochRow]:
         """The rows of the epochs to come, each trained when it is asked for; epoch 0 first.
@@ -140,12 +139,12 @@ class Training:
             raise FormatError("the checkpoint is of another network: it has no masks, and this one is pruned before")
         self._optimizer = restore_(self.model, self._new_optimizer, tensors)
         if TRAIN_METHODS[self.settings.method].dense:  # the masks of all others follow from the settings
-            self._kept = kept_places(self.model, self.settings.all_layers)
+            self._kept = kept_places(self.model, self.settings.prunes_ends)
         self.rows = list(rows)
 
     def _begin(self) -> None:
         """Begin a phase: with the masks that there are now, and without momentum."""
-        self._kept = kept_places(self.model, self.settings.all_layers)
+        self._kept = kept_places(self.model, self.settings.prunes_ends)
         self._optimizer = self._new_optimizer()
 
     def _new_optimizer(self) -> Any:

@@ -88,14 +88,14 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     [64, 64]
     """
     pruner = Pruner(TRAIN_METHODS[settings.method].rule, d=settings.d, sparsity=settings.sparsity, seed=settings.seed)
-    layers = prunable(model, settings.all_layers)
+    layers = prunable(model, settings.prunes_ends)
     taps = [layer.weight[0, 0].numel() for layer in layers]
     unit = math.gcd(*taps)  # so that equal kernels count as one each, as when built
     weights = [_as_prunable(layer, number, taps[number - 1] // unit) for number, layer in enumerate(layers, 1)]
     pruner.prepare(weights)
     masks = [pruner.mask(weight, weight.read()) for weight in weights]
     warn_of_collapse(
-        [f"layer {number}" for number, mask in enumerate(masks, 1 if settings.all_layers else 2) if not mask.nnz]
+        [f"layer {number}" for number, mask in enumerate(masks, 1 if settings.prunes_ends else 2) if not mask.nnz]
     )
     for layer, mask in zip(layers, masks, strict=True):
         mask_(layer, torch.from_numpy(mask.to_dense()))

@@ -12,13 +12,19 @@ from sao_cli.catalog import (
     ACTIVATIONS,
     ARCHITECTURES,
     COMPUTED,
+    CONTROLS,
     DATA,
+    DENSITIES,
     FORMS,
     INITS,
+    LABELS,
     LAYERS,
     PRUNING,
     SCHEDULES,
+    SCORES,
     TRAIN_METHODS,
+    UNITS,
+    WITHIN,
     check,
     one_of,
 )
@@ -31,6 +37,11 @@ _NAMES: dict[str, Collection[str]] = {
     "method": TRAIN_METHODS,
     "dtype": COMPUTED,
     "layers": LAYERS,
+    "prune_data": DATA,
+    "prune_labels": LABELS,
+    "unit": UNITS,
+    "within": WITHIN,
+    "control": CONTROLS,
     "init": INITS,
     "schedule": SCHEDULES,
     "activation": ACTIVATIONS,
@@ -63,7 +74,10 @@ class TrainingSettings:
       each of the epochs `milestones`: 50 and 150, none for the FNN and the LeNets. "cosine" and `warmup` epochs are the
       default of CNNs where the paper has them: 10 epochs from depth 512 with tanh and 768 with relu, one for
       cifar100 and cinic10.
-    - `all_layers` prunes the first and the last layer too, where a method prunes. `isometry` then repairs what is
+    - `all_layers` prunes the first and the last layer too, where a method prunes; scores and densities always do, and
+      need a `sparsity`. Of their own are `prune_samples`, the first so many training images (all) of `prune_data` (the
+      data itself), `prune_labels` (true), `rounds`, `temperature`, `unit`, `within` and `control`: see nets.prune_.
+      `isometry` then repairs what is
       pruned before training, on its mask, to `gain` times an approximate isometry, by projections, or by so many
       `isometry_steps` of the gradient descent of Lee et al. (2020).
     - `random_labels`: each training image has a uniformly random label, by the seed; test labels stay true.
@@ -100,6 +114,14 @@ class TrainingSettings:
     augment: bool | None = None
     random_labels: bool = False
     all_layers: bool = False
+    prune_data: str | None = None
+    prune_samples: int | None = None
+    prune_labels: str | None = None
+    rounds: int | None = None
+    temperature: float | None = None
+    unit: str | None = None
+    within: str | None = None
+    control: str | None = None
     isometry: bool = False
     isometry_steps: int | None = None
     jacobian_at: tuple[int | str, ...] = (0, "last")
@@ -157,6 +179,11 @@ class TrainingSettings:
         assert self.depth is not None
         assert self.width is not None
         return self.depth, self.width
+
+    @property
+    def prunes_ends(self) -> bool:
+        """Whether the first and the last layer are pruned too."""
+        return self.all_layers or TRAIN_METHODS[self.method].scored
 
     @property
     def finetunes(self) -> bool:
@@ -218,7 +245,7 @@ class TrainingSettings:
         if sized:
             raise SaoError(f"widths {listed} take the place of depth and width; leave {' and '.join(sized)} out")
         _require(bool(self.widths) and min(self.widths) >= 1, "widths", listed, "a list of whole numbers from 1")
-        if len(self.widths) == 1 and not (self.method == "dense" or self.all_layers):
+        if len(self.widths) == 1 and not (self.method == "dense" or self.prunes_ends):
             raise SaoError(
                 f"widths {listed}: method {self.method!r} leaves the first and the last layer dense, and there is no "
                 "other; list two widths at least, or choose all layers of a method that prunes"
@@ -264,7 +291,8 @@ class TrainingSettings:
 
     def _check_pruning(self) -> None:
         method = TRAIN_METHODS[self.method]
-        if self.all_layers and not method.rule:
+        self._check_scored()
+        if self.all_layers and not method.prunes:
             raise SaoError(f"all_layers is for methods that prune, and {self.method!r} builds its masks; leave it out")
         if self.isometry and not method.before:
             pruned = one_of(name for name, row in TRAIN_METHODS.items() if row.before)
@@ -274,6 +302,30 @@ class TrainingSettings:
             _require(self.isometry_steps >= 1, "isometry_steps", self.isometry_steps, "a whole number from 1")
             if not self.isometry:
                 raise SaoError(f"isometry_steps {self.isometry_steps} are of isometry; ask for that too")
+
+    def _check_scored(self) -> None:
+        """The options of scores and densities, each of the methods that read it."""
+        score, density = SCORES.get(self.method), DENSITIES.get(self.method)
+        reads = {
+            "prune_data": bool(score and score.data),
+            "prune_samples": bool(score and score.data),
+            "prune_labels": bool(score and score.data),
+            "temperature": bool(score and score.data),
+            "rounds": bool(score and score.rounds),
+            "unit": bool(score and not score.rounds),
+            "within": bool(density),
+            "control": bool(score or density),
+        }
+        for name, read in reads.items():
+            if getattr(self, name) is not None and not read:
+                raise SaoError(f"{name} {getattr(self, name)} is not for method {self.method!r}; leave it out")
+        if (score or density) and (self.d is not None or self.sparsity is None):
+            raise SaoError(f"method {self.method!r} compares all layers and needs a sparsity, as 0.9, and no degree")
+        for name in ("prune_samples", "rounds"):
+            number = getattr(self, name)
+            _require(number is None or number >= 1, name, number, "a whole number from 1")
+        heat = self.temperature
+        _require(heat is None or (math.isfinite(heat) and heat > 0), "temperature", heat, "a positive finite number")
 
     def _check_init(self) -> None:
         if self.init is None:

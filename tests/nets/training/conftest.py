@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from sao_cli.nets.training.data import Dataset
 
@@ -27,3 +28,12 @@ def mnist_folder(tmp_path):
         (raw / f"{part}-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03" + sizes + images)
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + sizes[:4] + bytes(range(count)))
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def one_thread_of_torch():
+    """Networks as small as these gain nothing by two, which wait for each other where the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -117,6 +117,8 @@ def test_pruning_after_training(tiny, method):
         ({"widths": (16, 8, 8), "random_labels": True}, 1),
         ({"arch": "lenet300", "method": "lmp-s", "init": "vs-g"}, 1),
         ({"arch": "lenet5", "method": "lrp-t", "epochs": 1, "jacobian_at": ()}, 1),
+        ({"method": "snip", "sparsity": 0.8, "init": "vs-g", "isometry": True, "jacobian_at": ()}, 0),
+        ({"method": "force", "sparsity": 0.9, "rounds": 3, "control": "fresh", "arch": "lenet5", "epochs": 1}, 0),
         ({"method": "gmp-s", "sparsity": 0.8, "all_layers": True, "isometry": True, "isometry_steps": 3}, 0),
     ],
 )

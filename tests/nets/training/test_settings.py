@@ -98,7 +98,9 @@ def test_settings_travel_as_json():
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_method_has_settings(arch):
     own = [name for name, row in TRAIN_METHODS.items() if arch in row.trains]
-    assert [resolved(arch=arch, method=method).method for method in own] == own
+    for name in own:
+        sparsity = 0.9 if TRAIN_METHODS[name].scored else None
+        assert resolved(arch=arch, method=name, sparsity=sparsity).method == name
     assert {"sao", "dense"} <= set(own)
 
 
@@ -149,6 +151,17 @@ def test_what_has_a_default_may_not_be_nothing(name):
         ({"widths": (9,)}, "widths 9: method 'sao' leaves the first and the last layer dense"),
         ({"widths": (9,), "method": "lmp-s"}, "or choose all layers of a method that prunes"),
         ({"all_layers": True}, "all_layers is for methods that prune, and 'sao' builds its masks"),
+        ({"method": "snip"}, "method 'snip' compares all layers and needs a sparsity, as 0.9, and no degree"),
+        ({"method": "erk", "d": 4}, "needs a sparsity"),
+        ({"method": "lmp-s", "prune_samples": 5}, "prune_samples 5 is not for method 'lmp-s'; leave it out"),
+        ({"method": "synflow", "sparsity": 0.5, "temperature": 2.0}, "temperature 2.0 is not for method 'synflow'"),
+        ({"method": "snip", "sparsity": 0.5, "rounds": 3}, "rounds 3 is not for method 'snip'"),
+        ({"method": "force", "sparsity": 0.5, "rounds": 0}, "rounds 0: it is a whole number from 1"),
+        ({"method": "snip", "sparsity": 0.5, "within": "random"}, "within random is not for method 'snip'"),
+        ({"method": "erk", "sparsity": 0.5, "unit": "kernel"}, "unit kernel is not for method 'erk'"),
+        ({"method": "snip", "sparsity": 0.5, "prune_labels": "ture"}, "unknown prune_labels 'ture'; did you mean"),
+        ({"method": "snip", "sparsity": 0.5, "temperature": 0.0}, "temperature 0.0: it is a positive finite number"),
+        ({"method": "snip", "sparsity": 0.5, "arch": "lipconvnet"}, "method 'snip' is none of a lipconvnet's"),
         ({"isometry_steps": 5, "method": "lmp-s"}, "isometry_steps 5 are of isometry"),
         ({"isometry_steps": 0, "isometry": True, "method": "lmp-s"}, "isometry_steps 0: it is a whole number from 1"),
         ({"isometry": True, "method": "lmp-t"}, "isometry repairs what is pruned before training, by lmp-s, gmp-s"),
