@@ -1,13 +1,15 @@
 """--check: conditions on a report's rows, and which of them fail."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.io.output import shown
-from sao_cli.reports.audits import CheckFailure
+
+if TYPE_CHECKING:
+    from sao_cli.reports.audits import CheckFailure
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 FAILS = 1  # the exit code
@@ -25,7 +27,7 @@ def check_option(what: str) -> Callable[[F], F]:
     )
 
 
-def name_failures(failures: Sequence[CheckFailure], talk: Talk) -> None:
+def name_failures(failures: "Sequence[CheckFailure]", talk: Talk) -> None:
     """Say which rows fail which check, the first ten."""
     for failure in failures[:NAMED]:
         reason = f" ({shown(failure.reason)})" if failure.reason else ""
