@@ -13,6 +13,7 @@ from sao_cli.data.arrays import Values
 
 Places = NDArray[np.intp]
 
+SAMPLE = 10_000  # scores that tell about where a threshold is
 NAMED = 5  # weights of which nothing is left that a warning names
 
 
@@ -30,6 +31,38 @@ def keep_largest(magnitudes: Values, count: int) -> Places:
     ties = np.flatnonzero(magnitudes == least)
     kept[ties[: count - int(np.count_nonzero(kept))]] = True
     return np.flatnonzero(kept)
+
+
+def drop_least_(alive: NDArray[np.bool_], scores: Values, count: int) -> None:
+    """Make all but `count` of `alive` (size,) false: the places of the least `scores`; of equal ones the last go first.
+
+    What keep_largest keeps of those that are alive, at the cost of a few passes where few are dropped: the threshold is
+    looked for among what is below a pivot, which a sample tells. O(size).
+
+    >>> alive = np.array([True, True, False, True, True])
+    >>> drop_least_(alive, np.array([2.0, 1.0, 9.0, 1.0, 3.0]), 3)
+    >>> alive
+    array([ True,  True, False, False,  True])
+    """
+    dropped = int(np.count_nonzero(alive)) - count
+    check_count(count, count + dropped, "selection")
+    if dropped:
+        least = _least_kept(alive, scores, dropped)
+        alive &= scores >= least
+        if over := int(np.count_nonzero(alive)) - count:
+            alive[np.flatnonzero(alive & (scores == least))[-over:]] = False
+
+
+def _least_kept(alive: NDArray[np.bool_], scores: Values, dropped: int) -> float:
+    """The score in place `dropped`, from 0, of those that are alive in ascending order."""
+    step = max(len(scores) // SAMPLE, 1)
+    sample = np.sort(scores[::step][alive[::step]])
+    place = 2 * dropped * len(sample) // max(int(np.count_nonzero(alive)), 1) + 10
+    if step > 1 and place < len(sample) // 2:
+        below = scores[(scores <= sample[place]) & alive]
+        if len(below) > dropped:
+            return float(np.partition(below, dropped)[dropped])
+    return float(np.partition(scores[alive], dropped)[dropped])
 
 
 def check_count(count: int, size: int, what: str) -> None:

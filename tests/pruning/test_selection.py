@@ -5,6 +5,7 @@ import pytest
 
 from sao_cli.base.errors import FormatError, InfeasibleError, SaoError
 from sao_cli.masks.degrees import kappa
+from sao_cli.pruning.keep import drop_least_, keep_largest
 from sao_cli.pruning.selection import kept_in_round, select
 
 
@@ -70,3 +71,17 @@ def test_what_chooses_nothing_is_refused():
         select({"a": np.ones((2, 2))}, 0.9)
     with pytest.raises(SaoError, match="nothing to choose among"):
         select({}, 0.5)
+
+
+@pytest.mark.parametrize("levels", [3, 50, 10**9])
+def test_dropping_the_least_is_keeping_the_largest_of_what_is_left(levels):
+    rng = np.random.default_rng(levels)
+    scores = rng.integers(0, levels, 60_000).astype(float)
+    alive = np.ones(len(scores), dtype=bool)
+    for count in (59_999, 59_000, 57_000, 57_000, 20_000, 19_500, 3, 1):
+        left = np.flatnonzero(alive)
+        known = left[keep_largest(scores[left], count)]
+        drop_least_(alive, scores, count)
+        np.testing.assert_array_equal(np.flatnonzero(alive), known)
+    with pytest.raises(InfeasibleError):
+        drop_least_(alive, scores, 2)

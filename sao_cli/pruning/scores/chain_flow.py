@@ -14,7 +14,7 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.arrays import Values
-from sao_cli.pruning.keep import keep_largest
+from sao_cli.pruning.keep import drop_least_
 from sao_cli.pruning.selection import check_rounds, kept_in_round
 
 Booleans = NDArray[np.bool_]
@@ -55,36 +55,41 @@ def chain_synflow(
     check_rounds(rounds)
     magnitudes = _magnitudes(weights)
     if sparsity is None:
-        scores, log2_total = _scored(magnitudes)
-        return ChainFlow(scores, None, log2_total)
-    size = sum(one.size for one in magnitudes)
-    flat = np.concatenate([one.reshape(-1) for one in magnitudes])  # of which the layers are views
-    magnitudes = [
-        part.reshape(one.shape) for part, one in zip(np.split(flat, _ends(magnitudes)), magnitudes, strict=True)
-    ]
-    alive = np.arange(size)
+        parts = [np.empty_like(one) for one in magnitudes]
+        log2_total = _score_(magnitudes, parts)
+        return ChainFlow(parts, None, log2_total)
+    shapes = [one.shape for one in magnitudes]
+    left = np.concatenate([one.reshape(-1) for one in magnitudes])
+    scores, alive = np.empty_like(left), np.ones(len(left), dtype=bool)
+    layers, parts = _views(left, shapes), _views(scores, shapes)
     for number in range(1, rounds + 1):
         progress("synflow, rounds", number - 1, rounds)
-        scores, log2_total = _scored(magnitudes)
-        joined = np.concatenate([one.reshape(-1) for one in scores])
-        kept = alive[keep_largest(joined[alive], kept_in_round(size, sparsity, number, rounds))]
-        if len(kept) < len(alive):
-            dropped = np.ones(size, dtype=bool)
-            dropped[kept] = False
-            flat[dropped] = 0.0
-        alive = kept
-    masks = np.zeros(size, dtype=bool)
-    masks[alive] = True
-    parts = np.split(masks, _ends(magnitudes))
-    return ChainFlow(scores, [part.reshape(one.shape) for part, one in zip(parts, magnitudes, strict=True)], log2_total)
+        log2_total = _score_(layers, parts)
+        drop_least_(alive, scores, kept_in_round(len(left), sparsity, number, rounds))
+        if number < rounds:
+            left *= alive
+    return ChainFlow(parts, _views(alive, shapes), log2_total)
 
 
-def _ends(magnitudes: Sequence[Values]) -> NDArray[np.intp]:
-    return np.cumsum([one.size for one in magnitudes])[:-1]
+def _views(flat: NDArray[Any], shapes: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    return [part.reshape(shape) for part, shape in zip(np.split(flat, ends), shapes, strict=True)]
 
 
-def _scored(magnitudes: Sequence[Values]) -> tuple[list[Values], float]:
-    """The scores of all layers, and log2 R."""
+def _score_(magnitudes: Sequence[Values], scores: Sequence[Values]) -> float:
+    """Write the scores of all layers into `scores`; gives log2 R."""
+    values, derivatives, log2_total = _units(magnitudes)
+    for one, own, out, read in zip(magnitudes, scores, derivatives, values, strict=False):
+        np.multiply(one, out[:, None], out=own)
+        own *= read
+    return log2_total
+
+
+def _units(magnitudes: Sequence[Values]) -> tuple[list[Values], list[Values], float]:
+    """What each layer's units are, the inputs first; the derivatives of R by the units behind each layer; log2 R.
+
+    Their products are scores: the derivatives have the powers of 2 of both, and where R leaves the range it is 1.
+    """
     values, exponents = _passed(magnitudes)
     derivatives, shares = _passed([one.T for one in reversed(magnitudes)])
     derivatives, shares = derivatives[::-1], shares[::-1]
@@ -93,11 +98,9 @@ def _scored(magnitudes: Sequence[Values]) -> tuple[list[Values], float]:
         raise SaoError("no path leads from an input to an output, so SynFlow's scores are all 0")
     log2_total = math.log2(total) + exponents[-1]
     common = 0 if abs(log2_total) < _HIGHEST else round(log2_total)
-    scores = []
-    for layer, one in enumerate(magnitudes):
-        power = 2.0 ** (exponents[layer] + shares[layer + 1] - common)
-        scores.append(one * derivatives[layer + 1][:, None] * (values[layer] * power))
-    return scores, log2_total
+    powers = [before + behind - common for before, behind in zip(exponents, shares[1:], strict=False)]
+    scaled = [np.ldexp(one, power) for one, power in zip(derivatives[1:], powers, strict=True)]
+    return values, scaled, log2_total
 
 
 def _passed(magnitudes: Sequence[Values]) -> tuple[list[Values], list[int]]:
@@ -116,7 +119,7 @@ def _passed(magnitudes: Sequence[Values]) -> tuple[list[Values], list[int]]:
 def _magnitudes(weights: Sequence[NDArray[Any]]) -> list[Values]:
     if not weights:
         raise SaoError("SynFlow is of a chain of one matrix at least")
-    require_memory(4 * 8 * sum(one.size for one in weights), "SynFlow's scores of all weights")
+    require_memory(5 * 8 * sum(one.size for one in weights), "SynFlow's scores of all weights")
     for layer, one in enumerate(weights, 1):
         if one.ndim != 2 or one.dtype.kind not in "iuf" or not one.size:
             raise FormatError(f"layer {layer} is {one.dtype} of shape {one.shape}; a chain is of matrices of numbers")
