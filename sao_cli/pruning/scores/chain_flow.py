@@ -49,7 +49,7 @@ def chain_synflow(
     path is left; MemoryLimitError. O(P) a round.
 
     >>> flow = chain_synflow([np.array([[1.0, -2.0], [3.0, 0.0]]), np.array([[1.0, 1.0]])])
-    >>> [one.sum() for one in flow.scores]
+    >>> [float(one.sum()) for one in flow.scores]
     [6.0, 6.0]
     """
     check_rounds(rounds)
