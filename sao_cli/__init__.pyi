@@ -88,6 +88,8 @@ from sao_cli.models.audit.stream import audit_checkpoint as audit_checkpoint
 from sao_cli.models.audit.stream import Audit as Audit
 from sao_cli.models.stack import read_stack as read_stack
 from sao_cli.models.stack import WeightStack as WeightStack
+from sao_cli.models.stored_scores import score_stored as score_stored
+from sao_cli.models.stored_scores import StoredScores as StoredScores
 from sao_cli.models.prune import prune_checkpoint as prune_checkpoint
 from sao_cli.models.prune_checks import prune_checks as prune_checks
 from sao_cli.models.prune_checks import prune_failures as prune_failures
@@ -146,6 +148,9 @@ from sao_cli.reports.changes import PrunedWeight as PrunedWeight
 from sao_cli.reports.changes import PruneSummary as PruneSummary
 from sao_cli.reports.changes import RepairedWeight as RepairedWeight
 from sao_cli.reports.changes import RepairSummary as RepairSummary
+from sao_cli.reports.sensitivities import PooledJacobian as PooledJacobian
+from sao_cli.reports.sensitivities import SensitivityLayer as SensitivityLayer
+from sao_cli.reports.sensitivities import SensitivitySummary as SensitivitySummary
 
 # Errors and warnings
 from sao_cli.base.errors import SaoError as SaoError

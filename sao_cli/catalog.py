@@ -230,10 +230,11 @@ SCORES = _table(
     Score("grasp", "w * Hg: what the gradient's norm gains (Wang et al. 2020)", f"{_FLOW}:grasp", temperature=200.0),
     Score("grasp-abs", "|w * Hg| (Frankle et al. 2021)", f"{_FLOW}:grasp_abs", temperature=200.0),
     Score("synflow", "each weight's share of all paths (Tanaka et al. 2020)", "nets.scores.synaptic_flow:synflow",
-          "pruning.scores.chain_flow:chain_synflow", data=False, rounds=100),
-    Score("itersnip", "snip, again after each of its rounds", "nets.scores.foresight:iter_snip", rounds=60),
+          "pruning.scores.chain_flow:chain_synflow", data=False, rounds=100, kernels=False),
+    Score("itersnip", "snip, again after each of its rounds", "nets.scores.foresight:iter_snip", rounds=60,
+          kernels=False),
     Score("force", "snip in rounds, whose weights can return (de Jorge et al. 2021)", "nets.scores.foresight:force",
-          rounds=60),
+          rounds=60, kernels=False),
     Score("magnitude", "|w|", "nets.scores.data_free:magnitude", "pruning.scores.plain:magnitude_scores", data=False),
     Score("random", "a random number each", "nets.scores.data_free:random", "pruning.scores.plain:random_scores",
           data=False, drawn=True),
@@ -447,6 +448,7 @@ NORMS = _table(
 )
 PATH_MATRICES = _table(Row("boolean", "whether there is a path"), Row("f2", "whether there is an odd number of them"))
 DEPTH_PICTURES = _table(Row("depth", "mean and variance against depth"), Row("histogram", "histograms of log10 sigma"))
+SCORE_PICTURES = _table(Row("layers", "shares of the scores by layer"), Row("scores", "histograms of log10 |score|"))
 VALUE_PICTURES = _table(Row("density", "the distributions"), Row("cdf", "their CDFs with the KS distance"))
 
 

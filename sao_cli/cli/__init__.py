@@ -33,6 +33,7 @@ COMMANDS = {
     "jacobian": "compute the singular values of a deep network's Jacobian",
     "train": "train a network from any initialisation",
     "audit": "audit a checkpoint, layer by layer",
+    "sensitivity": "score how much each weight of a checkpoint matters",
     "prune": "prune a checkpoint to a target sparsity",
     "repair": "make a checkpoint's layers isometric on the masks that they have",
 }

@@ -5,6 +5,7 @@ from sao_cli.plots.depth_histograms import depth_histogram_figure
 from sao_cli.plots.depths import depth_figure
 from sao_cli.plots.figure import MAX_PANELS, save_figure
 from sao_cli.plots.mask_figures import eigenvalue_figure, reachability_figure
+from sao_cli.plots.score_figures import score_histogram_figure, score_share_figure
 from sao_cli.plots.spectrum_figures import Curve, ecdf_figure, spectrum_figure
 
 __all__ = [
@@ -17,5 +18,7 @@ __all__ = [
     "eigenvalue_figure",
     "reachability_figure",
     "save_figure",
+    "score_histogram_figure",
+    "score_share_figure",
     "spectrum_figure",
 ]

@@ -46,7 +46,14 @@ FILES = {  # by the option's type, the narrower ones first
     OutputFile: "o.mtx o.npz o.safetensors o.safetensors o.pt o.jsonl - a.mtx m.safetensors gone/o .",
 }
 RARELY = {"plot": 0.05, "picture": 0.05, "html": 0.3, "heavy_tail": 0.1}  # what takes long, or is of no use alone
-ENDLESS = {"epochs", "warmup", "repeats", "steps", "terms"}  # so many, one by one, were asked for, and are done
+ENDLESS = {
+    "epochs",
+    "warmup",
+    "repeats",
+    "steps",
+    "terms",
+    "rounds",
+}  # so many, one by one, were asked for, and are done
 SMALL = {  # that what an option set does is done in milliseconds; often, and not always
     "mask": {"m": "8", "n": "8"},
     "plan": {},
@@ -56,6 +63,7 @@ SMALL = {  # that what an option set does is done in milliseconds; often, and no
     "kernel": {"c_out": "4", "c_in": "4"},
     "spectrum": {"m": "8", "n": "8"},
     "jacobian": {"depths": "3", "width": "8"},
+    "sensitivity": {"samples": "8"},
     "prune": {"sparsity": "0.5", "output": "o.safetensors"},
     "repair": {"output": "o.safetensors"},
     "train": {"depth": "3", "width": "8", "epochs": "0", "jacobian_at": "none"},

@@ -14,7 +14,7 @@ from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.nets.scores.foresight import kept_in_rounds
 from sao_cli.nets.scores.linearised import LinearisedCalls
-from sao_cli.nets.scores.score_tensors import ScoreFacts, Scores, shapes_of
+from sao_cli.nets.scores.score_tensors import ScoreFacts, Scores, shapes_of, signed_sums
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
 
 _TOLERANCE = 1e-6  # relative, of what an exactly linear network would have
@@ -61,7 +61,8 @@ def synflow(
         else:
             masks, scores = kept_in_rounds(flow.weights, flow.scores, sparsity, rounds, False, progress)
     done = rounds if sparsity is not None else 1
-    facts = ScoreFacts("synflow", shapes_of(module.weights), rounds=done, sparsity=sparsity, masks=masks)
+    signed = signed_sums(scores)
+    facts = ScoreFacts("synflow", shapes_of(module.weights), signed, rounds=done, sparsity=sparsity, masks=masks)
     return Scores(scores, facts)
 
 

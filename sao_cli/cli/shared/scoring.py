@@ -1,0 +1,96 @@
+"""What `sao sensitivity` and `sao prune` share: the options of scores, and the scores that they ask for."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sao_cli import catalog
+from sao_cli.cli.shared.options import data_options
+from sao_cli.cli.shared.talk import Talk
+from sao_cli.cli.shared.types import Named
+
+if TYPE_CHECKING:
+    from sao_cli.io.checkpoints import Checkpoint
+    from sao_cli.models.stored_scores import StoredScores
+
+F = TypeVar("F", bound=Callable[..., Any] | click.Command)
+OPTIONS = (
+    *("activation", "data", "data_folder", "samples", "labels", "temperature"),
+    *("rounds", "unit", "biases", "train_mode"),
+)
+
+
+def score_options(command: F) -> F:
+    """What scores of weights depend on; a method does not read what it does not need."""
+    options = [
+        click.option(
+            "--activation",
+            type=Named("activation", catalog.ACTIVATIONS),
+            help="What follows each matrix of a chain but the last; the folder of a run tells its own.",
+        ),
+        data_options,
+        click.option(
+            "--labels",
+            type=Named("labels", catalog.LABELS),
+            default="true",
+            show_default=True,
+            help=f"Whose: {catalog.one_of(catalog.LABELS)}.",
+        ),
+        click.option(
+            "--temperature", type=float, help="Logits are divided by it.  [default: 1; grasp, grasp-abs: 200]"
+        ),
+        click.option("--rounds", type=click.IntRange(1), help="Of methods in rounds.  [default: 60; synflow: 100]"),
+        click.option(
+            "--unit",
+            type=Named("unit", catalog.UNITS),
+            default="weight",
+            show_default=True,
+            help="What has one score: a number, or a 2-D kernel.",
+        ),
+        click.option("--biases", is_flag=True, help="Score biases too, of methods with samples."),
+        click.option("--train-mode", is_flag=True, help="Batch norms use the samples' own statistics."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def asked_scores(
+    checkpoint: "Checkpoint",
+    model: str,
+    method: str,
+    module: str | None,
+    examples: Sequence[str],
+    *,
+    activation: str | None,
+    seed: int,
+    talk: Talk,
+    **asked: Any,
+) -> "StoredScores":
+    """The scores of the open checkpoint, which `model` names, by the module that is asked for or as a chain."""
+    if not catalog.SCORES[method].chain or module is not None:
+        from sao_cli.nets.scores.checkpoint_scores import run_activation, score_checkpoint
+
+        asked |= {} if module is None else _asked_module(module, examples, seed)
+        if module is None and activation is None:
+            activation = run_activation(model)
+        with contextlib.redirect_stdout(sys.stderr):
+            return score_checkpoint(checkpoint, method, activation=activation, seed=seed, progress=talk, **asked)
+    from sao_cli.models.stored_scores import score_stored
+
+    read = ("sparsity", "rounds", "unit", "include", "exclude", "groups", "transpose")
+    told = {name: asked[name] for name in read if name in asked}
+    return score_stored(checkpoint, method, seed=seed, progress=talk, **told)
+
+
+def _asked_module(module: str, examples: Sequence[str], seed: int) -> dict[str, Any]:
+    from sao_cli.nets.tracing.loading import load_run
+
+    if len(examples) > 1 or examples[0].startswith("ids:"):
+        raise click.UsageError(f"--example {' '.join(examples)}: scores are of a network of one input of real numbers")
+    with contextlib.redirect_stdout(sys.stderr):
+        run, (example,) = load_run(module, examples, None, seed)
+    return {"module": run, "example": example}

@@ -1,0 +1,227 @@
+"""Scores of a checkpoint's weights by a loss of samples: of a chain of matrices, or of a module that it fits."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sao_cli import catalog
+from sao_cli.base.errors import FormatError, SaoError, SaoWarning
+from sao_cli.base.progress import Progress, silent
+from sao_cli.data.arrays import Values
+from sao_cli.io.checkpoints import Checkpoint
+from sao_cli.io.checkpoints.checkpoint import RUN_FILES
+from sao_cli.io.datasets.samples import Samples, load_samples
+from sao_cli.io.formats.tensor_file import Path
+from sao_cli.io.output import shown
+from sao_cli.models.opened import opened
+from sao_cli.models.select import Selection
+from sao_cli.models.stored_scores import NO_SAMPLES, StoredScores, bias_name, chain_of, score_stored
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from sao_cli.nets.scores.score_tensors import Scores
+
+PIECE = 2**20  # numbers of a batch of inputs, our choice: the answer is the same for any
+
+
+class Runnable(NamedTuple):
+    """A module with the checkpoint's weights, the shape of an input, and the checkpoint's names by its own."""
+
+    module: nn.Module
+    shape: tuple[int, ...]
+    names: Mapping[str, str]
+
+
+def score_checkpoint(
+    model: Path | Checkpoint,
+    method: str,
+    *,
+    data: str | None = None,
+    data_folder: str | None = None,
+    samples: int | None = None,
+    activation: str | None = None,
+    module: nn.Module | None = None,
+    example: Tensor | None = None,
+    labels: str = "true",
+    temperature: float | None = None,
+    rounds: int | None = None,
+    unit: str = "weight",
+    biases: bool = False,
+    train_mode: bool = False,
+    sparsity: float | None = None,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    groups: Sequence[tuple[str, int]] = (),
+    transpose: str | Sequence[str] = (),
+    seed: int = 0,
+    progress: Progress = silent,
+) -> StoredScores:
+    """Scores of a checkpoint's weights by a method of catalog.SCORES, by its names; the checkpoint stays as it is.
+
+    A `module` takes the checkpoint's weights and runs inputs like the `example`, (1, ...). Without one the checkpoint
+    is a chain of matrices with their biases, by names that number a plain stack, which `activation` follows after each
+    but the last; numbers are then float64. Methods without samples need neither: score_stored does it without torch,
+    as long as no module is given. The others read the first `samples` (all) of `data`, as load_samples has them to
+    train on: named data standardised, FILE.npz as it is; all of them count alike.
+    Other options are those of the method's function in sao_cli.nets.scores, and those that it has not are not read.
+    A method in rounds needs a `sparsity`; synflow without one scores the weights as they are.
+
+    Raises SaoError and FormatError, of one line, for what can't be scored: no chain, classes that are not the outputs,
+    samples that are not the inputs, labels out of range, and numbers that are quantised, booleans or not finite.
+    """
+    catalog.check("method", method, catalog.SCORES)
+    row = catalog.SCORES[method]
+    selection: dict[str, Any] = {"include": include, "exclude": exclude, "groups": groups, "transpose": transpose}
+    if row.chain and module is None:
+        told: dict[str, Any] = {"sparsity": sparsity, "rounds": rounds, "unit": unit, "seed": seed}
+        return score_stored(model, method, **told, **selection, progress=progress)
+    if row.data and data is None:
+        raise SaoError(f"{method} is of labelled samples; name them by --data, as in --data digits")
+    with opened(model) as checkpoint:
+        if module is None:
+            run = _chain_module(checkpoint, Selection.of((), (), groups, transpose), activation)
+        else:
+            run = _loaded(module, checkpoint, example)
+    options: dict[str, Any] = {"rounds": rounds, "sparsity": sparsity, "progress": progress} if row.rounds else {}
+    options |= {} if row.rounds else {"unit": unit, "biases": biases}
+    options |= {"labels": labels, "temperature": temperature, "train_mode": train_mode} if row.data else {}
+    options |= {"biases": biases} if row.data else {}
+    options |= {"seed": seed} if row.data or row.drawn else {}
+    options |= {"example": (1, *run.shape)} if row.rounds and not row.data else {}
+    _require_unit(run, method, unit)
+    batches = None
+    if row.data and data is not None:
+        read = load_samples(data, data_folder, samples, inputs=math.prod(run.shape), seed=seed, progress=progress)
+        batches = _batches(run, read, labels)
+    found = catalog.load(row.home)(
+        run.module, batches, **{name: one for name, one in options.items() if one is not None}
+    )
+    return _stored(found, run, batches)
+
+
+def _chain_module(checkpoint: Checkpoint, selection: Selection, activation: str | None) -> Runnable:
+    """The checkpoint's chain of matrices as a torch module in float64."""
+    if activation is None:
+        raise SaoError(
+            "the activation between the matrices is not known: --activation NAME tells it, or --module how it runs"
+        )
+    import torch
+    from torch import nn
+
+    from sao_cli.nets.layers.activation import activation_module
+
+    chain = chain_of(checkpoint, selection.structure(checkpoint))
+    layers: list[nn.Module] = []
+    names: dict[str, str] = {}
+    for entry, weight, bias in zip(chain.entries, chain.weights, chain.biases, strict=True):
+        names |= {f"{len(layers)}.weight": entry.name, f"{len(layers)}.bias": bias_name(entry.name)}
+        m, n = weight.shape
+        linear = nn.Linear(n, m, bias=bias is not None, dtype=torch.float64, device="meta").to_empty(device="cpu")
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(np.array(weight, dtype=np.float64)))
+            if bias is not None:
+                linear.bias.copy_(torch.from_numpy(np.array(bias, dtype=np.float64)))
+        layers += [linear, activation_module(activation)]
+    return Runnable(nn.Sequential(*layers[:-1]), (chain.weights[0].shape[1],), names)
+
+
+def _loaded(module: nn.Module, checkpoint: Checkpoint, example: Tensor | None) -> Runnable:
+    from sao_cli.nets.tracing.loading import load_checkpoint_, shared_prefix
+
+    if example is None:
+        raise SaoError("a module needs the shape of its input: --example 1x3x32x32")
+    load_checkpoint_(module, checkpoint)
+    prefix = shared_prefix(module, checkpoint)
+    names = {entry.name.removeprefix(prefix): entry.name for entry in checkpoint.entries}
+    return Runnable(module, tuple(example.shape[1:]), names)
+
+
+def _require_unit(run: Runnable, method: str, unit: str) -> None:
+    if unit == "kernel" and not catalog.SCORES[method].kernels and any(one.ndim > 2 for one in run.module.parameters()):
+        able = ", ".join(name for name, row in catalog.SCORES.items() if row.kernels)
+        raise SaoError(f"--unit kernel: {method} has no score of whole kernels; {able} have")
+
+
+def _batches(run: Runnable, samples: Samples, labels: str) -> list[tuple[Tensor, Tensor]]:
+    """The samples as the network reads them, in pieces; checked against its inputs and outputs."""
+    import torch
+
+    from sao_cli.nets.jacobians.points import fitted_inputs
+
+    x = torch.from_numpy(fitted_inputs(samples.x, len(samples.x), run.shape, samples.name))
+    y = torch.from_numpy(samples.y)
+    size = max(PIECE // max(math.prod(run.shape), 1), 1)
+    pairs = list(zip(x.split(size), y.split(size), strict=True))
+    if labels == "true":
+        _require_classes(run, x[:2], samples)
+    return pairs
+
+
+def _require_classes(run: Runnable, x: Tensor, samples: Samples) -> None:
+    """Raise FormatError where the data have other classes than the network has outputs.
+
+    A file tells its classes by its labels alone, which may leave some out.
+    """
+    from sao_cli.nets.scores.scored_module import ScoredModule
+
+    scored = ScoredModule(run.module)
+    with scored.opened():
+        outputs = scored.run(scored.weights, scored.inputs(x)).shape[-1]
+    named = samples.name in catalog.DATA
+    if samples.classes > outputs and not named:
+        raise FormatError(
+            f"{shown(samples.name)}: label {samples.classes - 1}, and the network has {outputs} outputs: labels are 0 "
+            f"to {outputs - 1}"
+        )
+    classes = f"{shown(samples.name)} has {samples.classes} classes, and the network {outputs} outputs"
+    if samples.classes != outputs and named:
+        raise FormatError(f"{classes}; choose data of as many, or --labels uniform, prediction, argmax or random")
+    if samples.classes < outputs:
+        warnings.warn(f"{classes}: no sample is of the others", SaoWarning, stacklevel=4)
+
+
+def _stored(found: Scores, run: Runnable, batches: Sequence[tuple[Tensor, Tensor]] | None) -> StoredScores:
+    """The scores by the checkpoint's names, with the Jacobian at the samples."""
+    from sao_cli.nets.scores.sample_jacobian import sample_jacobian
+
+    facts = found.facts
+
+    def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+        return {run.names.get(name, name): one.detach().cpu().numpy() for name, one in tensors.items()}
+
+    jacobian, reason = (None, NO_SAMPLES) if batches is None else sample_jacobian(run.module, batches)
+    scores: dict[str, Values] = arrays(found)
+    return StoredScores(
+        facts.method,
+        scores,
+        {run.names.get(name, name): shape for name, shape in facts.shapes.items()},
+        {run.names.get(name, name): value for name, value in facts.signed.items()},
+        facts.loss,
+        facts.samples,
+        facts.labels,
+        facts.temperature,
+        facts.rounds,
+        facts.sparsity,
+        facts.training_mode,
+        None if facts.masks is None else arrays(facts.masks),
+        jacobian,
+        reason,
+    )
+
+
+def run_activation(folder: Path) -> str | None:
+    """The activation of the network that `sao train` left in a folder; None where there is no run, or none like it."""
+    if folder == "-" or not os.path.exists(os.path.join(os.fsdecode(folder), RUN_FILES[0])):
+        return None
+    from sao_cli.nets.training.folder import RunFolder
+
+    settings, _ = RunFolder(os.fsdecode(folder)).settings()
+    return settings.activation
