@@ -262,6 +262,8 @@ DENSITIES = _table(
     Density("igq", "1/(1 + F N): the ideal gas quotas", f"{_DENSITY}:ideal_gas_densities"),
     Density("uniform", "all layers alike", f"{_DENSITY}:uniform_densities"),
 )
+SCORED: dict[str, Row] = {**SCORES, **DENSITIES}  # of which exactly kappa of all weights stay
+PRUNE_METHODS: dict[str, Row] = {**PRUNING, **SCORED}
 WITHIN = _table(Row("random", "random places of a layer"), Row("magnitude", "its largest weights"))
 CONTROLS = _table(
     Row("shuffle", "the mask's ones at random places of their layers"),

@@ -4,14 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.catalog import PRUNING, lines
+from sao_cli.catalog import CONTROLS, DENSITIES, PRUNE_METHODS, PRUNING, SCORED, SCORES, WITHIN, lines, one_of
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
-from sao_cli.cli.shared.inputs import required_model
+from sao_cli.cli.shared.inputs import options_given, required_model
 from sao_cli.cli.shared.networks import asked_tracer
 from sao_cli.cli.shared.options import common_options, module_options
-from sao_cli.cli.shared.paths import Model
+from sao_cli.cli.shared.paths import InputFile, Model
+from sao_cli.cli.shared.scoring import OPTIONS, asked_scores, score_options
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
@@ -19,19 +20,39 @@ if TYPE_CHECKING:
     from sao_cli.reports.changes import PruneSummary
 
 
-@help_tells(methods=lines(PRUNING))
+@help_tells(methods=lines(PRUNING), scores=lines(SCORES, default=False), densities=lines(DENSITIES, default=False))
 @click.command(cls=SaoCommand)
 @click.argument("model", metavar="[MODEL]", type=Model(), required=False)
-@click.option("--method", type=Named("method", PRUNING), default="lmp", show_default=True, help="What stays.")
-@click.option("--sparsity", type=float, help="Share of each weight (gmp: of them all) that becomes zero.")
+@click.option("--method", type=Named("method", PRUNE_METHODS), default="lmp", show_default=True, help="What stays.")
+@click.option(
+    "--scores",
+    "scores_file",
+    metavar="FILE",
+    type=InputFile(),
+    help="Keep the largest of these scores, by the weights' names, instead of a method.",
+)
+@click.option(
+    "--sparsity", type=float, help="Share of each weight (gmp, scores and densities: of them all) that becomes zero."
+)
 @click.option("--d", type=int, help="Ones in each row, on the mean, instead of a sparsity.")
+@score_options
+@click.option(
+    "--within",
+    type=Named("places", WITHIN),
+    default="random",
+    show_default=True,
+    help="What stays of a layer, of densities.",
+)
+@click.option(
+    "--control", type=Named("control", CONTROLS), help=f"Compare with another mask: {one_of(CONTROLS)}, of scores."
+)
 @pattern_options
 @click.option(
     "--skip-ends/--all",
     "skip_ends",
-    default=True,
-    show_default=True,
-    help="Keep the first and the last weight dense, in the order of names (net.2 before net.10), or prune all.",
+    default=None,
+    help="Keep the first and the last weight dense, in the order of names (net.2 before net.10), or prune all.  "
+    "[default: skip-ends; scores, densities: all]",
 )
 @click.option(
     "--facts/--no-facts",
@@ -47,6 +68,8 @@ def prune(
     talk: Talk,
     /,
     model: str | None,
+    method: str,
+    scores_file: str | None,
     checks: tuple[str, ...],
     module: str | None,
     examples: tuple[str, ...],
@@ -58,17 +81,28 @@ def prune(
 ) -> int | None:
     """Prune the matrices and convolution kernels of a checkpoint, and write it to -o OUT.safetensors.
 
-    MODEL is what `sao audit` reads, from stdin too. Of a kernel whole 2-D kernels are dropped, by their root mean
-    square. All other tensors are copied as they are, under the same names; a weight that has several names is pruned
-    once. The report, a row for each weight, goes to stdout: the facts of `sao audit` before and after, and kept_norm,
-    the share of the squared Frobenius norm that is left.
+    MODEL is what `sao audit` reads, from stdin too, or the folder of a run of `sao train`. All other tensors are copied
+    as they are, under the same names; a weight that has several names is pruned once. The report, a row for each
+    weight, goes to stdout: the facts of `sao audit` before and after, and kept_norm, the share of the squared Frobenius
+    norm that is left.
 
     \b
     Methods:
       {methods}
 
-    sao takes the best mask of those it finds, of small layers the best of all; kept_norm_bound is what none exceeds.
-    Weights that have no SAO mask near to the sparsity are skipped.
+    Of a kernel they drop whole 2-D kernels, by their root mean square. sao takes the best mask of those it finds, of
+    small layers the best of all; kept_norm_bound is what none exceeds. Weights that have no SAO mask near to the
+    sparsity are skipped.
+
+    \b
+    Scores of all weights together, of which exactly round((1 - s) P) stay, as `sao sensitivity` has them:
+      {scores}
+
+    \b
+    Densities of the layers, which give as many:
+      {densities}
+
+    They prune all layers, the first and the last too, and of kernels single numbers.
 
     What is left is told too: effective weights lie on a path from an input to an output, and reachable is the share of
     input-output pairs that some path joins. Matrices whose names number a plain stack tell it; else it is null, unless
@@ -76,20 +110,59 @@ def prune(
 
     Example: sao prune model.safetensors --method sao --sparsity 0.9 -o sparse.safetensors | jq .kept_norm
     """
+    from sao_cli.io.checkpoints import open_checkpoint
     from sao_cli.models.prune import prune_checkpoint
     from sao_cli.models.prune_checks import prune_checks, prune_failures
     from sao_cli.reports.changes import PrunedWeight
 
     conditions = prune_checks(checks)
     model, output = required_model(model), require_output(output)
+    scoring = {name: asked.pop(name) for name in OPTIONS}
+    _require_scored(method, scores_file, asked)
     network = None if module is None else asked_tracer(module, examples, norms, seed)
-    changes = prune_checkpoint(model, output, network=network, seed=seed, progress=talk, **asked)
+    asked |= {"network": network, "rounds": scoring["rounds"], "unit": scoring["unit"]}
+    if scores_file is not None or method in SCORED:
+        method = "scores" if scores_file is not None else method
+        _say_all(method, asked["skip_ends"], talk)
+    with open_checkpoint(model) as checkpoint:
+        if scores_file is not None:
+            from sao_cli.models.score_pruning import read_scores
+
+            asked["scores"] = read_scores(scores_file)
+        elif method in SCORES:
+            patterns = {name: asked[name] for name in ("groups", "transpose")}
+            asked["scores"] = asked_scores(
+                checkpoint,
+                model,
+                method,
+                None if network is None else (network.module, network.inputs),
+                sparsity=None if asked["control"] == "invert" and not SCORES[method].data else asked["sparsity"],
+                seed=seed,
+                talk=talk,
+                **scoring,
+                **patterns,
+            )
+        changes = prune_checkpoint(checkpoint, output, method=method, seed=seed, progress=talk, **asked)
     say_tied(changes, talk)
     _say_achieved(changes.summary, talk)
     emit_changes("prune", seed, model, changes, PrunedWeight, as_json, output)
     failures = prune_failures(changes, conditions)
     name_failures(failures, talk)
     return FAILS if failures else None
+
+
+def _require_scored(method: str, scores_file: str | None, asked: dict[str, Any]) -> None:
+    """Raise UsageError for what scores and densities exclude, and for scores without a share to keep."""
+    given = options_given(click.get_current_context(), "method")
+    if scores_file is not None and given:
+        raise click.UsageError("--scores are those of a method of your own; leave out --method")
+    if (scores_file is not None or method in SCORED) and asked["sparsity"] is None:
+        raise click.UsageError("scores and densities keep a share of all weights together; give --sparsity")
+
+
+def _say_all(method: str, skip_ends: bool | None, talk: Talk) -> None:
+    if skip_ends is None:
+        talk.say_at_the_end(f"{method} prunes all layers, the first and the last too (--all); --skip-ends keeps them")
 
 
 def _say_achieved(summary: "PruneSummary", talk: Talk) -> None:

@@ -11,7 +11,7 @@ from sao_cli.cli.shared.inputs import required_model
 from sao_cli.cli.shared.options import common_options, module_options, plot_option
 from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.render import emit
-from sao_cli.cli.shared.scoring import asked_scores, score_options
+from sao_cli.cli.shared.scoring import asked_module, asked_scores, score_options
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
@@ -83,10 +83,9 @@ def sensitivity(
         talk.say(f"{method} drops weights in rounds, here down to --sparsity {BY_ROUNDS}")
         sparsity = BY_ROUNDS
     model = required_model(model)
+    run = None if module is None else asked_module(module, examples, seed)
     with open_checkpoint(model) as checkpoint:
-        found = asked_scores(
-            checkpoint, model, method, module, examples, sparsity=sparsity, seed=seed, talk=talk, **asked
-        )
+        found = asked_scores(checkpoint, model, method, run, sparsity=sparsity, seed=seed, talk=talk, **asked)
     if plot is not None:
         _draw(found, plot, picture)
     _deliver(found, model, seed, as_json, output)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli import __version__
+from sao_cli import __version__, catalog
 from sao_cli.base.errors import InfeasibleError, SaoError, SaoWarning
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.mask import Mask
@@ -30,6 +30,7 @@ from sao_cli.models.audit.tensor import Layer
 from sao_cli.models.left import PlainStack, Tracer, WhatIsLeft
 from sao_cli.models.opened import opened
 from sao_cli.models.rewrite import rewritten, told_of
+from sao_cli.models.score_pruning import Scored, ScorePruner
 from sao_cli.models.select import Selection, read_or_reason, weights_asked_for
 from sao_cli.pruning.keep import warn_of_collapse
 from sao_cli.pruning.pruner import Prunable, Pruner
@@ -39,6 +40,7 @@ from sao_cli.reports.audits import WeightFacts
 from sao_cli.reports.changes import Changes, PrunedWeight, PruneSummary
 from sao_cli.reports.report import facts_of, plain
 
+OF_BIASES = "paths are of weights, and biases are pruned too"
 _OF_NETWORK = ("reachable", "lost_inputs", "unreached_outputs", "unknown", "assumed", "reason")
 
 
@@ -47,13 +49,18 @@ def prune_checkpoint(
     out: Path,
     *,
     method: str = "lmp",
+    scores: Scored | None = None,
     sparsity: float | None = None,
     d: int | None = None,
+    rounds: int | None = None,
+    unit: str = "weight",
+    within: str = "random",
+    control: str | None = None,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     groups: Sequence[tuple[str, int]] = (),
     transpose: str | Sequence[str] = (),
-    skip_ends: bool = True,
+    skip_ends: bool | None = None,
     facts: bool = True,
     network: Tracer | None = None,
     seed: int = 0,
@@ -62,19 +69,28 @@ def prune_checkpoint(
     """Prune the matrices and convolution kernels of a checkpoint, write it to `out`, and tell of each.
 
     `model` is what open_checkpoint takes, or gave; `out` a file that ends in .safetensors, written whole or not at all,
-    or "-" for standard output. Of a kernel whole 2-D kernels are dropped. All other tensors are copied as they are,
-    under the same names; a weight that has several names is pruned once. Methods:
+    or "-" for standard output. All other tensors are copied as they are, under the same names; a weight that has
+    several names is pruned once. Methods, of which those without scores or densities drop whole 2-D kernels:
 
     - "lmp": the largest magnitudes of each weight; a kernel's are root mean squares;
     - "gmp": the largest magnitudes of all weights together;
     - "lrp": random places, by `seed` and the weight's number in the order of names;
     - "sao": the SAO mask that keeps most of the squared norm, as projected_mask finds it, of the nearest feasible
-      degree; weights that have none near are skipped.
+      degree; weights that have none near are skipped;
+    - a name of catalog.SCORES: the largest `scores` of all weights together, which score_checkpoint of
+      sao_cli.nets.scores finds; those that need no samples are found here, of a `unit`, SynFlow's in `rounds`;
+    - a name of catalog.DENSITIES: so many of each layer, `within` it at "random" places or the largest.
+
+    `scores` by name, of the shapes of the weights or of their 2-D kernels, are any that you have, whatever the
+    `method` is called; weights without a score stay as they are. By scores and densities all layers are pruned, and
+    exactly kappa weights stay. The `control` "shuffle" puts what stays at random places of its layer, "fresh" draws the
+    weights anew, "invert" keeps the lowest scores.
 
     Either `sparsity`, from 0 to below 1, of which kappa = round((1 - sparsity) P) of P numbers stay, or `d`, the ones
     of a row on the mean. `include` and `exclude` are patterns of names, `groups` and `transpose` what is said by such
     patterns of layouts, which a file can't tell. With `skip_ends` the first and the last weight in the order of names
-    stay dense. `facts` are measured of each weight before and after, which takes most of the time.
+    stay dense, as they do by default unless scores or densities choose. `facts` are measured of each weight before and
+    after, which takes most of the time.
 
     What is left is told too: the `effective` weights of each, which lie on a path from an input to an output, and who
     reaches whom. With a `network`, a nets.tracing.pruned_network.PrunedNetwork, it is what runs with the pruned
@@ -92,18 +108,31 @@ def prune_checkpoint(
     >>> [(row.name, row.after["nnz"]) for row in rows if isinstance(row, PrunedWeight)], summary.sparsity
     ([('net.1.weight', 4)], 0.75)
     """
-    pruner = Pruner(method, d=d, sparsity=sparsity, seed=seed, progress=progress)
     _require_target(sparsity, d)
+    asked: dict[str, Any] = {"sparsity": sparsity, "seed": seed, "progress": progress}
+    pruner: Pruner | ScorePruner
+    if scores is not None or method in catalog.SCORED:
+        if sparsity is None:
+            raise SaoError(f"--d {d}: scores and densities keep a share of all weights; give --sparsity")
+        pruner = ScorePruner(method, scores, rounds=rounds, unit=unit, within=within, control=control, **asked)
+    elif control is not None:
+        raise SaoError(f"--control {control}: {method} has none; controls are of scores and densities")
+    else:
+        pruner = Pruner(method, d=d, **asked)
     selection = Selection.of(include, exclude, groups, transpose)
     with opened(model, out) as checkpoint, _written(out, network) as written:
         if network is not None:
             network.require(checkpoint)  # what does not fit is said now
         structure = selection.structure(checkpoint)
         run = _Run(checkpoint, structure, pruner, facts)
-        ends = _ends(structure) if skip_ends else {}
+        by_scores = isinstance(pruner, ScorePruner)
+        ends = _ends(structure) if (not by_scores if skip_ends is None else skip_ends) else {}
         choice = weights_asked_for(structure, selection)
         choice = choice.without(lambda entry: _kept_dense(structure, entry, ends)).without(run.why_not)
-        choice = choice.without(lambda entry: read_or_reason(checkpoint, entry, no_numbers))
+        if isinstance(pruner, ScorePruner):
+            choice = pruner.fitting(checkpoint, structure, selection, choice)
+        else:
+            choice = choice.without(lambda entry: read_or_reason(checkpoint, entry, no_numbers))
         choice.require_any("prune")
         pruner.prepare([run.prunable(entry) for entry in choice.entries])
         unchanged = run.unchanged(choice.entries)
@@ -121,7 +150,7 @@ def prune_checkpoint(
 class _Run:
     """One checkpoint's pruning, and what came of it: `rows`, in the order in which weights are written."""
 
-    def __init__(self, checkpoint: Checkpoint, structure: Structure, pruner: Pruner, facts: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, structure: Structure, pruner: Pruner | ScorePruner, facts: bool) -> None:
         self.checkpoint, self.structure, self.pruner, self.facts = checkpoint, structure, pruner, facts
         self.rows: list[PrunedWeight] = []
         self._numbers = {name: number for number, name in enumerate(structure.order.names, 1)}
@@ -130,7 +159,7 @@ class _Run:
 
     def why_not(self, entry: Entry) -> str | None:
         """Why the weight can't be pruned as asked, as its shape and dtype tell."""
-        if entry.dtype == "bool":
+        if entry.dtype == "bool" and isinstance(self.pruner, Pruner):
             return "booleans, which are a mask and no weights"
         reason = self.structure.layout(entry).reason if self.pruner.row.by_degree else None
         return reason or self.pruner.why_not(self.prunable(entry))
@@ -138,15 +167,21 @@ class _Run:
     def prunable(self, entry: Entry) -> Prunable:
         """The weight as pruning sees it."""
         layout = self.structure.layout(entry)
-        m, n, *taps = layout.shape(entry.shape)
-        number, read = self._numbers[entry.name], partial(self._read, entry)
-        return Prunable(m, n, number, read, math.prod(taps), layout.groups or 1)
+        shape = layout.shape(entry.shape)
+        m, n, *taps = shape if len(shape) > 1 else (*shape, 1)
+        number, read = self._numbers.get(entry.name, 0), partial(self._read, entry)
+        return Prunable(m, n, number, read, math.prod(taps), layout.groups or 1, entry.name, shape)
 
     def change(self, entry: Entry, weight: NDArray[Any]) -> tuple[NDArray[Any], PrunedWeight]:
-        """The weight (out, in/groups, ...) pruned, and its row."""
+        """The weight (out, in/groups, ...) pruned, and its row; a bias is a matrix of one column."""
+        if weight.ndim == 1:
+            pruned, row = self.change(entry, weight[:, None])
+            self.rows[-1] = replace(row, kind="bias", collapsed=False)
+            return pruned[:, 0], self.rows[-1]
         mask = self.pruner.mask(self.prunable(entry), weight)
-        pruned = keep_units(weight, mask)
-        share = self._kept_norm(weight, mask)
+        drawn = self.pruner.drawn(self.prunable(entry), weight)
+        pruned = keep_units(drawn, mask)
+        share = self._kept_norm(drawn, mask)
         layer = self._layer(entry, pruned)
         self._stack.add(entry, layer)
         row = PrunedWeight(
@@ -157,7 +192,7 @@ class _Run:
             kept_norm_bound=self._bound(mask, share),
             before=self._measured(entry, weight),
             after=self._measured(entry, pruned),
-            kept=mask.nnz * math.prod(weight.shape[2:]),
+            kept=mask.nnz * (weight.size // (mask.m * mask.n)),
             effective=None,  # which all weights tell together
             effective_sparsity=None,
             collapsed=not layer.nnz,
@@ -205,7 +240,10 @@ class _Run:
             order=None if self.structure.order.reason else "numbered names",
             kept_norm=kept / total if total else None,
             **self._sizes(size),
-            **{key: getattr(remains, key) for key in _OF_NETWORK},
+            ties_at_threshold=self.pruner.ties_at_threshold,
+            zero_scores=self.pruner.zero_scores,
+            **{key: getattr(remains, key) for key in _OF_NETWORK if key != "reason"},
+            reason=remains.reason or (OF_BIASES if any(row.kind == "bias" for row in self.rows) else None),
         )
 
     def _sizes(self, size: int) -> dict[str, Any]:
@@ -251,11 +289,12 @@ class _Run:
 
     def _kept_norm(self, weight: NDArray[Any], mask: Mask) -> float | None:
         """The share of the squared norm that is kept, None of all zeros; both parts of it are kept for the summary."""
-        magnitudes = unit_magnitudes(weight)
+        units = weight if mask.n == weight.shape[1] else weight.reshape(len(weight), -1)
+        magnitudes = unit_magnitudes(units)
         peak = float(magnitudes.max())
         scaled = np.square(magnitudes / (peak or 1.0))
         kept, total = float(scaled[mask.entry_rows, mask.indices].sum()), float(scaled.sum())
-        size = math.prod(weight.shape[2:]) * peak * peak
+        size = math.prod(units.shape[2:]) * peak * peak
         self._squares.append((kept * size, total * size))
         return kept / total if total else None
 

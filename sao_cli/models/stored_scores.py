@@ -23,6 +23,7 @@ from sao_cli.models.select import Selection, weights_asked_for
 from sao_cli.pruning.scores.chain_flow import chain_synflow
 from sao_cli.pruning.scores.magnitude import unit_magnitudes
 from sao_cli.pruning.scores.plain import magnitude_scores, random_scores
+from sao_cli.pruning.selection import require_kept
 from sao_cli.reports.sensitivities import PooledJacobian
 
 WAY_OUT = "--module FILE.py:NAME --example SHAPE says how it runs"
@@ -138,6 +139,9 @@ def score_stored(
         structure = selection.structure(checkpoint)
         if row.rounds:
             return _of_paths(method, chain_of(checkpoint, structure), sparsity, rounds or row.rounds, progress)
+        for entry in structure.chosen(selection.include, selection.exclude):
+            if entry.unread is not None:
+                require_numbers(checkpoint, entry)
         entries = weights_asked_for(structure, selection).entries
         arrays = [_numbers(checkpoint, entry) for entry in entries]
     if not entries:
@@ -158,6 +162,8 @@ NO_SAMPLES = "the method reads no samples, so that there is no loss and no Jacob
 
 def _of_paths(method: str, chain: Chain, sparsity: float | None, rounds: int, progress: Progress) -> StoredScores:
     rounds = 1 if sparsity is None else rounds
+    if sparsity is not None:
+        require_kept(sum(one.size for one in chain.weights), sparsity)
     flow = chain_synflow(chain.weights, sparsity, rounds, progress)
     scores = chain.named(flow.scores)
     return StoredScores(
@@ -174,12 +180,17 @@ def _of_paths(method: str, chain: Chain, sparsity: float | None, rounds: int, pr
 
 def _numbers(checkpoint: Checkpoint, entry: Entry) -> NDArray[Any]:
     """The real numbers of an entry. Raises FormatError for quantised ones, booleans and what can't be read."""
+    require_numbers(checkpoint, entry)
+    return checkpoint.read(entry)
+
+
+def require_numbers(checkpoint: Checkpoint, entry: Entry) -> None:
+    """Raise FormatError for quantised numbers, booleans and what can't be read, as the file's list of tensors tells."""
     where = f"{checkpoint.name}: {shown(entry.name)}"
     if entry.unread is not None:
         raise FormatError(f"{where} can't be read: {entry.reason}")
     if entry.dtype not in PRECISIONS:
         raise FormatError(f"{where} is {entry.dtype}; scores are of real numbers: dequantise it, or leave it out")
-    return checkpoint.read(entry)
 
 
 def _refuse_other(checkpoint: Checkpoint, structure: Structure, weights: Sequence[Entry]) -> None:

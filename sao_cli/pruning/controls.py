@@ -21,7 +21,7 @@ def shuffled(masks: Mapping[str, Booleans], seed: int) -> dict[str, Booleans]:
     >>> int(shuffled({"a": mask}, 0)["a"].sum())
     5
     """
-    return {name: _permuted(mask, seed, layer) for layer, (name, mask) in enumerate(masks.items(), 1)}
+    return {name: redrawn(mask, seed, layer) for layer, (name, mask) in enumerate(masks.items(), 1)}
 
 
 def fresh(weights: Mapping[str, NDArray[Any]], seed: int) -> dict[str, NDArray[Any]]:
@@ -29,7 +29,7 @@ def fresh(weights: Mapping[str, NDArray[Any]], seed: int) -> dict[str, NDArray[A
 
     They are drawn before the mask is put on, which keeps its places.
     """
-    return {name: _permuted(weight, seed, layer) for layer, (name, weight) in enumerate(weights.items(), 1)}
+    return {name: redrawn(weight, seed, layer) for layer, (name, weight) in enumerate(weights.items(), 1)}
 
 
 def inverted(scores: Mapping[str, Values]) -> dict[str, Values]:
@@ -37,5 +37,6 @@ def inverted(scores: Mapping[str, Values]) -> dict[str, Values]:
     return {name: -one for name, one in scores.items()}
 
 
-def _permuted(array: NDArray[Any], seed: int, layer: int) -> NDArray[Any]:
+def redrawn(array: NDArray[Any], seed: int, layer: int) -> NDArray[Any]:
+    """The numbers of a layer in random order, by `seed` and its number."""
     return generator(seed, layer, CONTROL).permutation(array.reshape(-1)).reshape(array.shape)

@@ -26,7 +26,7 @@ class Prunable:
     """A weight as pruning sees it: m rows of n units, each kept or dropped as one, which count as `size` numbers.
 
     `read` gives it, (m, n, ...). `groups` are those of its channels. `layer` is its own among the weights of a network,
-    and seeds its random numbers.
+    and seeds its random numbers; `name` and `shape` (outputs first) are what scores and densities go by.
     """
 
     m: int
@@ -35,6 +35,8 @@ class Prunable:
     read: Callable[[], NDArray[Any]]
     size: int = 1
     groups: int = 1
+    name: str = ""
+    shape: tuple[int, ...] = ()
 
 
 class Pruner:
@@ -62,6 +64,8 @@ class Pruner:
     ) -> None:
         catalog.check("method", method, catalog.PRUNING)
         self.row, self.d, self.sparsity, self.seed, self.progress = catalog.PRUNING[method], d, sparsity, seed, progress
+        self.ties_at_threshold: int | None = None
+        self.zero_scores: int | None = None  # neither of which a threshold found by radix tells
         self._threshold: Threshold | None = None
         self._places: dict[int, int] = {}  # of each layer among those that are compared
 
@@ -95,6 +99,10 @@ class Pruner:
         many = self._degree(weight) if self.row.by_degree else self._kept(weight)
         found: Mask = catalog.load(self.row.mask)(values, many, seed=self.seed, layer=weight.layer, **taken)
         return found
+
+    def drawn(self, weight: Prunable, values: NDArray[Any]) -> NDArray[Any]:
+        """The values that the mask is put on: the weight's own."""
+        return values
 
     def _score(self, values: NDArray[Any]) -> Values:
         scores: Values = catalog.load(self.row.score)(values)

@@ -50,9 +50,7 @@ def select(scores: Mapping[str, Values], sparsity: float, sizes: Mapping[str, in
     numbers = [sizes.get(name, 1) for name in scores]
     flat = _joined(scores)
     total = sum(size * one.size for size, one in zip(numbers, scores.values(), strict=True))
-    count = kappa(total, sparsity)
-    if count < 1:
-        raise InfeasibleError(f"sparsity {sparsity} of {total} weights keeps none; {1 - 1 / max(total, 1)} keeps one")
+    count = require_kept(total, sparsity)
     if not flat.any():
         raise SaoError(f"all {flat.size} scores are 0, so they choose nothing; take other samples, labels or weights")
     places = keep_largest(flat, count) if set(numbers) == {1} else _fitting(flat, scores, numbers, count)
@@ -82,6 +80,14 @@ def kept_in_round(size: int, sparsity: float, number: int, rounds: int) -> int:
         return kappa(size, sparsity)
     density: float = density_of(sparsity) ** (number / rounds)
     return round(size * density)
+
+
+def require_kept(total: int, sparsity: float) -> int:
+    """kappa of `total` weights. Raises InfeasibleError where that is none."""
+    count = kappa(total, sparsity)
+    if count < 1:
+        raise InfeasibleError(f"sparsity {sparsity} of {total} weights keeps none; {1 - 1 / max(total, 1)} keeps one")
+    return count
 
 
 def check_rounds(rounds: int) -> None:

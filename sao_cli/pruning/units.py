@@ -38,12 +38,15 @@ def mask_of_places(places: Places, shape: tuple[int, ...]) -> Mask:
 
 
 def keep_units(weight: NDArray[Any], mask: Mask) -> NDArray[Any]:
-    """A copy of `weight` (m, n, ...) with zeros wherever `mask` (m, n) has none; its dtype stays. O(size).
+    """A copy of `weight` (m, n, ...) with zeros wherever `mask` has none; its dtype stays. O(size).
+
+    The mask is (m, n), of whole units, or (m, n taps), of all numbers.
 
     >>> keep_units(np.ones((1, 2), dtype=np.float16), Mask.from_dense([[0, 1]]))
     array([[0., 1.]], dtype=float16)
     """
-    kept = mask.to_dense().reshape(*mask.shape, *[1] * (weight.ndim - 2))
+    each = mask.n * mask.m == weight.size
+    kept = mask.to_dense().reshape(weight.shape if each else (*mask.shape, *[1] * (weight.ndim - 2)))
     return np.where(kept, weight, weight.dtype.type(0))
 
 

@@ -11,7 +11,8 @@ class StoredWeight(Report, Generic[Gap]):
 
     name: str = fact("name of the tensor")
     kind: str | Gap = fact(
-        '"matrix" or "kernel"; "weight" of one of which not even the shape is known; null of what is no weight'
+        '"matrix" or "kernel", "bias" where those are pruned too; "weight" of one of which not even the shape is '
+        "known; null of what is no weight"
     )
     shape: tuple[int, ...] | Gap = fact("shape, as it is stored")
     dtype: str = fact("dtype, as it is stored", compared=True)
@@ -86,6 +87,10 @@ class PruneSummary(Report, record="summary"):
         "how many times fewer those on a path are; null where there is none", unit="weights/effective"
     )
     collapsed_layers: int = fact("pruned weights of which nothing is left")
+    ties_at_threshold: int | None = fact(
+        "weights that were dropped though they score as much as the least that is kept; null but by scores"
+    )
+    zero_scores: int | None = fact("weights that are kept though they score 0; null but by scores")
     reachable: float | None = fact("share of the network's input-output pairs that some path joins")
     lost_inputs: int | None = fact("inputs of the network that reach no output")
     unreached_outputs: int | None = fact("outputs of the network that no input reaches")

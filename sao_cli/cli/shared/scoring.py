@@ -13,6 +13,8 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from sao_cli.io.checkpoints import Checkpoint
     from sao_cli.models.stored_scores import StoredScores
 
@@ -62,20 +64,20 @@ def asked_scores(
     checkpoint: "Checkpoint",
     model: str,
     method: str,
-    module: str | None,
-    examples: Sequence[str],
+    run: "tuple[nn.Module, Sequence[Tensor]] | None",
     *,
     activation: str | None,
     seed: int,
     talk: Talk,
     **asked: Any,
 ) -> "StoredScores":
-    """The scores of the open checkpoint, which `model` names, by the module that is asked for or as a chain."""
-    if not catalog.SCORES[method].chain or module is not None:
+    """The scores of the open checkpoint, which `model` names, as what runs with its weights, or as a chain."""
+    if not catalog.SCORES[method].chain or run is not None:
         from sao_cli.nets.scores.checkpoint_scores import run_activation, score_checkpoint
 
-        asked |= {} if module is None else _asked_module(module, examples, seed)
-        if module is None and activation is None:
+        if run is not None:
+            asked |= {"module": run[0], "example": _one_input(run[1])}
+        elif activation is None:
             activation = run_activation(model)
         with contextlib.redirect_stdout(sys.stderr):
             return score_checkpoint(checkpoint, method, activation=activation, seed=seed, progress=talk, **asked)
@@ -86,11 +88,16 @@ def asked_scores(
     return score_stored(checkpoint, method, seed=seed, progress=talk, **told)
 
 
-def _asked_module(module: str, examples: Sequence[str], seed: int) -> dict[str, Any]:
+def asked_module(module: str, examples: Sequence[str], seed: int) -> "tuple[nn.Module, Sequence[Tensor]]":
+    """The module, which a checkpoint's weights are still to be put into, and its inputs."""
     from sao_cli.nets.tracing.loading import load_run
 
-    if len(examples) > 1 or examples[0].startswith("ids:"):
-        raise click.UsageError(f"--example {' '.join(examples)}: scores are of a network of one input of real numbers")
     with contextlib.redirect_stdout(sys.stderr):
-        run, (example,) = load_run(module, examples, None, seed)
-    return {"module": run, "example": example}
+        return load_run(module, examples, None, seed)
+
+
+def _one_input(inputs: "Sequence[Tensor]") -> "Tensor":
+    if len(inputs) > 1 or not inputs[0].is_floating_point():
+        told = "several inputs" if len(inputs) > 1 else "whole numbers"
+        raise click.UsageError(f"--example: scores are of a network of one input of real numbers, and not of {told}")
+    return inputs[0]
