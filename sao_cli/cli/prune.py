@@ -122,8 +122,8 @@ def prune(
     network = None if module is None else asked_tracer(module, examples, norms, seed)
     asked |= {"network": network, "rounds": scoring["rounds"], "unit": scoring["unit"]}
     if scores_file is not None or method in SCORED:
+        _say_all("--scores" if scores_file is not None else method, asked["skip_ends"], talk)
         method = "scores" if scores_file is not None else method
-        _say_all(method, asked["skip_ends"], talk)
     with open_checkpoint(model) as checkpoint:
         if scores_file is not None:
             from sao_cli.models.score_pruning import read_scores

@@ -63,7 +63,7 @@ SMALL = {  # that what an option set does is done in milliseconds; often, and no
     "kernel": {"c_out": "4", "c_in": "4"},
     "spectrum": {"m": "8", "n": "8"},
     "jacobian": {"depths": "3", "width": "8"},
-    "sensitivity": {"samples": "8"},
+    "sensitivity": {"method": "magnitude"},
     "prune": {"sparsity": "0.5", "output": "o.safetensors"},
     "repair": {"output": "o.safetensors"},
     "train": {"depth": "3", "width": "8", "epochs": "0", "jacobian_at": "none"},
