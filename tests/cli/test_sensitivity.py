@@ -160,14 +160,41 @@ def test_biases_of_the_checkpoint_count_in_the_loss_and_as_scores(run):
 
 
 def test_weights_with_inputs_first_have_their_scores_as_they_are_stored(run):
-    stored = {key: one.numpy().T.copy() for key, one in known.net_a().state_dict().items()}
-    write_checkpoint(stored, "t.safetensors")
-    for method in ("snip", "synflow"):
-        run(*A, "--method", method, "-o", "scores.safetensors")
-        asked = ("--method", method, "-o", "t.scores.safetensors")
-        code, _, told = run("t.safetensors", *A[1:], *asked, command="sensitivity")
-        assert code == 2
-        assert "no chain of matrices" in told
+    net = {f"h.{key}": one.numpy() for key, one in known.net_a().state_dict().items()}
+    net |= {f"h.{place}.bias": np.full(size, 0.1) for place, size in ((0, 5), (2, 4), (4, 3))}
+    write_checkpoint(net, "b.safetensors")
+    write_checkpoint({key: one.T.copy() for key, one in net.items()}, "t.safetensors")
+    for method in ("snip", "synflow", "force", "magnitude"):
+        found = {}
+        for name in ("b", "t"):
+            asked = ("--method", method, "--sparsity", 0.5, "--rounds", 3)
+            code, rows, told = run(f"{name}.safetensors", *A[1:], *asked, "-o", f"{name}.scores.safetensors")
+            assert (code, told) == (0, "")
+            assert [row["shape"] for row in rows[:-1]] == [
+                list(one.shape) for one in load_file(f"{name}.safetensors").values() if one.ndim > 1
+            ]
+            found[name] = load_file(f"{name}.scores.safetensors")
+        for name, one in found["b"].items():
+            np.testing.assert_allclose(found["t"][name].T, one, rtol=1e-12)
+    pruned = [
+        load_file(f"{name}.pruned.safetensors")
+        for name in ("b", "t")
+        if run(
+            f"{name}.safetensors",
+            *A[1:],
+            "--method",
+            "itersnip",
+            "--sparsity",
+            0.7,
+            "--no-facts",
+            "-o",
+            f"{name}.pruned.safetensors",
+            command="prune",
+        )[0]
+        == 0
+    ]
+    for name in net:
+        np.testing.assert_array_equal(pruned[0][name], pruned[1][name].T)
 
 
 def test_a_run_tells_its_activation_and_a_pipe_is_read(run, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -33,11 +33,20 @@ PIECE = 2**20  # numbers of a batch of inputs, our choice: the answer is the sam
 
 
 class Runnable(NamedTuple):
-    """A module with the checkpoint's weights, the shape of an input, and the checkpoint's names by its own."""
+    """A module with the checkpoint's weights, the shape of an input, and the checkpoint's names by its own.
+
+    `turned` are those of the checkpoint's names whose weights it stores with their inputs first, and the module not.
+    """
 
     module: nn.Module
     shape: tuple[int, ...]
     names: Mapping[str, str]
+    turned: Collection[str] = ()
+
+    def stored(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Arrays of the module's weights by the checkpoint's names, and as those are stored."""
+        named = {self.names.get(name, name): one for name, one in arrays.items()}
+        return {name: one.T if name in self.turned else one for name, one in named.items()}
 
 
 def score_checkpoint(
@@ -130,7 +139,8 @@ def _chain_module(checkpoint: Checkpoint, selection: Selection, activation: str 
             if bias is not None:
                 linear.bias.copy_(torch.from_numpy(np.array(bias, dtype=np.float64)))
         layers += [linear, activation_module(activation)]
-    return Runnable(nn.Sequential(*layers[:-1]), (chain.weights[0].shape[1],), names)
+    turned = [entry.name for entry in chain.entries if chain.structure.layout(entry).transposed]
+    return Runnable(nn.Sequential(*layers[:-1]), (chain.weights[0].shape[1],), names, turned)
 
 
 def _loaded(module: nn.Module, checkpoint: Checkpoint, example: Tensor | None) -> Runnable:
@@ -195,14 +205,16 @@ def _stored(found: Scores, run: Runnable, batches: Sequence[tuple[Tensor, Tensor
     facts = found.facts
 
     def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-        return {run.names.get(name, name): one.detach().cpu().numpy() for name, one in tensors.items()}
+        return run.stored({name: one.detach().cpu().numpy() for name, one in tensors.items()})
 
     jacobian, reason = (None, NO_SAMPLES) if batches is None else sample_jacobian(run.module, batches)
     scores: dict[str, Values] = arrays(found)
+    shapes = {run.names.get(name, name): shape for name, shape in facts.shapes.items()}
+    shapes = {name: shape[::-1] if name in run.turned else shape for name, shape in shapes.items()}
     return StoredScores(
         facts.method,
         scores,
-        {run.names.get(name, name): shape for name, shape in facts.shapes.items()},
+        shapes,
         {run.names.get(name, name): value for name, value in facts.signed.items()},
         facts.loss,
         facts.samples,
