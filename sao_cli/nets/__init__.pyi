@@ -47,6 +47,12 @@ from sao_cli.nets.jacobians.long_products.graded import GradedProduct as GradedP
 from sao_cli.nets.training.loop import Training as Training
 from sao_cli.nets.training.settings import TrainingSettings as TrainingSettings
 
+# Experiments of the papers
+from sao_cli.nets.experiments.initial_variance import variance_row as variance_row
+from sao_cli.nets.experiments.initial_variance import variance_table as variance_table
+from sao_cli.nets.experiments.initial_variance import digits_like_mnist as digits_like_mnist
+from sao_cli.nets.experiments.initial_variance import VarianceRow as VarianceRow
+
 # Reports: what the functions above give back
 from sao_cli.reports.networks import ModuleJacobian as ModuleJacobian
 from sao_cli.reports.networks import SparsifiedLayer as SparsifiedLayer
