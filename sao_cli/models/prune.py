@@ -56,6 +56,7 @@ def prune_checkpoint(
     unit: str = "weight",
     within: str = "random",
     control: str | None = None,
+    effective: bool = False,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     groups: Sequence[tuple[str, int]] = (),
@@ -84,7 +85,8 @@ def prune_checkpoint(
     `scores` by name, of the shapes of the weights or of their 2-D kernels, are any that you have, whatever the
     `method` is called; weights without a score stay as they are. By scores and densities all layers are pruned, and
     exactly kappa weights stay. The `control` "shuffle" puts what stays at random places of its layer, "fresh" draws the
-    weights anew, "invert" keeps the lowest scores.
+    weights anew, "invert" keeps the lowest scores. With `effective` those that then lie on no path go too, of a plain
+    stack of matrices, so that fewer than kappa stay.
 
     Either `sparsity`, from 0 to below 1, of which kappa = round((1 - sparsity) P) of P numbers stay, or `d`, the ones
     of a row on the mean. `include` and `exclude` are patterns of names, `groups` and `transpose` what is said by such
@@ -114,9 +116,11 @@ def prune_checkpoint(
     if scores is not None or method in catalog.SCORED:
         if sparsity is None:
             raise SaoError(f"--d {d}: scores and densities keep a share of all weights; give --sparsity")
-        pruner = ScorePruner(method, scores, rounds=rounds, unit=unit, within=within, control=control, **asked)
-    elif control is not None:
-        raise SaoError(f"--control {control}: {method} has none; controls are of scores and densities")
+        asked |= {"rounds": rounds, "unit": unit, "within": within, "control": control, "effective": effective}
+        pruner = ScorePruner(method, scores, **asked)
+    elif control is not None or effective:
+        named = "--effective" if effective else f"--control {control}"
+        raise SaoError(f"{named} is of scores and densities, and {method} is none")
     else:
         pruner = Pruner(method, d=d, **asked)
     selection = Selection.of(include, exclude, groups, transpose)

@@ -20,6 +20,7 @@ from sao_cli.io.checkpoints import Checkpoint, Entry, open_checkpoint
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
+from sao_cli.measure.reach.effective import effective_weights
 from sao_cli.models.select import Choice, Selection
 from sao_cli.models.stored_scores import StoredScores, require_numbers, score_stored, spread
 from sao_cli.pruning.controls import inverted, redrawn, shuffled
@@ -46,6 +47,7 @@ class ScorePruner:
         unit: str = "weight",
         within: str = "random",
         control: str | None = None,
+        effective: bool = False,
         seed: int = 0,
         progress: Progress = silent,
     ) -> None:
@@ -55,6 +57,7 @@ class ScorePruner:
         self.zero_scores: int | None = None
         self._scores = None if scores is None else _stored(scores, method)
         self._rounds, self._unit, self._within, self._control = rounds, unit, within, control
+        self._effective, self._stack = effective, tuple[str, ...]()
         self._oriented: dict[str, Values] = {}  # outputs first, of the weights that are pruned
         self._rounded: dict[str, NDArray[np.bool_]] = {}  # and what a method in rounds keeps of them
         self._masks: dict[str, NDArray[np.bool_]] = {}
@@ -77,6 +80,7 @@ class ScorePruner:
                 require_numbers(checkpoint, entry)
         for entry in choice.entries:
             checkpoint.read(entry)  # which tells numbers that are not finite
+        self._stack = _stack_of(structure) if self._effective else ()
         if self.row.name in catalog.DENSITIES:
             return choice
         if self._scores is None:
@@ -109,6 +113,8 @@ class ScorePruner:
             self._warn_of_zeros()
         if self._control == "shuffle":
             self._masks = shuffled(self._masks, self.seed)
+        if self._effective:
+            self._drop_dangling()
 
     def mask(self, weight: Prunable, values: NDArray[Any]) -> Mask:
         """What stays of a weight (m, n, ...): (m, n) of a matrix, of a kernel (m, n taps)."""
@@ -118,6 +124,15 @@ class ScorePruner:
     def drawn(self, weight: Prunable, values: NDArray[Any]) -> NDArray[Any]:
         """The values that the mask is put on: with the control "fresh" others, of the same law."""
         return redrawn(values, self.seed, weight.layer) if self._control == "fresh" else values
+
+    def _drop_dangling(self) -> None:
+        """Leave only weights that lie on a path of kept ones from an input to an output."""
+        if absent := [name for name in self._stack if name not in self._masks]:
+            raise SaoError(f"--effective: {shown(absent[0])} is not pruned, and what lies on a path is of all layers")
+        found = effective_weights([self._masks[name] for name in self._stack])
+        if not any(one.any() for one in found):
+            raise SaoError("--effective: no kept weight lies on a path from an input to an output; prune less")
+        self._masks |= dict(zip(self._stack, found, strict=True))
 
     def _found(self, checkpoint: Checkpoint, selection: Selection) -> StoredScores:
         method = self.row.name
@@ -180,6 +195,16 @@ def _require_known(found: StoredScores, checkpoint: Checkpoint, structure: Struc
         if one.shape not in (shape, shape[:2]):
             sides = ["x".join(map(str, sizes)) or "a number" for sizes in (one.shape, shape)]
             raise FormatError(f"the scores of {shown(name)} are {sides[0]}, and the weight is {sides[1]}")
+
+
+def _stack_of(structure: Structure) -> tuple[str, ...]:
+    """The names of a plain stack of matrices. Raises SaoError where the checkpoint is none."""
+    weights = [entry for entry in structure.entries if entry.kind != "skipped"]
+    kernel = next((f"{shown(entry.name)} is a kernel" for entry in weights if entry.kind != "matrix"), None)
+    tied = next((f"{shown(entry.name)} is tied" for entry in weights if structure.others(entry)), None)
+    if (reason := structure.order.reason or kernel or tied) is not None:
+        raise SaoError(f"--effective is of plain stacks of matrices: {reason}")
+    return tuple(entry.name for entry in weights)
 
 
 def _is_bias(entry: Entry) -> bool:

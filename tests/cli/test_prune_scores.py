@@ -184,6 +184,23 @@ def test_biases_count_and_are_pruned(run):
     assert "biases" in summary["reason"]
 
 
+def test_what_dangles_goes_where_effective_is_asked_for(run, tmp_path):
+    asked = (*A, "--sparsity", 0.8, "--no-facts", "--effective", *OUT, "--method")
+    code, (*layers, summary), told = run(*asked, "synflow")
+    assert code == 0
+    assert [row["kept"] for row in layers] == [row["effective"] for row in layers] == [3, 3, 5]
+    assert set(left()) < set(KNOWN["synflow",][1])
+    assert (summary["kappa"], summary["kept"]) == (12, 11)
+    assert "achieved" in told
+    run(*asked, "force", "--rounds", 20)
+    assert len(left()) == 10
+    refused(run, tmp_path, *asked, "snip", "--skip-ends", said="--effective|is not pruned")
+    dead = ("--sparsity", 0.9, "--effective", *OUT, "--method", "snip")
+    refused(run, tmp_path, *A, *dead, said="no kept weight lies on a path")
+    refused(run, tmp_path, A[0], "--sparsity", 0.5, "--effective", *OUT, said="--effective is of scores")
+    refused(run, tmp_path, *MODULE, *dead, said="--effective is of plain stacks")
+
+
 def test_ends_are_kept_where_that_is_asked_for(run):
     code, rows, told = run(*A, "--method", "snip", "--skip-ends", "--sparsity", 0.5, "--no-facts", *OUT)
     assert code == 0
