@@ -108,12 +108,14 @@ def _deliver(found: "StoredScores", model: str, seed: int, as_json: bool | None,
         write_scores(found, output)
     if output == "-":
         return
-    rows, summary = layer_facts(found), summary_facts(found)
+    rows, summary = layer_facts(found), summary_facts(found).to_dict()
     told = [row.to_dict() for row in rows]
     if as_json is False or (as_json is None and sys.stdout.isatty()):
         told = [one | {"shape": "x".join(map(str, row.shape))} for one, row in zip(told, rows, strict=True)]
+        pooled = summary.pop("jacobian") or {}
+        summary |= {f"jacobian.{key}": value for key, value in pooled.items()}
     emit(
-        *("sensitivity", seed, [*told, summary.to_dict()]),
+        *("sensitivity", seed, [*told, summary]),
         as_json=as_json,
         output=None,
         source=model,

@@ -229,6 +229,19 @@ def test_a_run_tells_its_activation_and_a_pipe_is_read(run, tmp_path):
         assert [row | {"source": None} for row in piped] == [row | {"source": None} for row in run(*A)[1]]
 
 
+def test_a_run_of_images_is_scored_as_what_runs(run):
+    line = "train --data digits --arch lenet5 --method dense --init vs-g --epochs 0 -o run"
+    assert click.testing.CliRunner().invoke(main, line.split()).exit_code == 0
+    code, rows, told = run("run", "--data", "digits", "--samples", 60)
+    assert (code, told) == (0, "")
+    assert [len(row["shape"]) for row in rows[:-1]] == [4, 4, 2, 2]
+    assert rows[-1]["loss"] > 0
+    asked = ("--method", "snip", "--sparsity", 0.9, "--no-facts", "-o", "p.safetensors")
+    code, rows, told = run("run", "--data", "digits", "--samples", 60, *asked, command="prune")
+    assert code == 0
+    assert rows[-1]["kept"] == rows[-1]["kappa"] == round(0.1 * sum(np.prod(row["shape"]) for row in rows[:-1]))
+
+
 @pytest.mark.parametrize("picture", ["layers", "scores"])
 def test_pictures_are_a_column_wide(run, tmp_path, picture):
     import matplotlib.image

@@ -73,14 +73,15 @@ def asked_scores(
 ) -> "StoredScores":
     """The scores of the open checkpoint, which `model` names, as what runs with its weights, or as a chain."""
     if not catalog.SCORES[method].chain or run is not None:
-        from sao_cli.nets.scores.checkpoint_scores import run_activation, score_checkpoint
+        from sao_cli.nets.scores.checkpoint_scores import of_run, score_checkpoint
 
         if run is not None:
             asked |= {"module": run[0], "example": _one_input(run[1])}
         elif activation is None:
-            activation = run_activation(model)
+            asked |= of_run(model)
+        asked = {"activation": activation} | asked
         with contextlib.redirect_stdout(sys.stderr):
-            return score_checkpoint(checkpoint, method, activation=activation, seed=seed, progress=talk, **asked)
+            return score_checkpoint(checkpoint, method, seed=seed, progress=talk, **asked)
     from sao_cli.models.stored_scores import score_stored
 
     read = ("sparsity", "rounds", "unit", "include", "exclude", "groups", "transpose")

@@ -166,13 +166,21 @@ def _batches(run: Runnable, samples: Samples, labels: str) -> list[tuple[Tensor,
 
     from sao_cli.nets.jacobians.points import fitted_inputs
 
-    x = torch.from_numpy(fitted_inputs(samples.x, len(samples.x), run.shape, samples.name))
+    x = torch.from_numpy(fitted_inputs(_enlarged(samples, run.shape), len(samples.x), run.shape, samples.name))
     y = torch.from_numpy(samples.y)
     size = max(PIECE // max(math.prod(run.shape), 1), 1)
     pairs = list(zip(x.split(size), y.split(size), strict=True))
     if labels == "true":
         _require_classes(run, x[:2], samples)
     return pairs
+
+
+def _enlarged(samples: Samples, shape: tuple[int, ...]) -> NDArray[np.floating]:
+    """The samples, named images with each pixel 3 x 3 where the network reads such, as training has them."""
+    x = samples.x
+    if samples.name in catalog.DATA and shape == (x.shape[1], 3 * x.shape[2], 3 * x.shape[3]):
+        return x.repeat(3, axis=2).repeat(3, axis=3)
+    return x
 
 
 def _require_classes(run: Runnable, x: Tensor, samples: Samples) -> None:
@@ -229,11 +237,19 @@ def _stored(found: Scores, run: Runnable, batches: Sequence[tuple[Tensor, Tensor
     )
 
 
-def run_activation(folder: Path) -> str | None:
-    """The activation of the network that `sao train` left in a folder; None where there is no run, or none like it."""
-    if folder == "-" or not os.path.exists(os.path.join(os.fsdecode(folder), RUN_FILES[0])):
-        return None
-    from sao_cli.nets.training.folder import RunFolder
+def of_run(folder: Path) -> dict[str, Any]:
+    """What score_checkpoint is to be told of the run of `sao train` in a folder: its activation, or its module.
 
-    settings, _ = RunFolder(os.fsdecode(folder)).settings()
-    return settings.activation
+    Empty where there is no run.
+    """
+    if folder == "-" or not os.path.exists(os.path.join(os.fsdecode(folder), RUN_FILES[0])):
+        return {}
+    import torch
+
+    from sao_cli.nets.jacobians.trained import TrainedRun
+
+    run = TrainedRun.of(folder)
+    if not run.reads_images:
+        return {"activation": run.settings.activation}
+    module, shape = run.network()
+    return {"module": module, "example": torch.zeros(1, *shape)}
