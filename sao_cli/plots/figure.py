@@ -98,11 +98,13 @@ def styles(titles: Iterable[str]) -> dict[str, Style]:
 
 
 def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend for all panels, in as few rows as its names have room in."""
+    """One legend for all panels, in as few rows as its names have room in; none where they name nothing."""
     handles: dict[str, Any] = {}
     for panel in panels:
         for handle, title in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(title, handle)
+    if not handles:
+        return
     widths = [0.55 + 0.06 * len(title) for title in handles]  # inches, about
     per_row = next(count for count in range(len(widths), 0, -1) if count == 1 or _fits(widths, count, figure))
     rows = math.ceil(len(widths) / per_row)

@@ -11,7 +11,8 @@ from matplotlib.text import Text
 
 from sao_cli.base.errors import SaoError
 from sao_cli.measure.values.ks import ks_test
-from sao_cli.plots import Curve, ecdf_figure, save_figure, spectrum_figure
+from sao_cli.models.audit.row import audit_weight
+from sao_cli.plots import Curve, audit_figure, ecdf_figure, save_figure, spectrum_figure
 
 RNG = np.random.default_rng(0)
 METHODS = ("sao", "eoi", "rg-n", "rg-u", "rg-s", "lmp", "lrp", "xnet")
@@ -277,3 +278,9 @@ def test_what_does_not_belong_together():
             draw([], [])
         with pytest.raises(SaoError, match="2 references for 1 activations and 1 curves"):
             draw([lmp], [dense(), dense()])
+
+
+def test_an_audit_without_singular_values_has_no_legend(tmp_path):
+    figure = audit_figure([audit_weight(np.ones((4, 2, 3, 3)), name="a kernel, and no image")])
+    save_figure(figure, str(tmp_path / "p.png"))
+    assert not figure.legends
