@@ -15,7 +15,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import KERNEL_METHODS, SCHEMES
 from sao_cli.data.kernel import Kernel, KernelLike
 from sao_cli.measure.convolution.geometry import Axis, Geometry, transposed_outputs
-from sao_cli.measure.convolution.operator_values import checked_kernel, convolution_values
+from sao_cli.measure.convolution.operator_values import EXACT_COST, checked_kernel, convolution_values
 from sao_cli.measure.layer.jacobian import dense_jacobian_values
 from sao_cli.measure.values.facts import Comparison, Measured, Reference, mean_degree
 from sao_cli.measure.values.singular_values import SingularValues, measured_singular_values
@@ -58,6 +58,7 @@ def kernel_spectrum(
     groups: int = 1,
     transposed: bool = False,
     comparison: Comparison | None = None,
+    exact_cost: float = EXACT_COST,
     seed: int = 0,
     layer: int = 1,
     progress: Progress = silent,
@@ -95,10 +96,10 @@ def kernel_spectrum(
     if transposed:
         image = transposed_outputs(image, kernel.size, padding, stride, dilation)
     geometry = Geometry(image, kernel.size, padding, stride, dilation)
-    found = _measured(geometry, groups, seed, layer, progress, kernel)
+    measure = functools.partial(_measured, geometry, groups, exact_cost, seed, layer, progress)
+    found = measure(kernel)
     measured = _facts_of(kernel, geometry, groups, found)
-    dense = functools.partial(_measured, geometry, groups, seed, layer, progress)
-    test, others = measured.compare(comparison, functools.partial(_reference, measured, comparison, dense))
+    test, others = measured.compare(comparison, functools.partial(_reference, measured, comparison, measure))
     facts = measured.facts(comparison.within)
     causes = [*([facts["reason"]] if facts["reason"] else []), *_causes(kernel, geometry, measured)]
     facts["reason"] = "; ".join(causes) or None
@@ -143,7 +144,7 @@ def _comparison(kernel: Kernel, comparison: Comparison) -> Comparison:
 
 
 def _measured(
-    geometry: Geometry, groups: int, seed: int, layer: int, progress: Progress, kernel: Kernel
+    geometry: Geometry, groups: int, exact_cost: float, seed: int, layer: int, progress: Progress, kernel: Kernel
 ) -> SingularValues:
     return convolution_values(
         kernel,
@@ -152,6 +153,7 @@ def _measured(
         stride=geometry.stride,
         dilation=geometry.dilation,
         groups=groups,
+        exact_cost=exact_cost,
         seed=seed,
         layer=layer,
         progress=progress,

@@ -47,6 +47,7 @@ def convolution_values(
     seed: int = 0,
     layer: int = 1,
     exact_side: int = EXACT_SIDE,
+    exact_cost: float = EXACT_COST,
     progress: Progress = silent,
 ) -> SingularValues:
     """The min(m, n) singular values of a convolution as a linear map of images, descending, zeros included.
@@ -61,10 +62,10 @@ def convolution_values(
       into single places. Delta kernels have the values of their channel matrix, for every padding.
 
     What is left are small matrices, whose SVDs LAPACK computes in batches. They are exact to rounding, a modest
-    multiple of eps sigma_max. Where the sides of a block are past those of measure.values.singular_values, or all of a
-    part's SVDs would take more than 2^38 multiplications times a constant, the cheapest parts first, `exact` is False:
-    the others' largest value is found by Lanczos, and the rest are quantiles of measure.values.density, whose `error`
-    is that of their distribution function.
+    multiple of eps sigma_max. Where the sides of a block are past `exact_side`, or all of a part's SVDs would take more
+    than `exact_cost` multiplications times a constant, the cheapest parts first, `exact` is False: the others' largest
+    value is found by Lanczos, and the rest are quantiles of measure.values.density, whose `error` is that of their
+    distribution function.
 
     Raises SaoError and FormatError as Geometry does, for groups that do not divide and values that are not finite,
     and MemoryLimitError. Cost: for c channels, circular, n^D c^3; SAO kernels of degree d n^D c d^2; delta kernels
@@ -78,7 +79,9 @@ def convolution_values(
     size = min(geometry.sides(kernel.shape[0], kernel.shape[1] * groups))
     require_memory(40.0 * size, f"{size} singular values of a convolution", "choose a smaller image")
     exact, rest = _split(
-        [_Piece(part, blocks_of(part, geometry)) for part in channel_parts(kernel, groups)], exact_side
+        [_Piece(part, blocks_of(part, geometry)) for part in channel_parts(kernel, groups)],
+        exact_side,
+        exact_cost,
     )
     known = _exact_values(exact, progress)
     norm = operator_norm(kernel, geometry)
@@ -139,14 +142,14 @@ class _Piece(NamedTuple):
         return all(blocks.is_affordable(exact_side) for blocks in self.blocks)
 
 
-def _split(pieces: list[_Piece], exact_side: int) -> tuple[list[_Piece], list[_Piece]]:
-    """Those whose singular values are computed, the cheapest as far as EXACT_COST goes, and the others."""
+def _split(pieces: list[_Piece], exact_side: int, exact_cost: float) -> tuple[list[_Piece], list[_Piece]]:
+    """Those whose singular values are computed, the cheapest as far as `exact_cost` goes, and the others."""
     exact: list[_Piece] = []
     rest: list[_Piece] = []
     cost = 0.0
     for piece in sorted(pieces, key=lambda piece: piece.cost):
         cost += piece.cost
-        (exact if cost <= EXACT_COST and piece.is_affordable(exact_side) else rest).append(piece)
+        (exact if cost <= exact_cost and piece.is_affordable(exact_side) else rest).append(piece)
     return exact, rest
 
 

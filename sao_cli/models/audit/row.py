@@ -32,6 +32,7 @@ from sao_cli.reports.spectra import KSTest, OperatorFacts, SpectrumFacts
 Facts = dict[str, Any]
 
 SPARSE = 0.125  # density below which a sparse product is sooner done than a dense one; our choice
+EXACT_COST = 2.0**34  # of a kernel's map, in convolution_values' measure: seconds, as a network has many; our choice
 SMALL = 2**20  # entries up to which a mask is looked at by its eigenvalues even where most of it is ones
 NO_GROUPS = "what its columns read is not known without its groups of channels"
 NO_IMAGE = "a convolution's singular values are those of a map of images: --image N"
@@ -93,7 +94,8 @@ def audit_weight(
 
     The singular values' facts are measure.layer.spectrum.spectrum's, a kernel's those of the map of an `image` with
     `padding`, `stride`, `dilation` (measure.convolution.kernel_spectrum.kernel_spectrum), or None without one, unless
-    there is one tap alone, which is a matrix at each pixel;
+    there is one tap alone, which is a matrix at each pixel; they are estimated from EXACT_COST on, where
+    kernel_spectrum, which measures one kernel, goes on to minutes;
     `reshaped_sigma_max` is of the (c_out, c_in k^D) matrix. Besides:
 
     - `scale`: the root mean square of the singular values, ||W||_F / sqrt(min(m, n)) for a matrix;
@@ -303,6 +305,7 @@ def _operator(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
         groups=layer.groups,
         transposed=layer.transposed,
         comparison=Comparison(reference=NONE),
+        exact_cost=EXACT_COST,
         seed=setting.seed,
         progress=setting.progress,
     )

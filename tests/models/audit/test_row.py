@@ -197,6 +197,19 @@ def test_a_kernel_has_a_spectrum_on_an_image_only():
         assert row.ks.pvalue < 1e-3
 
 
+def test_a_kernel_is_measured_exactly_for_seconds_only(monkeypatch):
+    dense = gaussian(6, 4, 3, 3)
+    exact = audit_weight(dense, name="conv", image=5)
+    assert (exact.exact, exact.sigma_min is None) == (True, False)
+    monkeypatch.setattr(audit, "EXACT_COST", 100.0)
+    row = audit_weight(dense, name="conv", image=5)
+    assert (row.exact, row.sigma_min, row.rank) == (False, None, None)
+    assert row.sigma_max == pytest.approx(exact.sigma_max, rel=1e-6)
+    assert row.frobenius_norm == pytest.approx(exact.frobenius_norm)
+    assert "would take too long" in row.reason
+    assert kernel_spectrum(Kernel.of(dense), 5, padding="zeros").exact
+
+
 def test_groups_join_each_output_to_its_own_channels():
     row = audit_weight(gaussian(6, 1, 3), name="depthwise", groups=3, image=7)
     assert (row.m, row.n, row.components, row.groups, row.kernel_sparsity) == (6, 3, 3, 3, 0.0)
