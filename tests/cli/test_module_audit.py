@@ -13,6 +13,8 @@ from torch import nn
 
 from sao_cli.cli import main
 
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch.compile's own imports
+
 NETS = """
 import torch
 from torch import nn

@@ -244,6 +244,11 @@ def run(first, count, folder):
     return codes, wrong, slowest
 
 
+def peak():
+    """Bytes that this process held at most; what getrusage tells counts whoever started it too."""
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+
+
 def main_by_hand(first, count):
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM,) * 2)
@@ -255,7 +260,7 @@ def main_by_hand(first, count):
         "codes": {f"{suffix} {code}": times for (suffix, code), times in sorted(codes.items())},
         "wrong": len(wrong),
         "slowest": slowest,  # seconds, and the seed
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak": peak(),
     }
     sys.stdout.write(f"{json.dumps(told)}\n")
 

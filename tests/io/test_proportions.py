@@ -34,7 +34,7 @@ for path in sys.argv[1:]:
             print("read")
         except SaoError as error:
             print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))  # kB
 """
 
 
