@@ -138,6 +138,7 @@ def prune(
                 method,
                 None if network is None else (network.module, network.inputs),
                 sparsity=None if asked["control"] == "invert" and not SCORES[method].data else asked["sparsity"],
+                jacobian=False,
                 seed=seed,
                 talk=talk,
                 **scoring,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sao_cli.nets.scores.score_tensors import Scores
+    from sao_cli.reports.sensitivities import PooledJacobian
 
 PIECE = 2**20  # numbers of a batch of inputs, our choice: the answer is the same for any
 
@@ -70,6 +71,7 @@ def score_checkpoint(
     exclude: str | Sequence[str] = (),
     groups: Sequence[tuple[str, int]] = (),
     transpose: str | Sequence[str] = (),
+    jacobian: bool = True,
     seed: int = 0,
     progress: Progress = silent,
 ) -> StoredScores:
@@ -81,6 +83,7 @@ def score_checkpoint(
     as long as no module is given. The others read the first `samples` (all) of `data`, as load_samples has them to
     train on: named data standardised, FILE.npz as it is; all of them count alike.
     Other options are those of the method's function in sao_cli.nets.scores, and those that it has not are not read.
+    With `jacobian` that of the samples is measured too: a backward pass an output.
     A method in rounds needs a `sparsity`; synflow without one scores the weights as they are.
 
     Raises SaoError and FormatError, of one line, for what can't be scored: no chain, classes that are not the outputs,
@@ -113,7 +116,13 @@ def score_checkpoint(
     found = catalog.load(row.home)(
         run.module, batches, **{name: one for name, one in options.items() if one is not None}
     )
-    return _stored(found, run, batches)
+    if batches is None:
+        return _stored(found, run, None, NO_SAMPLES)
+    if not jacobian:
+        return _stored(found, run, None, None)
+    from sao_cli.nets.scores.sample_jacobian import sample_jacobian
+
+    return _stored(found, run, *sample_jacobian(run.module, batches))
 
 
 def _chain_module(checkpoint: Checkpoint, selection: Selection, activation: str | None) -> Runnable:
@@ -206,16 +215,13 @@ def _require_classes(run: Runnable, x: Tensor, samples: Samples) -> None:
         warnings.warn(f"{classes}: no sample is of the others", SaoWarning, stacklevel=4)
 
 
-def _stored(found: Scores, run: Runnable, batches: Sequence[tuple[Tensor, Tensor]] | None) -> StoredScores:
-    """The scores by the checkpoint's names, with the Jacobian at the samples."""
-    from sao_cli.nets.scores.sample_jacobian import sample_jacobian
-
+def _stored(found: Scores, run: Runnable, jacobian: PooledJacobian | None, reason: str | None) -> StoredScores:
+    """The scores by the checkpoint's names, with the Jacobian at the samples, or why there is none."""
     facts = found.facts
 
     def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
         return run.stored({name: one.detach().cpu().numpy() for name, one in tensors.items()})
 
-    jacobian, reason = (None, NO_SAMPLES) if batches is None else sample_jacobian(run.module, batches)
     scores: dict[str, Values] = arrays(found)
     shapes = {run.names.get(name, name): shape for name, shape in facts.shapes.items()}
     shapes = {name: shape[::-1] if name in run.turned else shape for name, shape in shapes.items()}
