@@ -182,8 +182,10 @@ def test_a_shell_completes_a_method_with_its_line():
 
 
 CHOSEN = {"sao", "dense", "delta", "linear", "random"}  # what is built, or compared with, where no other is named
+EXPERIMENT = "nets/experiments/initial_variance.py"  # of its own data and weights
 ELSEWHERE = {  # where a name stands besides its homes, and what it is there
-    "normal": {"weights/random.py", "weights/isometry.py", "weights/build_weights.py"},  # a law, and where it begins
+    "normal": {"weights/random.py", "weights/isometry.py", "weights/build_weights.py", EXPERIMENT},  # a law; its start
+    "digits": {EXPERIMENT},
     "uniform": {"weights/random.py", "nets/scores/objectives.py"},  # a law, and labels
     "eco": {"masks/architectures.py"},  # the layers of LipConvNet
     "soc": {"masks/architectures.py"},

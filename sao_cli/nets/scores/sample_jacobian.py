@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sao_cli.base.threads import SMALL
+from sao_cli.nets.devices import full_precision
 from sao_cli.nets.scores.scored_module import ScoredModule
 from sao_cli.reports.sensitivities import PooledJacobian
 
@@ -23,7 +25,7 @@ def sample_jacobian(
     """
     module = ScoredModule(model)
     found, eps = [], 0.0
-    with module.opened():
+    with module.opened(), full_precision(SMALL):  # its matrices are as small as the number of outputs
         for x, _ in batches:
             point = module.inputs(x).detach().requires_grad_()
             output = module.run(module.weights, point)
