@@ -8,7 +8,6 @@ import pytest
 from sao_cli.base.errors import FormatError, MemoryLimitError, SaoError
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
-from sao_cli.measure.convolution import operator_values as module
 from sao_cli.measure.convolution.geometry import Geometry
 from sao_cli.measure.convolution.operator import ConvolutionGram, PartOperator
 from sao_cli.measure.convolution.operator_values import convolution_values, largest_value
@@ -225,12 +224,11 @@ def test_a_single_large_value_is_not_lost_among_quantiles():
         assert found[0] >= found[1]
 
 
-def test_what_is_known_exactly_stays_so_beside_a_density(monkeypatch):
+def test_what_is_known_exactly_stays_so_beside_a_density():
     weights = np.zeros((9, 9, 3))
     weights[:4, :4] = gaussian(4, 4, 3)
     weights[4:8, 4:8, 1] = 100 * np.linalg.qr(gaussian(4, 4))[0]
-    monkeypatch.setattr(module, "EXACT_COST", 100.0)
-    found = convolution_values(weights, 32, padding="zeros")
+    found = convolution_values(weights, 32, padding="zeros", exact_cost=100.0)
     expected = explicit_values(weights, (32,), "zeros")
     assert not found.exact
     assert found.values[0] == pytest.approx(100)
