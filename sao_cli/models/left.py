@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -40,8 +40,8 @@ class WhatIsLeft:
 class Tracer(Protocol):
     """A network that runs: nets.tracing.pruned_network.PrunedNetwork, of which this room knows no more."""
 
-    def require(self, checkpoint: Checkpoint) -> None:
-        """Raise SaoError where the checkpoint's weights are not the network's, or it does not run with them."""
+    def require(self, checkpoint: Checkpoint) -> Collection[str]:
+        """The names of the weights that run; SaoError where they are not the network's, or it can't run with them."""
 
     def left(self, checkpoint: Checkpoint) -> WhatIsLeft:
         """Take them, and tell what is left, by the names of the checkpoint's entries."""

@@ -25,7 +25,7 @@ from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import atomic_output, refuse_terminal, shown
 from sao_cli.masks.degrees import density_of, kappa
-from sao_cli.models.audit.row import UNMEASURED, audit_weight, said
+from sao_cli.models.audit.row import NO_WEIGHT, UNMEASURED, audit_weight, said
 from sao_cli.models.audit.tensor import Layer
 from sao_cli.models.left import PlainStack, Tracer, WhatIsLeft
 from sao_cli.models.opened import opened
@@ -96,7 +96,8 @@ def prune_checkpoint(
 
     What is left is told too: the `effective` weights of each, which lie on a path from an input to an output, and who
     reaches whom. With a `network`, a nets.tracing.pruned_network.PrunedNetwork, it is what runs with the pruned
-    weights; without, it is told of matrices whose names number a plain stack, and null elsewhere, `reason` saying why.
+    weights, and tensors that multiply nothing there, such as positions, stay as they are; without, it is told of
+    matrices whose names number a plain stack, and null elsewhere, `reason` saying why.
 
     A SaoWarning tells of weights of which nothing is left, of a network that no signal passes, of ends that names do
     not tell, and of what could not be written as it was. Raises SaoError, before anything is written, for what can't be
@@ -125,13 +126,13 @@ def prune_checkpoint(
         pruner = Pruner(method, d=d, **asked)
     selection = Selection.of(include, exclude, groups, transpose)
     with opened(model, out) as checkpoint, _written(out, network) as written:
-        if network is not None:
-            network.require(checkpoint)  # what does not fit is said now
+        runs = None if network is None else network.require(checkpoint)  # what does not fit is said now
         structure = selection.structure(checkpoint)
         run = _Run(checkpoint, structure, pruner, facts)
         by_scores = isinstance(pruner, ScorePruner)
         ends = _ends(structure) if (not by_scores if skip_ends is None else skip_ends) else {}
         choice = weights_asked_for(structure, selection)
+        choice = choice.without(lambda entry: None if runs is None or entry.name in runs else NO_WEIGHT)
         choice = choice.without(lambda entry: _kept_dense(structure, entry, ends)).without(run.why_not)
         if isinstance(pruner, ScorePruner):
             choice = pruner.fitting(checkpoint, structure, selection, choice)

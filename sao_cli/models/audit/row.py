@@ -36,6 +36,7 @@ EXACT_COST = 2.0**34  # of a kernel's map, in convolution_values' measure: secon
 SMALL = 2**20  # entries up to which a mask is looked at by its eigenvalues even where most of it is ones
 NO_GROUPS = "what its columns read is not known without its groups of channels"
 NO_IMAGE = "a convolution's singular values are those of a map of images: --image N"
+NO_WEIGHT = "no weight that ran: it multiplied nothing that depends on the input"
 ALL_ONES = "the mask is all ones, and the eigenvalue conditions are of sparse ones"
 MANY_ONES = "more than half of the mask is ones, and the eigenvalue conditions are of sparse ones"
 # What one tensor may raise while others are measured: what is said to the user, and numerics that can't take it

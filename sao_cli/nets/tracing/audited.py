@@ -16,7 +16,7 @@ from sao_cli.io.checkpoints.structure import chosen_names
 from sao_cli.models.audit.chains import audit_summary
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.comparison import compare_measured, compare_networks
-from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
+from sao_cli.models.audit.row import NO_WEIGHT, UNMEASURED, audit_weight, said, skipped_row, too_large
 from sao_cli.models.audit.stream import allowed_jobs, measured_in_order
 from sao_cli.models.select import Selection
 from sao_cli.nets.tracing.network import Network
@@ -34,7 +34,6 @@ from sao_cli.reports.audits import (
 from sao_cli.reports.networks import NetworkFacts, NetworkLayer
 from sao_cli.reports.report import Report, facts_of
 
-NO_WEIGHT = "no weight that ran: it multiplied nothing that depends on the input"
 _PAGE = "pages.context_table:network_section"  # a home: pages are made of reports, and nets knows none of them
 _OF_EXAMPLE = ("inputs", "outputs", "norms", "example")  # what unknown operations leave as it is
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -12,7 +14,9 @@ from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.models.left import WhatIsLeft
 from sao_cli.nets.tracing.loading import load_checkpoint_, shared_prefix
 from sao_cli.nets.tracing.network import Network
-from sao_cli.nets.tracing.recording import record, unwrapped
+from sao_cli.nets.tracing.recording import unwrapped
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,28 +36,38 @@ class PrunedNetwork:
     def __post_init__(self) -> None:
         object.__setattr__(self, "module", unwrapped(self.module))
 
-    def require(self, checkpoint: Checkpoint) -> None:
-        """Raise where the checkpoint's weights are not the module's, or it does not run with them. One recorded run."""
-        load_checkpoint_(self.module, checkpoint)
-        with contextlib.redirect_stdout(sys.stderr):
-            record(self.module, self.inputs)
+    def require(self, checkpoint: Checkpoint) -> Collection[str]:
+        """The names of the checkpoint's weights that multiply what depends on the input, in one recorded run.
+
+        Raises where the checkpoint's tensors are not the module's, or it does not run with them.
+        """
+        network = self._network(checkpoint)
+        return self._by_name(checkpoint, network, [weight.name for weight in network.weights])
 
     def left(self, checkpoint: Checkpoint) -> WhatIsLeft:
         """The facts of the network of the checkpoint's weights, by the checkpoint's names, with all tied ones."""
-        load_checkpoint_(self.module, checkpoint)
+        network = self._network(checkpoint)
         with contextlib.redirect_stdout(sys.stderr):
-            network = Network.from_module(self.module, *self.inputs, norms=self.norms)
             facts = network.summary.facts
-        prefix = shared_prefix(self.module, checkpoint)
-        own = network.recording.tensors
-        numbers = {weight.root: row.effective for weight, row in zip(network.weights, network.layers, strict=True)}
-        counts = {row.name: row.effective for row in network.layers}
-        names = {entry.name: entry.name.removeprefix(prefix) for entry in checkpoint.entries}
-        tied = {name: counts.get(plain, numbers.get(own.get(plain, -1))) for name, plain in names.items()}
         return WhatIsLeft(
-            effective={name: count for name, count in tied.items() if count is not None},
+            effective=self._by_name(checkpoint, network, [row.effective for row in network.layers]),
             reachable=facts.reachable,
             lost_inputs=facts.lost_inputs,
             unreached_outputs=facts.unreached_outputs,
             unknown=facts.unknown,
         )
+
+    def _network(self, checkpoint: Checkpoint) -> Network:
+        load_checkpoint_(self.module, checkpoint)
+        with contextlib.redirect_stdout(sys.stderr):
+            return Network.from_module(self.module, *self.inputs, norms=self.norms)
+
+    def _by_name(self, checkpoint: Checkpoint, network: Network, told: Sequence[T]) -> dict[str, T]:
+        """What is `told` of each of the network's weights, by the checkpoint's names for it."""
+        prefix = shared_prefix(self.module, checkpoint)
+        own = network.recording.tensors
+        numbers = {weight.root: one for weight, one in zip(network.weights, told, strict=True)}
+        counts = {weight.name: one for weight, one in zip(network.weights, told, strict=True)}
+        names = {entry.name: entry.name.removeprefix(prefix) for entry in checkpoint.entries}
+        tied = {name: counts.get(plain, numbers.get(own.get(plain, -1))) for name, plain in names.items()}
+        return {name: one for name, one in tied.items() if one is not None}
