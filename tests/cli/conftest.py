@@ -46,6 +46,23 @@ def sao(tmp_path):
 
 
 @pytest.fixture
+def sao_in_process(tmp_path, monkeypatch):
+    """The same in this process, where torch is there already: for what it takes seconds to load."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*arguments, stdin=b""):
+        with pytest.MonkeyPatch.context() as patch:
+            if stdin is subprocess.DEVNULL:
+                patch.setattr("sao_cli.cli.shared.streams.has_input", lambda: False)
+            given = stdin if isinstance(stdin, bytes) else b""
+            done = click.testing.CliRunner().invoke(main, [*map(str, arguments)], input=given, prog_name="sao")
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
 def pipe(tmp_path):
     """pipe("sao mask | sao verify") by bash, with pipefail, in an empty folder."""
     return lambda line: _run(["bash", "-o", "pipefail", "-c", line], subprocess.DEVNULL, tmp_path)

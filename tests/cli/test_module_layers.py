@@ -34,6 +34,11 @@ BLOCKS = ("--module", "own.py:Blocks", "--example", "1x2x8x8")
 
 
 @pytest.fixture
+def sao(sao_in_process):
+    return sao_in_process
+
+
+@pytest.fixture
 def model(tmp_path):
     (tmp_path / "own.py").write_text(NETS)
     torch.manual_seed(0)

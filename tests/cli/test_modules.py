@@ -41,6 +41,11 @@ NAMED = ("--module", "own.py:residual", "--example", "1x4")
 
 
 @pytest.fixture
+def sao(sao_in_process):
+    return sao_in_process
+
+
+@pytest.fixture
 def nets(tmp_path):
     (tmp_path / "own.py").write_text(NETS)
     return tmp_path

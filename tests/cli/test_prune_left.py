@@ -33,6 +33,11 @@ def residual():
 
 
 @pytest.fixture
+def sao(sao_in_process):
+    return sao_in_process
+
+
+@pytest.fixture
 def model(tmp_path):
     (tmp_path / "own.py").write_text(NETS)
     torch.manual_seed(3)
