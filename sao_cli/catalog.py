@@ -451,6 +451,12 @@ NORMS = _table(
 PATH_MATRICES = _table(Row("boolean", "whether there is a path"), Row("f2", "whether there is an odd number of them"))
 DEPTH_PICTURES = _table(Row("depth", "mean and variance against depth"), Row("histogram", "histograms of log10 sigma"))
 SCORE_PICTURES = _table(Row("layers", "shares of the scores by layer"), Row("scores", "histograms of log10 |score|"))
+PRUNE_PICTURES = _table(
+    Row("layers", "sparsity by layer, and the effective one"),
+    Row("inputs", "the first layer's mask summed over its outputs, as an image of the inputs"),
+    Row("masks", "each layer's mask"),
+    Row("scores", "histograms of log10 |score|"),
+)
 VALUE_PICTURES = _table(Row("density", "the distributions"), Row("cdf", "their CDFs with the KS distance"))
 
 

@@ -4,23 +4,40 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.catalog import CONTROLS, DENSITIES, PRUNE_METHODS, PRUNING, SCORED, SCORES, WITHIN, lines, one_of
+from sao_cli.catalog import (
+    CONTROLS,
+    DENSITIES,
+    PRUNE_METHODS,
+    PRUNE_PICTURES,
+    PRUNING,
+    SCORED,
+    SCORES,
+    WITHIN,
+    lines,
+    one_of,
+)
+from sao_cli.cli.prune_pictures import PrunePicture, require_drawable
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import options_given, required_model
 from sao_cli.cli.shared.networks import asked_tracer
-from sao_cli.cli.shared.options import common_options, module_options
+from sao_cli.cli.shared.options import common_options, module_options, plot_option
 from sao_cli.cli.shared.paths import InputFile, Model
 from sao_cli.cli.shared.scoring import OPTIONS, asked_scores, score_options
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Named
+from sao_cli.cli.shared.types import Named, Sizes
 
 if TYPE_CHECKING:
     from sao_cli.reports.changes import PruneSummary
 
 
-@help_tells(methods=lines(PRUNING), scores=lines(SCORES, default=False), densities=lines(DENSITIES, default=False))
+@help_tells(
+    methods=lines(PRUNING),
+    scores=lines(SCORES, default=False),
+    densities=lines(DENSITIES, default=False),
+    pictures=lines(PRUNE_PICTURES),
+)
 @click.command(cls=SaoCommand)
 @click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @click.option("--method", type=Named("method", PRUNE_METHODS), default="lmp", show_default=True, help="What stays.")
@@ -63,6 +80,15 @@ if TYPE_CHECKING:
 )
 @check_option("What is left must satisfy, of each weight or of all, as in 'reachable>0'")
 @module_options
+@plot_option
+@click.option(
+    "--picture",
+    type=Named("picture", PRUNE_PICTURES),
+    default="layers",
+    show_default=True,
+    help="What --plot draws.",
+)
+@click.option("--image", type=Sizes(), help="Sides of the image that --picture inputs shows, HxW.  [default: a square]")
 @common_options
 @click.pass_obj
 def prune(
@@ -75,6 +101,9 @@ def prune(
     module: str | None,
     examples: tuple[str, ...],
     norms: str,
+    plot: str | None,
+    picture: str,
+    image: int | tuple[int, ...] | None,
     seed: int,
     as_json: bool | None,
     output: str | None,
@@ -109,6 +138,12 @@ def prune(
     input-output pairs that some path joins. Matrices whose names number a plain stack tell it; else it is null, unless
     a --module says what runs on the --example. A --check that fails makes the exit code 1; the file is written.
 
+    \b
+    Pictures, of --plot:
+      {pictures}
+
+    Where --image does not say it, the first layer's inputs must be a square number, or 3 of them.
+
     Example: sao prune model.safetensors --method sao --sparsity 0.9 -o sparse.safetensors | jq .kept_norm
     """
     from sao_cli.io.checkpoints import open_checkpoint
@@ -120,6 +155,7 @@ def prune(
     model, output = required_model(model), require_output(output)
     scoring = {name: asked.pop(name) for name in OPTIONS}
     _require_scored(method, scores_file, asked)
+    require_drawable(picture, image, plot, method, scores_file)
     network = None if module is None else asked_tracer(module, examples, norms, seed)
     asked |= {"network": network, "rounds": scoring["rounds"], "unit": scoring["unit"]}
     if scores_file is not None or method in SCORED:
@@ -144,7 +180,11 @@ def prune(
                 **scoring,
                 **patterns,
             )
-        changes = prune_checkpoint(checkpoint, output, method=method, seed=seed, progress=talk, **asked)
+        drawn = None if plot is None else PrunePicture(plot, picture, image, checkpoint, asked)
+        watch = None if drawn is None else drawn.watch
+        changes = prune_checkpoint(checkpoint, output, method=method, watch=watch, seed=seed, progress=talk, **asked)
+        if drawn is not None:
+            drawn.save(changes)
     say_tied(changes, talk)
     _say_achieved(changes.summary, talk)
     emit_changes("prune", seed, model, changes, PrunedWeight, as_json, output)

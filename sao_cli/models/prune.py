@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -41,6 +41,7 @@ from sao_cli.reports.changes import Changes, PrunedWeight, PruneSummary
 from sao_cli.reports.report import facts_of, plain
 
 OF_BIASES = "paths are of weights, and biases are pruned too"
+Watch = Callable[[str, NDArray[np.bool_]], None]
 _OF_NETWORK = ("reachable", "lost_inputs", "unreached_outputs", "unknown", "assumed", "reason")
 
 
@@ -64,6 +65,7 @@ def prune_checkpoint(
     skip_ends: bool | None = None,
     facts: bool = True,
     network: Tracer | None = None,
+    watch: Watch | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Changes[PrunedWeight, PruneSummary]:
@@ -98,6 +100,8 @@ def prune_checkpoint(
     reaches whom. With a `network`, a nets.tracing.pruned_network.PrunedNetwork, it is what runs with the pruned
     weights, and tensors that multiply nothing there, such as positions, stay as they are; without, it is told of
     matrices whose names number a plain stack, and null elsewhere, `reason` saying why.
+    `watch` is called with the name of each pruned matrix and kernel and where it is not zero, outputs first, for
+    pictures of it.
 
     A SaoWarning tells of weights of which nothing is left, of a network that no signal passes, of ends that names do
     not tell, and of what could not be written as it was. Raises SaoError, before anything is written, for what can't be
@@ -129,6 +133,7 @@ def prune_checkpoint(
         runs = None if network is None else network.require(checkpoint)  # what does not fit is said now
         structure = selection.structure(checkpoint)
         run = _Run(checkpoint, structure, pruner, facts)
+        run.watch = watch
         by_scores = isinstance(pruner, ScorePruner)
         ends = _ends(structure) if (not by_scores if skip_ends is None else skip_ends) else {}
         choice = weights_asked_for(structure, selection)
@@ -154,6 +159,8 @@ def prune_checkpoint(
 
 class _Run:
     """One checkpoint's pruning, and what came of it: `rows`, in the order in which weights are written."""
+
+    watch: Watch | None = None
 
     def __init__(self, checkpoint: Checkpoint, structure: Structure, pruner: Pruner | ScorePruner, facts: bool) -> None:
         self.checkpoint, self.structure, self.pruner, self.facts = checkpoint, structure, pruner, facts
@@ -186,6 +193,8 @@ class _Run:
         mask = self.pruner.mask(self.prunable(entry), weight)
         drawn = self.pruner.drawn(self.prunable(entry), weight)
         pruned = keep_units(drawn, mask)
+        if self.watch is not None and len(entry.shape) > 1:
+            self.watch(entry.name, pruned != 0)
         share = self._kept_norm(drawn, mask)
         layer = self._layer(entry, pruned)
         self._stack.add(entry, layer)

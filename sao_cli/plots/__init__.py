@@ -5,17 +5,29 @@ from sao_cli.plots.depth_histograms import depth_histogram_figure
 from sao_cli.plots.depths import depth_figure
 from sao_cli.plots.figure import MAX_PANELS, save_figure
 from sao_cli.plots.mask_figures import eigenvalue_figure, reachability_figure
+from sao_cli.plots.pruned_figures import (
+    MaskImage,
+    image_sides,
+    input_image_figure,
+    layer_sparsity_figure,
+    mask_image_figure,
+)
 from sao_cli.plots.score_figures import score_histogram_figure, score_share_figure
 from sao_cli.plots.spectrum_figures import Curve, ecdf_figure, spectrum_figure
 
 __all__ = [
     "MAX_PANELS",
     "Curve",
+    "MaskImage",
     "audit_figure",
     "depth_figure",
     "depth_histogram_figure",
     "ecdf_figure",
     "eigenvalue_figure",
+    "image_sides",
+    "input_image_figure",
+    "layer_sparsity_figure",
+    "mask_image_figure",
     "reachability_figure",
     "save_figure",
     "score_histogram_figure",

@@ -12,6 +12,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from sao_cli.io.output import visible
 
@@ -35,6 +37,8 @@ STYLE = {
 }
 MAX_PANELS = 20
 MAX_CURVES = 12  # in a panel
+NAMED = 12  # layers whose names have room beside their bars
+_LETTERS = 24
 
 Style = dict[str, Any]
 
@@ -124,3 +128,28 @@ def percent(fraction: float) -> str:
     if text == "100.0":
         return "100 %" if fraction == 1 else ">99.9 %"
     return "<0.1 %" if text == "0.0" and fraction else f"{text} %"
+
+
+def name_layers(panel: Axes, names: Sequence[str]) -> None:
+    """The layers of bars that stand from 0 on, first layer on top: by name where 12 have room, else by number."""
+    panel.invert_yaxis()
+    if len(names) <= NAMED:
+        panel.set_yticks(range(len(names)), [brief(name) for name in names])
+    else:
+        panel.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+        panel.set_ylabel("layer, from 0")
+
+
+def brief(name: str) -> str:
+    """The end of a name that is too long for a title."""
+    return name if len(name) <= _LETTERS else f"...{name[3 - _LETTERS :]}"
+
+
+def block_means(matrix: NDArray[Any], pixels: int) -> NDArray[np.float64]:
+    """The matrix by at most `pixels` block averages a side."""
+    image = matrix
+    for axis, side in enumerate(image.shape):
+        borders = np.linspace(0, side, min(side, pixels) + 1).astype(int)
+        counts = np.diff(borders).reshape((-1, 1) if axis == 0 else (1, -1))
+        image = np.add.reduceat(image, borders[:-1], axis=axis, dtype=np.float64) / counts
+    return image

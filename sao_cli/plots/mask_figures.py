@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, ORANGE, STYLE, grid, percent
+from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, ORANGE, STYLE, block_means, grid, percent
 from sao_cli.reports.masks import Expansion, Reached
 
 if TYPE_CHECKING:
@@ -88,15 +88,7 @@ def reachability_figure(
 
 
 def _small(matrix: Picturable | NDArray[np.bool_]) -> NDArray[np.float64]:
-    """At most PIXELS block averages a side."""
-    if not isinstance(matrix, np.ndarray):
-        return matrix.image(PIXELS)
-    image = matrix.astype(np.float64)
-    for axis, side in enumerate(image.shape):
-        borders = np.linspace(0, side, min(side, PIXELS) + 1).astype(int)
-        counts = np.diff(borders).reshape((-1, 1) if axis == 0 else (1, -1))
-        image = np.add.reduceat(image, borders[:-1], axis=axis) / counts
-    return image
+    return block_means(matrix, PIXELS) if isinstance(matrix, np.ndarray) else matrix.image(PIXELS)
 
 
 def _eigenvalue_panel(panel: Axes, result: Expansion, values: NDArray[np.float64]) -> None:

@@ -11,16 +11,13 @@ from matplotlib.ticker import MaxNLocator
 
 from sao_cli.base.errors import SaoError
 from sao_cli.data.arrays import Values
-from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, PALE, STYLE, grid, percent
-
-_NAMED = 12  # layers whose names have room beside their bars
-_LETTERS = 24
+from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, PALE, STYLE, brief, grid, name_layers, percent
 
 
 def score_share_figure(scores: Mapping[str, Values]) -> Figure:
     """Each layer's share of the sum of all absolute scores, beside its share of all of them (grey).
 
-    Where more than 12 layers are drawn they are numbered from 1. Raises SaoError where no score is a finite number.
+    Where more than 12 layers are drawn they are numbered from 0. Raises SaoError where no score is a finite number.
     """
     sums = {name: float(np.nansum(np.abs(one))) for name, one in scores.items()}
     total, size = sum(sums.values()), sum(one.size for one in scores.values())
@@ -32,12 +29,7 @@ def score_share_figure(scores: Mapping[str, Values]) -> Figure:
         panel = figure.subplots()
         panel.barh(places, [one.size / size for one in scores.values()], 0.8, color=PALE, label="of the weights")
         panel.barh(places, [one / total for one in sums.values()], 0.4, color=BLUE, label="of the scores")
-        panel.invert_yaxis()
-        if len(sums) <= _NAMED:
-            panel.set_yticks(places, [_brief(name) for name in sums])
-        else:
-            panel.yaxis.set_major_locator(MaxNLocator(8, integer=True))
-            panel.set_ylabel("layer, from 0")
+        name_layers(panel, list(sums))
         panel.set_xlabel("share")
         panel.set_xlim(0, 1)
         panel.legend(frameon=False, loc="lower right")
@@ -59,7 +51,7 @@ def score_histogram_figure(scores: Mapping[str, Values]) -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = grid(len(logs), 2, (COLUMN / 2, 1.2), (COLUMN, 2.2))
         for panel, (name, found) in zip(panels, logs.items(), strict=True):
-            panel.set_title(_brief(name))
+            panel.set_title(brief(name))
             panel.set_xlim(edges[0], edges[-1])
             panel.set_yticks([])
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -77,7 +69,3 @@ def _logs(scores: Values) -> Values:
     magnitudes = np.abs(scores[np.isfinite(scores) & (scores != 0)])
     found: Values = np.log10(magnitudes)
     return found
-
-
-def _brief(name: str) -> str:
-    return name if len(name) <= _LETTERS else f"...{name[3 - _LETTERS :]}"
