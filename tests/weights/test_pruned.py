@@ -158,7 +158,7 @@ def test_a_stack_refuses_what_there_is_not():
 
 @given(st.integers(1, 60), st.integers(1, 60), st.floats(0, 0.999))
 def test_a_sparsity_keeps_exactly_the_rounded_count(m, n, sparsity):
-    expected = round((1 - sparsity) * m * n)
+    expected = round((1 - sparsity) * (m * n))  # P is the whole product, as kappa has it
     if expected:
         assert kept_entries(m, n, sparsity=sparsity) == expected
     else:
