@@ -4,46 +4,9 @@ Strings only: a construction is imported when its name is asked for, so that to 
 A home is "module:name" under sao_cli.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from importlib import import_module
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import Any
 
-from sao_cli.base.errors import SaoError, unknown_name
-
-
-@dataclass_transform(frozen_default=True)
-class _Frozen:
-    """What its class annotates, with defaults; a dataclass takes ten times as long to make when a command starts."""
-
-    _traits: ClassVar[tuple[str, ...]] = ()
-
-    def __init_subclass__(cls) -> None:
-        cls._traits = (*cls._traits, *cls.__annotations__)
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        told = dict(zip(self._traits, given, strict=False)) | named
-        if len(given) > len(self._traits) or not told.keys() <= set(self._traits):
-            raise TypeError(f"{type(self).__name__} takes {', '.join(self._traits)}")
-        vars(self).update(told)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a row of the catalog stays as it is: {name}")
-
-
-class Row(_Frozen):
-    """A name, and a line that says what it is; other kinds of rows add their traits."""
-
-    name: str
-    line: str
-
-
-R = TypeVar("R", bound=Row)
-
-
-def _table(*rows: R) -> dict[str, R]:
-    table = {row.name: row for row in rows}
-    assert len(table) == len(rows), "a name stands twice in its table"
-    return table
+from sao_cli.base.names import Row, table
 
 
 class Method(Row):
@@ -80,7 +43,7 @@ def _on_mask(name: str, line: str, mask: str, values: str, *takes: str, **traits
 
 
 # fmt: off
-METHODS = _table(
+METHODS = table(
     _on_mask("sao", "K disjoint complete bipartite graphs: exactly orthogonalisable", "masks.sao:sao_mask",
              "orthogonal", "arrangement", kernels=True, trains=_ALL),
     Method("rg-n", "an SAO mask; its weights are normal", on="sao", values="normal", kernels=True, trains=_VANILLA),
@@ -117,7 +80,7 @@ class Value(Row):
     law: bool = False  # independent ones, of a law that knows the mask's degrees alone
 
 
-VALUES = _table(
+VALUES = table(
     Value("orthogonal", "Haar-random blocks, where the mask can be exactly orthogonal"),
     Value("normal", "independent and normal, of variance 1/d", law=True),
     Value("uniform", "independent and uniform, of variance 1/d", law=True),
@@ -146,7 +109,7 @@ class Scheme(Row):
 
 
 # fmt: off
-SCHEMES = _table(
+SCHEMES = table(
     Scheme("delta", "an orthogonal matrix in the centre tap: orthogonal under any padding that keeps the image",
            "weights.kernels.delta:delta_kernel", central=True),
     Scheme("eco", "orthogonal at each frequency: so where the image's side divides dilation times size",
@@ -178,7 +141,7 @@ class Pruning(Row):
 
 
 _MAGNITUDE = "pruning.scores.magnitude:unit_magnitudes"
-PRUNING = _table(
+PRUNING = table(
     Pruning("lmp", "the largest magnitudes of each weight", _MAGNITUDE),
     Pruning("gmp", "the largest magnitudes of all weights together", _MAGNITUDE, together=True),
     Pruning("lrp", "random places", mask="pruning.scores.random_places:random_places"),
@@ -225,7 +188,7 @@ class Score(Row):
 
 
 _SENSITIVITY, _FLOW = "nets.scores.connection_sensitivity", "nets.scores.gradient_flow"
-SCORES = _table(
+SCORES = table(
     Score("snip", "|w dL/dw|: what the loss loses at once (Lee et al. 2019)", f"{_SENSITIVITY}:snip"),
     Score("grasp", "w * Hg: what the gradient's norm gains (Wang et al. 2020)", f"{_FLOW}:grasp", temperature=200.0),
     Score("grasp-abs", "|w * Hg| (Frankle et al. 2021)", f"{_FLOW}:grasp_abs", temperature=200.0),
@@ -239,14 +202,14 @@ SCORES = _table(
     Score("random", "a random number each", "nets.scores.data_free:random", "pruning.scores.plain:random_scores",
           data=False, drawn=True),
 )  # fmt: skip
-LABELS = _table(
+LABELS = table(
     Row("true", "those of the data"),
     Row("uniform", "all classes alike, which needs none"),
     Row("prediction", "the entropy of what the network predicts"),
     Row("argmax", "the class that the network predicts"),
     Row("random", "uniformly random ones"),
 )
-UNITS = _table(Row("weight", "every number by itself"), Row("kernel", "a whole 2-D kernel as one"))
+UNITS = table(Row("weight", "every number by itself"), Row("kernel", "a whole 2-D kernel as one"))
 
 
 class Density(Row):
@@ -256,7 +219,7 @@ class Density(Row):
 
 
 _DENSITY = "pruning.densities"
-DENSITIES = _table(
+DENSITIES = table(
     Density("erk", "p_l = sum(shape)/prod(shape), as far as that is below 1", f"{_DENSITY}:erk_densities"),
     Density("er", "p_l = (m + n)/(m n), as far as that is below 1", f"{_DENSITY}:er_densities"),
     Density("igq", "1/(1 + F N): the ideal gas quotas", f"{_DENSITY}:ideal_gas_densities"),
@@ -264,15 +227,15 @@ DENSITIES = _table(
 )
 SCORED: dict[str, Row] = {**SCORES, **DENSITIES}  # of which exactly kappa of all weights stay
 PRUNE_METHODS: dict[str, Row] = {**PRUNING, **SCORED}
-WITHIN = _table(Row("random", "random places of a layer"), Row("magnitude", "its largest weights"))
-CONTROLS = _table(
+WITHIN = table(Row("random", "random places of a layer"), Row("magnitude", "its largest weights"))
+CONTROLS = table(
     Row("shuffle", "the mask's ones at random places of their layers"),
     Row("fresh", "the weights drawn anew, under the same mask"),
     Row("invert", "the lowest scores are kept"),
 )
 
 _WHEN = {"s": (False, "before training"), "t": (True, "after training, and finetuned")}
-TRAIN_METHODS = _table(
+TRAIN_METHODS = table(
     *(TrainMethod(row.name, row.line, row.trains, dense=row.full) for row in METHODS.values() if row.trains),
     *(
         TrainMethod(f"{row.name}-{suffix}", f"{row.line}, {when}", _VANILLA, row.name, dense=True, after=after)
@@ -291,7 +254,7 @@ class Init(Row):
     takes_gamma: bool = False  # its variance is told
 
 
-INITS = _table(
+INITS = table(
     Init("vs-l", "independent and normal, of variance 1/fan_in (LeCun et al. 1998)"),
     Init("vs-g", "independent and normal, of variance 2/(fan_in + fan_out) (Glorot and Bengio 2010)"),
     Init("vs-h", "independent and normal, of variance 2/fan_in (He et al. 2015)"),
@@ -315,7 +278,7 @@ class Architecture(Row):
 
 
 # fmt: off
-ARCHITECTURES = _table(
+ARCHITECTURES = table(
     Architecture("fnn", "fully connected (SAO, Table 1)", "nets.networks.fnn:FNN", 50, 256, blocks=True),
     Architecture("cnn", "the vanilla CNN (SAO, section III-D.1)", "nets.networks.cnn:CNN", 32, 32, image=32,
                  blocks=True),
@@ -336,7 +299,7 @@ class Form(Row):
     pooled: bool = False  # by an average over the image, and not by two convolutions more
 
 
-FORMS = _table(
+FORMS = table(
     Form("cifar10", "average pooling", pooled=True),
     Form("cinic10", "two more convolutions of stride 2, flattened"),
     Form("cifar100", "two more convolutions of stride 2, flattened"),
@@ -357,7 +320,7 @@ class DataSet(Row):
 
 
 _IDX, _CIFAR = "io.datasets.idx:read_mnist", "io.datasets.cifar:read_cifar"
-DATA = _table(
+DATA = table(
     DataSet("digits", "scikit-learn's 1,797 images of 8 x 8", "io.datasets.bundled:digits", bundled=True),
     DataSet("mnist", "70,000 digits of 28 x 28", _IDX, "MNIST/raw", vision="MNIST"),
     DataSet("fashion-mnist", "70,000 garments of 28 x 28", _IDX, "FashionMNIST/raw", vision="FashionMNIST"),
@@ -388,7 +351,7 @@ class Activation(Row):
     homogeneous: bool = False  # phi(a h) = a phi(h) for a > 0
 
 
-ACTIVATIONS = _table(
+ACTIVATIONS = table(
     Activation("linear", "h", homogeneous=True),
     Activation("tanh", "the hyperbolic tangent"),
     Activation("relu", "max(h, 0)", homogeneous=True),
@@ -410,7 +373,7 @@ class Precision(Row):
     computes: bool = False  # `sao train` and `sao jacobian` can compute in it
 
 
-DTYPES = _table(
+DTYPES = table(
     Precision("float64", "double precision", 52, computes=True),
     Precision("float32", "single precision", 23, computes=True),
     Precision("float16", "half precision", 10),
@@ -418,85 +381,43 @@ DTYPES = _table(
 )
 COMPUTED = {name: row for name, row in DTYPES.items() if row.computes}
 
-ARRANGEMENTS = _table(
+ARRANGEMENTS = table(
     Row("random", "each row and column in a uniformly random group"),
     Row("minimal", "a generalised de Bruijn digraph: a stack connects all at the least depth"),
 )
-LAYERS = _table(
+LAYERS = table(
     Row("masked", "dense weights under a mask, of any method"), Row("blocks", "the weights of an SAO layer alone")
 )
-SCHEDULES = _table(
+SCHEDULES = table(
     Row("steps", "times --decay at each of the --milestones"), Row("cosine", "half a cosine wave, down to 0")
 )
-CRITERIA = _table(
+CRITERIA = table(
     Row("paper", "of the distinct eigenvalues of the mask"),
     Row("standard", "of all eigenvalues, and the mask is connected"),
 )
-REFERENCES = _table(
+REFERENCES = table(
     Row("dense", "a Haar orthogonal layer of the same shape, times --gain"),
     Row("marchenko-pastur", "the law of independent entries of the layer's variance"),
     Row("none", "nothing"),
 )
-PADDINGS = _table(
+PADDINGS = table(
     Row("circular", "as if the image were repeated"),
     Row("zeros", "as many zeros before as after"),
     Row("same", "TensorFlow's zeros"),
     Row("valid", "none"),
     Row("reflect", "the image mirrored, without its edge"),
 )
-NORMS = _table(
+NORMS = table(
     Row("unit", "a norm passes each unit to itself; its mean and variance count as constants"),
     Row("strict", "a norm lets each unit read its whole group"),
 )
-PATH_MATRICES = _table(Row("boolean", "whether there is a path"), Row("f2", "whether there is an odd number of them"))
-DEPTH_PICTURES = _table(Row("depth", "mean and variance against depth"), Row("histogram", "histograms of log10 sigma"))
-SCORE_PICTURES = _table(Row("layers", "shares of the scores by layer"), Row("scores", "histograms of log10 |score|"))
-PRUNE_PICTURES = _table(
+PATH_MATRICES = table(Row("boolean", "whether there is a path"), Row("f2", "whether there is an odd number of them"))
+DEPTH_PICTURES = table(Row("depth", "mean and variance against depth"), Row("histogram", "histograms of log10 sigma"))
+SCORE_PICTURES = table(Row("layers", "shares of the scores by layer"), Row("scores", "histograms of log10 |score|"))
+PRUNE_PICTURES = table(
     Row("layers", "sparsity by layer, and the effective one"),
     Row("inputs", "the first layer's mask summed over its outputs, as an image of the inputs"),
     Row("masks", "each layer's mask"),
     Row("scores", "histograms of log10 |score|"),
 )
-VALUE_PICTURES = _table(Row("density", "the distributions"), Row("cdf", "their CDFs with the KS distance"))
-
-
-def check(kind: str, name: str, known: Collection[str], more: str = "") -> None:
-    """Raise SaoError with what `refusal` says."""
-    if (said := refusal(kind, name, known, more)) is not None:
-        raise SaoError(said)
-
-
-def refusal(kind: str, name: str, known: Collection[str], more: str = "") -> str | None:
-    """What is said of a `name` that is none of `known`, with the nearest that is; None where it is one.
-
-    `kind` says what it should be, and `more` what else would do.
-    """
-    if isinstance(name, str) and name in known:  # of a file it may be anything
-        return None
-    return unknown_name(f"unknown {kind}", name, known) + more
-
-
-def load(home: str) -> Callable[..., Any]:
-    """What a home names, imported now."""
-    module, _, name = home.partition(":")
-    found: Callable[..., Any] = getattr(import_module(f"sao_cli.{module}"), name)
-    return found
-
-
-def one_of(names: Iterable[str]) -> str:
-    """The names in a sentence.
-
-    >>> one_of(("a", "b", "c"))
-    'a, b or c'
-    """
-    return " or ".join(", ".join(names).rsplit(", ", 1))
-
-
-def lines(rows: Mapping[str, Row], default: bool = True) -> str:
-    """The names, each with its line of help: a paragraph for --help, indented by 2 but for its first line.
-
-    The first of a table is the `default`, where there is one.
-    """
-    width = max(map(len, rows))
-    first, *rest = (f"{name:<{width}}  {row.line}" for name, row in rows.items())
-    return "\n  ".join([first + " (the default)" * default, *rest])
+VALUE_PICTURES = table(Row("density", "the distributions"), Row("cdf", "their CDFs with the KS distance"))

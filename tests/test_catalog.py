@@ -14,6 +14,7 @@ import torch
 import sao_cli
 from sao_cli import catalog, nets
 from sao_cli.base.errors import SaoError
+from sao_cli.base.names import Row, load
 from sao_cli.cli import COMMANDS, main
 from sao_cli.cli.shared.types import Named
 from sao_cli.masks.architectures import ConvShape
@@ -36,13 +37,13 @@ HOMES = sorted(METHOD_HOMES | SCHEME_HOMES | PRUNING_HOMES | NETWORK_HOMES)
 
 @pytest.mark.parametrize("home", HOMES)
 def test_a_home_loads(home):
-    assert callable(catalog.load(home))
+    assert callable(load(home))
 
 
 @pytest.mark.parametrize("name", [name for name, row in catalog.MASK_METHODS.items() if not row.keeps])
 def test_a_construction_s_file_says_its_feasible_sizes(name):
     module = catalog.METHODS[name].mask.partition(":")[0]
-    degrees, rule = (catalog.load(f"{module}:{part}")(8, 8) for part in ("feasible", "rule"))
+    degrees, rule = (load(f"{module}:{part}")(8, 8) for part in ("feasible", "rule"))
     assert 4 in degrees
     assert "d" in rule
 
@@ -248,11 +249,11 @@ def test_one_place_refuses_what_a_user_types():
 
 
 def test_a_row_is_what_it_is_told_and_stays_so():
-    row = catalog.Row("a", line="b")
+    row = Row("a", line="b")
     assert (row.name, row.line) == ("a", "b")
     with pytest.raises(AttributeError, match="stays as it is"):
         row.name = "c"
     with pytest.raises(TypeError, match="Row takes name, line"):
-        catalog.Row("a", "b", "c")
+        Row("a", "b", "c")
     with pytest.raises(TypeError, match="Row takes name, line"):
-        catalog.Row("a", "b", colour="red")
+        Row("a", "b", colour="red")

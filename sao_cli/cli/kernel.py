@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from sao_cli.catalog import KERNEL_METHODS, SCHEMES, lines, one_of
+from sao_cli.base.names import lines, one_of
+from sao_cli.catalog import KERNEL_METHODS, SCHEMES
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.deliver import deliver
 from sao_cli.cli.shared.options import arrangement_option, common_options, degree_options, value_options

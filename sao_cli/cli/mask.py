@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from sao_cli.catalog import METHODS, lines
+from sao_cli.base.names import lines
+from sao_cli.catalog import METHODS
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.deliver import deliver
 from sao_cli.cli.shared.inputs import build_masks, options_given, say_default

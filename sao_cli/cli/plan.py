@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.catalog import ARCHITECTURES, FORMS, METHODS, one_of
+from sao_cli.base.names import one_of
+from sao_cli.catalog import ARCHITECTURES, FORMS, METHODS
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import options_given, widths_of
 from sao_cli.cli.shared.options import common_options, degree_options, sizes_options

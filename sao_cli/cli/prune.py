@@ -4,18 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.catalog import (
-    CONTROLS,
-    DENSITIES,
-    PRUNE_METHODS,
-    PRUNE_PICTURES,
-    PRUNING,
-    SCORED,
-    SCORES,
-    WITHIN,
-    lines,
-    one_of,
-)
+from sao_cli.base.names import lines, one_of
+from sao_cli.catalog import CONTROLS, DENSITIES, PRUNE_METHODS, PRUNE_PICTURES, PRUNING, SCORED, SCORES, WITHIN
 from sao_cli.cli.prune_pictures import PrunePicture, require_drawable
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand, help_tells

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.catalog import SCORE_PICTURES, SCORES, lines
+from sao_cli.base.names import lines
+from sao_cli.catalog import SCORE_PICTURES, SCORES
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.inputs import required_model
 from sao_cli.cli.shared.options import common_options, module_options, plot_option

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sao_cli.base.names import lines, one_of
 from sao_cli.catalog import (
     ACTIVATIONS,
     ARCHITECTURES,
@@ -21,8 +22,6 @@ from sao_cli.catalog import (
     TRAIN_METHODS,
     UNITS,
     WITHIN,
-    lines,
-    one_of,
 )
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.inputs import widths_of

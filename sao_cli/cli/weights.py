@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import FormatError
-from sao_cli.catalog import METHODS, VALUES, lines, one_of
+from sao_cli.base.names import lines, one_of
+from sao_cli.catalog import METHODS, VALUES
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.deliver import deliver
 from sao_cli.cli.shared.inputs import build_weights, input_source, read_layers

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sao_cli.base.errors import FormatError
 from sao_cli.base.memory import require_memory
-from sao_cli.catalog import DTYPES, check
+from sao_cli.base.names import check
+from sao_cli.catalog import DTYPES
 from sao_cli.data.arrays import Values
 from sao_cli.data.coercion import array_of, is_graph
 from sao_cli.data.mask import KERNEL_AXES, Mask

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError
-from sao_cli.catalog import DTYPES, check
+from sao_cli.base.names import check
+from sao_cli.catalog import DTYPES
 from sao_cli.data.arrays import Values
 
 PRECISIONS = {name: 2.0**-row.bits for name, row in DTYPES.items()}  # and their eps

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from sao_cli.base.errors import InfeasibleError, SaoError
 from sao_cli.base.memory import require_layers, require_memory
-from sao_cli.catalog import FORMS, METHODS, SCHEMES, check
+from sao_cli.base.names import check
+from sao_cli.catalog import FORMS, METHODS, SCHEMES
 from sao_cli.masks.degrees import (
     Counts,
     check_sizes,

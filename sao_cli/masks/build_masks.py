@@ -5,8 +5,9 @@ from typing import Any
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
+from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
-from sao_cli.catalog import MASK_METHODS, Method, check, load
+from sao_cli.catalog import MASK_METHODS, Method
 from sao_cli.data.mask import Mask
 from sao_cli.masks.degrees import check_widths, layer_counts
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sao_cli.base.errors import InfeasibleError, SaoError
-from sao_cli.catalog import METHODS, Method, check, load
+from sao_cli.base.names import check, load
+from sao_cli.catalog import METHODS, Method
 
 DEFAULT_DEGREE = 4  # the paper's d in all its fully-connected experiments (Tables 6 and 7)
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sao_cli.base.names import check
 from sao_cli.base.rng import generator
-from sao_cli.catalog import ARRANGEMENTS, check
+from sao_cli.catalog import ARRANGEMENTS
 from sao_cli.data.mask import Indices, Mask, index_dtype, regular_mask
 from sao_cli.masks.degrees import divisors, resolve_degree
 from sao_cli.masks.origin import provenance, require_mask_memory

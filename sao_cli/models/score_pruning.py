@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning
+from sao_cli.base.names import check
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
@@ -62,7 +63,7 @@ class ScorePruner:
         self._rounded: dict[str, NDArray[np.bool_]] = {}  # and what a method in rounds keeps of them
         self._masks: dict[str, NDArray[np.bool_]] = {}
         if control is not None:
-            catalog.check("control", control, catalog.CONTROLS)
+            check("control", control, catalog.CONTROLS)
         if method in catalog.DENSITIES and control == "invert":
             raise SaoError(f"--control invert: {method} has no scores to invert; shuffle and fresh are of it")
 

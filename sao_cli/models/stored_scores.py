@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.base.names import check
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.arrays import Values
 from sao_cli.data.precision import PRECISIONS
@@ -147,7 +148,7 @@ def score_stored(
     if not entries:
         raise SaoError(f"{checkpoint.name}: there is no matrix and no kernel to score")
     names = [entry.name for entry in entries]
-    catalog.check("unit", unit, catalog.UNITS)
+    check("unit", unit, catalog.UNITS)
     whole = unit == "kernel"
     if row.drawn:
         scores = random_scores([one.reshape(*one.shape[:2], -1)[..., 0] if whole else one for one in arrays], seed)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sao_cli import catalog
 from sao_cli.base.errors import InfeasibleError
+from sao_cli.base.names import check, load
 from sao_cli.data.arrays import Values
 from sao_cli.masks.degrees import density_of, kappa
 from sao_cli.masks.lrp import lrp_mask
@@ -101,10 +102,10 @@ def density_masks(
     >>> {name: int(mask.sum()) for name, mask in masks.items()}
     {'a': 13, 'b': 7}
     """
-    catalog.check("density", density, catalog.DENSITIES)
-    catalog.check("within", within, catalog.WITHIN)
+    check("density", density, catalog.DENSITIES)
+    check("within", within, catalog.WITHIN)
     shapes = [weight.shape for weight in weights.values()]
-    quotas = catalog.load(catalog.DENSITIES[density].home)(shapes, sparsity)
+    quotas = load(catalog.DENSITIES[density].home)(shapes, sparsity)
     counts = kept_by_layer(shapes, quotas, kappa(sum(map(math.prod, shapes)), sparsity))
     masks = {}
     for layer, ((name, weight), count) in enumerate(zip(weights.items(), counts, strict=True), 1):

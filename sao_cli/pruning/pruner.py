@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sao_cli import catalog
 from sao_cli.base.errors import InfeasibleError
+from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
@@ -62,7 +63,7 @@ class Pruner:
         seed: int = 0,
         progress: Progress = silent,
     ) -> None:
-        catalog.check("method", method, catalog.PRUNING)
+        check("method", method, catalog.PRUNING)
         self.row, self.d, self.sparsity, self.seed, self.progress = catalog.PRUNING[method], d, sparsity, seed, progress
         self.ties_at_threshold: int | None = None
         self.zero_scores: int | None = None  # neither of which a threshold found by radix tells
@@ -97,7 +98,7 @@ class Pruner:
         offered = {"groups": weight.groups, "progress": self.progress}
         taken = {name: offered[name] for name in self.row.takes}
         many = self._degree(weight) if self.row.by_degree else self._kept(weight)
-        found: Mask = catalog.load(self.row.mask)(values, many, seed=self.seed, layer=weight.layer, **taken)
+        found: Mask = load(self.row.mask)(values, many, seed=self.seed, layer=weight.layer, **taken)
         return found
 
     def drawn(self, weight: Prunable, values: NDArray[Any]) -> NDArray[Any]:
@@ -105,7 +106,7 @@ class Pruner:
         return values
 
     def _score(self, values: NDArray[Any]) -> Values:
-        scores: Values = catalog.load(self.row.score)(values)
+        scores: Values = load(self.row.score)(values)
         return scores
 
     def _scores(self, weight: Prunable) -> Values:

@@ -12,6 +12,7 @@ import numpy as np
 
 from sao_cli import catalog
 from sao_cli.base.errors import SaoError
+from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
 from sao_cli.data.arrays import Values
@@ -68,7 +69,7 @@ def weight_stack(
     >>> layer
     Matrix(256 x 256, nnz=1024, float64)
     """
-    catalog.check("method", method, METHODS)
+    check("method", method, METHODS)
     row = catalog.METHODS[method]
     _check_options(method, values, gain, dtype)
     check_widths(widths)
@@ -119,13 +120,13 @@ def put_values(
 
 def _check_options(method: str, values: str | None, gain: float, dtype: str | None) -> None:
     if values is not None:
-        catalog.check("values", values, VALUES)
+        check("values", values, VALUES)
     if values is not None and method not in CHOOSE_VALUES:
         raise SaoError(f"method {method!r} has values of its own, not {values!r}; {', '.join(CHOOSE_VALUES)} take any")
     if not (math.isfinite(gain) and gain > 0):
         raise SaoError(f"gain {gain} is no positive finite number; 1 leaves the weights as they are")
     if dtype is not None:
-        catalog.check("dtype", dtype, PRECISIONS)
+        check("dtype", dtype, PRECISIONS)
 
 
 def _halves(
@@ -183,7 +184,7 @@ def _unmasked_stack(
     """The layers of the methods whose masks come of their values."""
     shapes = [(m, n) for n, m in itertools.pairwise(widths)]
     if row.whole_stack:
-        stack: list[Matrix] = catalog.load(row.weight)(shapes, kept_of_stack(shapes, **target), seed=seed)
+        stack: list[Matrix] = load(row.weight)(shapes, kept_of_stack(shapes, **target), seed=seed)
         return stack
     return [_unmasked(row, *shape, values, target, seed, layer, progress) for layer, shape in enumerate(shapes, 1)]
 
@@ -191,7 +192,7 @@ def _unmasked_stack(
 def _unmasked(
     row: catalog.Method, m: int, n: int, values: str, target: dict[str, Any], seed: int, layer: int, progress: Progress
 ) -> Matrix:
-    build = catalog.load(row.weight)
+    build = load(row.weight)
     weight: Matrix
     if "sparsity" in row.takes:
         weight = build(m, n, _sparsity(m, n, **target), seed=seed, layer=layer, progress=progress)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from sao_cli.base.errors import InfeasibleError, SaoError
+from sao_cli.base.names import check
 from sao_cli.base.rng import VALUES, generator
 from sao_cli.base.threads import one_thread
-from sao_cli.catalog import INITS, check
+from sao_cli.catalog import INITS
 from sao_cli.data.arrays import Values
 from sao_cli.weights.haar import haar_matrix
 

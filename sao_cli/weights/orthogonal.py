@@ -9,8 +9,9 @@ import numpy as np
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
+from sao_cli.base.names import check
 from sao_cli.base.rng import VALUES, generator
-from sao_cli.catalog import LAWS, check
+from sao_cli.catalog import LAWS
 from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Groups, Indices, Mask, index_dtype, regular_mask
 from sao_cli.data.matrix import Matrix

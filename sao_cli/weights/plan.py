@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from sao_cli.base.memory import require_memory
+from sao_cli.base.names import check
 from sao_cli.base.progress import Progress, silent
-from sao_cli.catalog import METHODS, check
+from sao_cli.catalog import METHODS
 from sao_cli.masks.degrees import Counts, check_stack, check_widths, feasible_degrees, layer_counts
 from sao_cli.reports.masks import Plan
 from sao_cli.weights.build_weights import weight_stack

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.memory import require_memory
+from sao_cli.base.names import check
 from sao_cli.base.rng import VALUES, generator
-from sao_cli.catalog import LAWS, check
+from sao_cli.catalog import LAWS
 from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
 

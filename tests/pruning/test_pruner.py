@@ -80,6 +80,6 @@ def test_a_score_is_a_file_and_a_row_of_the_catalog(monkeypatch):
     row = type(PRUNING["lmp"])(**vars(PRUNING["lmp"]) | {"name": "smallest", "score": "tests:smallest"})
     monkeypatch.setitem(PRUNING, "smallest", row)
     load = partial(lambda home: lambda weight: -scores(weight))
-    monkeypatch.setattr("sao_cli.catalog.load", load)
+    monkeypatch.setattr("sao_cli.pruning.pruner.load", load)
     for weight, mask in zip(WEIGHTS, masks("smallest", sparsity=0.5), strict=True):
         assert scores(weight)[mask].max() < scores(weight)[~mask].min()

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from sao_cli import catalog
+from sao_cli.base.names import one_of
 from sao_cli.cli.shared.paths import Data, Model, ModuleName, OutputFile, OutputFolder, Picture
 from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
@@ -24,7 +25,7 @@ NAMES: dict[str, dict[str, Any]] = {  # patterns of the names of weights
 }
 TENSORS = {"tensor": {"metavar": "NAME", "help": "The tensor to read of several, or all of a stack, in their order;"}}
 PICKING = (*TENSORS, *NAMES)
-METHODS = catalog.one_of(catalog.METHODS)
+METHODS = one_of(catalog.METHODS)
 DESCRIBING = (
     *("m", "n", "widths", "width", "layers", *DEPTH),
     *("method", "arrangement", "d", "c", "sparsity", "arch", "scheme"),
@@ -180,7 +181,7 @@ def data_source_options(command: F) -> F:
             "--data",
             metavar="NAME|FILE.npz",
             type=Data(),
-            help=f"{catalog.one_of(catalog.DATA)}, standardised; or FILE.npz with arrays x (N, ...), used as they are, "
+            help=f"{one_of(catalog.DATA)}, standardised; or FILE.npz with arrays x (N, ...), used as they are, "
             "and whole numbers y (N,).",
         ),
         click.option("--data-folder", metavar="FOLDER", help="Where the data lie, of all but digits."),

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from sao_cli.catalog import DATA, refusal
+from sao_cli.base.names import refusal
+from sao_cli.catalog import DATA
 from sao_cli.io.output import descriptor, file_error, shown
 
 PICTURES = (".png", ".svg", ".pdf")

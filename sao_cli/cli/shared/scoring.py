@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sao_cli import catalog
+from sao_cli.base.names import one_of
 from sao_cli.cli.shared.options import data_options
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -39,7 +40,7 @@ def score_options(command: F) -> F:
             type=Named("labels", catalog.LABELS),
             default="true",
             show_default=True,
-            help=f"Whose: {catalog.one_of(catalog.LABELS)}.",
+            help=f"Whose: {one_of(catalog.LABELS)}.",
         ),
         click.option(
             "--temperature", type=float, help="Logits are divided by it.  [default: 1; grasp, grasp-abs: 200]"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.catalog import PADDINGS, Row, refusal
+from sao_cli.base.names import Row, refusal
+from sao_cli.catalog import PADDINGS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -8,8 +8,9 @@ import numpy as np
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
+from sao_cli.base.names import load
 from sao_cli.base.progress import Progress, silent
-from sao_cli.catalog import DataSet, load
+from sao_cli.catalog import DataSet
 from sao_cli.io.datasets.dataset import Dataset, Part, dataset_of, missing, require_labels
 from sao_cli.io.source import open_source
 

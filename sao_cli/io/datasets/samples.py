@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning
 from sao_cli.base.memory import require_memory
+from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import DATA
 from sao_cli.io.datasets.dataset import Dataset, Labels
@@ -62,13 +62,13 @@ def load_samples(
     >>> samples.x.shape, samples.flat.shape, samples.classes
     ((100, 1, 8, 8), (100, 64), 10)
     """
-    catalog.check("split", split, SPLITS)
+    check("split", split, SPLITS)
     if count is not None and count < 1:
         raise SaoError(f"{count} samples: one is the least")
     if data not in DATA and data.lower().endswith(_SUFFIX):
         x, y = _arrays(data)
         return _first(Samples(x, y, int(y.max()) + 1, data), count)
-    catalog.check("data", data, DATA, f", or a FILE{_SUFFIX} with arrays x and y")
+    check("data", data, DATA, f", or a FILE{_SUFFIX} with arrays x and y")
     found = read_dataset(data, folder, seed=seed, progress=progress)
     if inputs is not None and inputs == found.channels * 32**2:
         found = found.bordered()
@@ -86,13 +86,13 @@ def read_dataset(
     if row.bundled:
         if folder is not None or download:
             raise SaoError("the digits come with scikit-learn; a data folder and download are for the other data")
-        bundled: Dataset = catalog.load(row.home)(row, seed)
+        bundled: Dataset = load(row.home)(row, seed)
         return bundled
     if folder is None:
         raise SaoError(f"{name} is read from a local folder; name it by --data-folder")
     home = "nets.training.vision:vision_dataset" if download else row.home
     fetching = {"download": True} if download else {}
-    found: Dataset = catalog.load(home)(row, Path(folder), progress, **fetching)
+    found: Dataset = load(home)(row, Path(folder), progress, **fetching)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from sao_cli import catalog
+from sao_cli.base.names import load
 
 Door = Literal["read", "opens"]
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began a file before version 1.6
@@ -37,7 +37,7 @@ class Format(NamedTuple):
 
     def door(self, home: str) -> Callable[..., Any]:
         """The function of one of its doors, imported now."""
-        return catalog.load(f"io.formats.{home}")
+        return load(f"io.formats.{home}")
 
 
 def _starts_safetensors(start: bytes) -> bool:

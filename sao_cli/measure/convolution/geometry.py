@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
-from sao_cli.catalog import PADDINGS, check
+from sao_cli.base.names import check
+from sao_cli.catalog import PADDINGS
 
 Places = NDArray[np.int64]
 

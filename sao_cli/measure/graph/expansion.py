@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
+from sao_cli.base.names import check
 from sao_cli.base.progress import Progress, silent
-from sao_cli.catalog import CRITERIA, check
+from sao_cli.catalog import CRITERIA
 from sao_cli.data.mask import Groups, Indices, Mask, MaskLike
 from sao_cli.measure.graph.component_edges import (
     Edge,

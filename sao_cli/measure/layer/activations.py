@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sao_cli.catalog import ACTIVATIONS, check
+from sao_cli.base.names import check
+from sao_cli.catalog import ACTIVATIONS
 
 Array = NDArray[np.float64]
 

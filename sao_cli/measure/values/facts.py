@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
-from sao_cli.catalog import REFERENCES, check
+from sao_cli.base.names import check
+from sao_cli.catalog import REFERENCES
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import Matrix
 from sao_cli.measure.values.ks import ks_test, ks_test_law

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
-from sao_cli.catalog import DTYPES, check
+from sao_cli.base.names import check
+from sao_cli.catalog import DTYPES
 from sao_cli.data.kernel import Kernel, swapped_channels
 from sao_cli.data.mask import KERNEL_AXES, Mask
 from sao_cli.data.matrix import FINITE, Matrix

@@ -14,6 +14,7 @@ from torch.nn.utils import prune
 from sao_cli import catalog
 from sao_cli.base.errors import FormatError, InfeasibleError, SaoError, SaoWarning, unknown_name
 from sao_cli.base.memory import require_memory
+from sao_cli.base.names import check, load
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import Matrix
 from sao_cli.masks.degrees import density_of, kept_of_stack
@@ -175,7 +176,7 @@ def _checked_request(
     method: str, sparsity: float | None, degree: int | None, gain: float, values: str | None
 ) -> int | None:
     """`degree`; what is wrong for every layer is an error, and no reason to skip them all."""
-    catalog.check("method", method, METHODS)
+    check("method", method, METHODS)
     degree = whole_degree(degree)
     if degree is not None and degree < 1:
         raise InfeasibleError(f"degree {degree}: a row has at least one weight")
@@ -311,7 +312,7 @@ def _compete(row: catalog.Method) -> bool:
 def _competing(
     method: str, shapes: Sequence[tuple[int, int]], target: dict[str, Any], gain: float, seed: int
 ) -> list[Matrix]:
-    stack = catalog.load(catalog.METHODS[method].weight)(shapes, kept_of_stack(shapes, **target), seed=seed)
+    stack = load(catalog.METHODS[method].weight)(shapes, kept_of_stack(shapes, **target), seed=seed)
     return [Matrix(layer.mask, gain * layer.values) for layer in stack if layer.values is not None]
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from sao_cli.base.memory import require_memory
+from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
-from sao_cli.catalog import SIZED_ARCHITECTURES, check, load
+from sao_cli.catalog import SIZED_ARCHITECTURES
 from sao_cli.data.arrays import Values
 from sao_cli.nets.devices import find_device
 from sao_cli.nets.jacobians.chain import computed_dtype

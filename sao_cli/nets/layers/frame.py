@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d
 from torch.nn.functional import pad as padded
 
 from sao_cli.base.errors import SaoError
-from sao_cli.catalog import check
+from sao_cli.base.names import check
 
 Sizes = int | Sequence[int]
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")  # torch.nn.Conv2d's

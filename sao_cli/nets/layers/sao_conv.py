@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sao_cli.base.errors import SaoError
+from sao_cli.base.names import check
 from sao_cli.base.rng import VALUES, generator
-from sao_cli.catalog import SCHEMES, check
+from sao_cli.catalog import SCHEMES
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Indices, Mask
 from sao_cli.masks.degrees import divisors

@@ -11,8 +11,9 @@ from torch import nn
 
 from sao_cli.base.errors import InfeasibleError, SaoError
 from sao_cli.base.memory import MODULE_BYTES, require_layers, require_memory
+from sao_cli.base.names import check
 from sao_cli.base.threads import one_thread
-from sao_cli.catalog import FORMS, KERNEL_METHODS, LAYERS, METHODS, SCHEMES, SIZED_SCHEMES, check
+from sao_cli.catalog import FORMS, KERNEL_METHODS, LAYERS, METHODS, SCHEMES, SIZED_SCHEMES
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix

@@ -11,8 +11,9 @@ from torch import nn
 
 from sao_cli.base.errors import FormatError, InfeasibleError, SaoError
 from sao_cli.base.memory import MODULE_BYTES, require_layers, require_memory
+from sao_cli.base.names import check
 from sao_cli.base.threads import one_thread
-from sao_cli.catalog import LAYERS, check
+from sao_cli.catalog import LAYERS
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.degrees import check_widths, resolve_degree

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from sao_cli.base.memory import MODULE_BYTES, require_layers
+from sao_cli.base.names import load
 from sao_cli.base.threads import one_thread
-from sao_cli.catalog import SCHEMES, load
+from sao_cli.catalog import SCHEMES
 from sao_cli.masks.architectures import BLOCKS, LIP_IMAGE, ConvShape, conv_degrees, lipconvnet_shapes
 from sao_cli.masks.degrees import check_sizes
 from sao_cli.nets.initialise.matrices import whole_degree

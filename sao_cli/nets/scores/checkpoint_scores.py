@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning
+from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.arrays import Values
 from sao_cli.io.checkpoints import Checkpoint
@@ -89,7 +90,7 @@ def score_checkpoint(
     Raises SaoError and FormatError, of one line, for what can't be scored: no chain, classes that are not the outputs,
     samples that are not the inputs, labels out of range, and numbers that are quantised, booleans or not finite.
     """
-    catalog.check("method", method, catalog.SCORES)
+    check("method", method, catalog.SCORES)
     row = catalog.SCORES[method]
     selection: dict[str, Any] = {"include": include, "exclude": exclude, "groups": groups, "transpose": transpose}
     if row.chain and module is None:
@@ -113,9 +114,7 @@ def score_checkpoint(
     if row.data and data is not None:
         read = load_samples(data, data_folder, samples, inputs=math.prod(run.shape), seed=seed, progress=progress)
         batches = _batches(run, read, labels)
-    found = catalog.load(row.home)(
-        run.module, batches, **{name: one for name, one in options.items() if one is not None}
-    )
+    found = load(row.home)(run.module, batches, **{name: one for name, one in options.items() if one is not None})
     if batches is None:
         return _stored(found, run, None, NO_SAMPLES)
     if not jacobian:

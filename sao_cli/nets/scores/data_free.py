@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sao_cli import catalog
+from sao_cli.base.names import check
 from sao_cli.nets.scores.score_tensors import ScoreFacts, Scores, per_unit, shapes_of
 from sao_cli.nets.scores.scored_module import ScoredModule
 from sao_cli.pruning.scores.magnitude import unit_magnitudes
@@ -16,7 +17,7 @@ def magnitude(model: nn.Module, batches: object = None, *, unit: str = "weight",
     """|w|, float64, by the name of the weight; of a kernel as one its root mean square. Batches are not read."""
     module = ScoredModule(model, biases=biases)
     arrays = [one.detach().cpu().numpy() for one in module.weights.values()]
-    catalog.check("unit", unit, catalog.UNITS)
+    check("unit", unit, catalog.UNITS)
     sizes = magnitude_scores(arrays)
     if unit == "kernel":
         sizes = [unit_magnitudes(one) if one.ndim > 2 else one for one in sizes]

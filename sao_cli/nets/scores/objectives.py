@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.base.names import check
 from sao_cli.base.rng import LABELS, generator
 from sao_cli.nets.scores.scored_module import ScoredModule
 
@@ -43,7 +44,7 @@ def make_loss(labels: str = "true", temperature: float = 1.0, seed: int = 0) -> 
     `prediction` is the entropy of the softmax, through which the derivative goes: with the softmax as fixed labels it
     is identically 0. `random` labels are drawn by `seed`, sample after sample, whatever the batches are.
     """
-    catalog.check("labels", labels, catalog.LABELS)
+    check("labels", labels, catalog.LABELS)
     if not 0 < temperature < float("inf"):
         raise SaoError(f"temperature {temperature}; logits are divided by it, so it is positive and finite")
     rng = generator(seed, 0, LABELS)

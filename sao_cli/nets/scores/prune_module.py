@@ -13,6 +13,7 @@ from torch.nn.utils import prune
 
 from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.base.names import check, load
 from sao_cli.nets.scores.score_tensors import Scores
 from sao_cli.nets.scores.scored_module import ScoredModule
 from sao_cli.pruning.selection import KeptWeights, select
@@ -103,10 +104,10 @@ def _scored(
 ) -> Mapping[str, Tensor]:
     if not isinstance(method, str):
         return method
-    catalog.check("method", method, catalog.SCORES)
+    check("method", method, catalog.SCORES)
     row = catalog.SCORES[method]
     by_rounds = {"sparsity": sparsity} if row.rounds else {}
-    found: Scores = catalog.load(row.home)(model, batches, **by_rounds, **options)
+    found: Scores = load(row.home)(model, batches, **by_rounds, **options)
     return found
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sao_cli import catalog
+from sao_cli.base.names import check
 from sao_cli.nets.scores.scored_module import Weights
 
 
@@ -45,7 +46,7 @@ class Scores(dict[str, Tensor]):
 
 def per_unit(products: Weights, unit: str) -> Weights:
     """Derivatives by one c each number, or by one c each 2-D kernel: the signed sum over its taps."""
-    catalog.check("unit", unit, catalog.UNITS)
+    check("unit", unit, catalog.UNITS)
     if unit == "weight":
         return products
     return {name: one.flatten(2).sum(dim=2) if one.ndim > 2 else one for name, one in products.items()}

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sao_cli.base.errors import SaoError
+from sao_cli.base.names import load
 from sao_cli.base.progress import Progress, silent
-from sao_cli.catalog import load
 from sao_cli.io.checkpoints.structure import chosen_names
 from sao_cli.models.audit.chains import audit_summary
 from sao_cli.models.audit.checks import Check, check

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sao_cli.base.errors import SaoError, unknown_name
-from sao_cli.catalog import NORMS, check
+from sao_cli.base.names import check
+from sao_cli.catalog import NORMS
 from sao_cli.nets.tracing.bits import Propagation
 from sao_cli.nets.tracing.recording import Bits, Operation, Recording, record, unwrapped
 from sao_cli.nets.tracing.unit_axes import by_unit, unit_axis

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sao_cli.base.errors import SaoWarning
+from sao_cli.base.names import load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import CONTROL, generator
-from sao_cli.catalog import SCORES, load
+from sao_cli.catalog import SCORES
 from sao_cli.nets.scores.prune_module import keep
 from sao_cli.nets.scores.score_tensors import Scores
 from sao_cli.nets.training.methods import mask_, prunable

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from sao_cli.base.errors import FormatError, SaoError, unknown_name
+from sao_cli.base.names import check, one_of
 from sao_cli.catalog import (
     ACTIVATIONS,
     ARCHITECTURES,
@@ -25,8 +26,6 @@ from sao_cli.catalog import (
     TRAIN_METHODS,
     UNITS,
     WITHIN,
-    check,
-    one_of,
 )
 from sao_cli.nets.training.paper_rates import LEAST_DIGITS_RATE, paper_rate, paper_schedule
 from sao_cli.weights.dense_laws import check_gamma

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sao_cli.catalog import METHODS, SCHEMES, check
+from sao_cli.base.names import check
+from sao_cli.catalog import METHODS, SCHEMES
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
 from sao_cli.masks.lrp import lrp_mask

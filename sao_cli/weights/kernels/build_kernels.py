@@ -12,6 +12,7 @@ import numpy as np
 
 from sao_cli import catalog
 from sao_cli.base.errors import SaoError
+from sao_cli.base.names import check, load, one_of
 from sao_cli.base.threads import one_thread
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.precision import PRECISIONS
@@ -87,7 +88,7 @@ def build_kernel(
     row = catalog.SCHEMES[scheme]
     offered = {"stride": stride, "terms": terms}
     options = {"axes": axes, **({"law": scheme} if row.law else {}), **{name: offered[name] for name in row.takes}}
-    make = partial(catalog.load(row.home), c_out, c_in, size, **options, **stream)
+    make = partial(load(row.home), c_out, c_in, size, **options, **stream)
     c_in *= stride**axes
     with one_thread(min(c_out, c_in)):
         kernel = _built(make, row, method, c_out, c_in, target, {"arrangement": arrangement, **stream})
@@ -125,14 +126,14 @@ def _built(
 
 
 def _part(row: catalog.Method, dense: Kernel, *kept: Any, **stream: int) -> Kernel:
-    part: Kernel = catalog.load(row.kept_kernel)(dense, *kept, **stream)
+    part: Kernel = load(row.kept_kernel)(dense, *kept, **stream)
     return part
 
 
 def _checked_scheme(scheme: str, method: str) -> str:
     """The scheme of the method: its own law, where it has one and so takes no other than the default."""
-    catalog.check("method", method, METHODS)
-    catalog.check("scheme", scheme, SCHEMES)
+    check("method", method, METHODS)
+    check("scheme", scheme, SCHEMES)
     own = catalog.METHODS[method].own_law or scheme
     if scheme not in (own, SCHEMES[0]):
         raise SaoError(
@@ -158,11 +159,11 @@ def _check_options(
     if not (math.isfinite(gain) and gain > 0):
         raise SaoError(f"gain {gain} is no positive finite number; 1 leaves the weights as they are")
     if dtype is not None:
-        catalog.check("dtype", dtype, PRECISIONS)
+        check("dtype", dtype, PRECISIONS)
 
 
 def _taking(option: str) -> str:
-    return catalog.one_of(name for name, row in catalog.SCHEMES.items() if option in row.takes)
+    return one_of(name for name, row in catalog.SCHEMES.items() if option in row.takes)
 
 
 def _finished(kernel: Kernel, gain: float, facts: dict[str, Any]) -> Kernel:

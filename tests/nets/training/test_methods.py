@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sao_cli.base.errors import SaoWarning
-from sao_cli.catalog import ARCHITECTURES, TRAIN_METHODS, load
+from sao_cli.base.names import load
+from sao_cli.catalog import ARCHITECTURES, TRAIN_METHODS
 from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.networks.fnn import FNN
 from sao_cli.nets.training.methods import build_model, kept_places, prunable, prune_, require_zeros
