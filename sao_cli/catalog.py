@@ -263,6 +263,12 @@ INITS = table(
 )
 
 
+ENSEMBLES = table(
+    Row("gaussian", "independent and normal, of variance sigma_w^2/d over the d inputs that an output reads"),
+    Row("orthogonal", "sigma_w times a Haar orthogonal matrix, or times Haar blocks on an SAO mask"),
+)
+
+
 class Architecture(Row):
     """A network that is trained: of SAO, with its least sizes there, or one whose `widths` are its own."""
 

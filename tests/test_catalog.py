@@ -185,7 +185,10 @@ def test_a_shell_completes_a_method_with_its_line():
 CHOSEN = {"sao", "dense", "delta", "linear", "random"}  # what is built, or compared with, where no other is named
 EXPERIMENT = "nets/experiments/initial_variance.py"  # of its own data and weights
 ELSEWHERE = {  # where a name stands besides its homes, and what it is there
-    "normal": {"weights/random.py", "weights/isometry.py", "weights/build_weights.py", EXPERIMENT},  # a law; its start
+    "normal": {
+        *("weights/random.py", "weights/isometry.py", "weights/build_weights.py", "nets/initialise/critical.py"),
+        EXPERIMENT,
+    },  # a law; where isometry starts; and what a mask's Gaussian weights are
     "digits": {EXPERIMENT},
     "uniform": {"weights/random.py", "nets/scores/objectives.py"},  # a law, and labels
     "eco": {"masks/architectures.py"},  # the layers of LipConvNet

@@ -24,6 +24,7 @@ from sao_cli.nets.initialise.kernels import kernel_ as kernel_
 from sao_cli.nets.initialise.sparsify import sparsify as sparsify
 from sao_cli.nets.initialise.sparsify import effective_weight as effective_weight
 from sao_cli.nets.initialise.laws import initialise_by_ as initialise_by_
+from sao_cli.nets.initialise.critical import set_variances_ as set_variances_
 from sao_cli.nets.initialise.masked_isometry import repair_masked_ as repair_masked_
 
 # Networks

@@ -18,10 +18,12 @@ from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.degrees import check_widths, resolve_degree
 from sao_cli.measure.layer.activations import check_activation
+from sao_cli.nets.initialise.critical import draw_biases_
 from sao_cli.nets.initialise.matrices import check_gain, whole_degree
 from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.activation import activation_module
 from sao_cli.nets.networks.plain_layers import linear_layer
+from sao_cli.weights.biases import check_sigma_b
 from sao_cli.weights.build_weights import METHODS, weight_stack
 from sao_cli.weights.orthogonal import dense_weight
 
@@ -38,8 +40,11 @@ class FNN(nn.Module):  # type: ignore[misc]
     `method`, `degree`, `sparsity`, `values`, `arrangement`, `seed` and `gain` are those of weight_stack; the gain 1.1
     on every layer and the degree 4 (by neither option the nearest feasible to it) are the paper's. With `dense_ends`
     (our reading; the paper tells it of its CNNs) the first and the last layer are dense and orthogonal, and layer l of
-    the others is layer l of weight_stack. Without, all layers are that stack's. Biases begin at 0. `activation`, one
-    of ACTIVATIONS, follows every layer but the last.
+    the others is layer l of weight_stack. Without, all layers are that stack's. Biases begin at 0, or with `sigma_b`
+    are N(0, sigma_b^2) from streams of their own, so that it changes no weight. `activation`, one of ACTIVATIONS,
+    follows every layer but the last.
+
+    A network is often counted by its weight matrices: a network of L of them, of width w, is FNN(L - 1, (n, w, m)).
 
     `layers="masked"` keeps a sparse layer as an nn.Linear with a torch.nn.utils.prune mask, which computes as much as a
     dense one; "blocks" keeps it as an SAOLinear with the same weights, in O(m d). That needs method "sao".
@@ -71,6 +76,7 @@ class FNN(nn.Module):  # type: ignore[misc]
         activation: str = "tanh",
         gain: float = 1.1,
         bias: bool = True,
+        sigma_b: float = 0.0,
         dense_ends: bool = True,
         layers: str = "masked",
         seed: int = 0,
@@ -82,6 +88,9 @@ class FNN(nn.Module):  # type: ignore[misc]
         check("layers", layers, LAYERS)
         check_activation(activation)
         check_gain(gain)
+        check_sigma_b(sigma_b)
+        if sigma_b and not bias:
+            raise SaoError(f"sigma_b {sigma_b:g} is of biases, and with bias=False there are none; leave one out")
         if dense_ends and len(self.widths) < 4:
             raise InfeasibleError(
                 f"widths {self.widths} leave no layer between the two dense ends; choose a greater depth or "
@@ -100,6 +109,8 @@ class FNN(nn.Module):  # type: ignore[misc]
                 *made,
                 _dense_end(last, m, len(made) + 1, gain, seed, bias, place),
             ]
+        if sigma_b:
+            draw_biases_(made, sigma_b, seed)
         modules = [module for layer in made for module in (layer, activation_module(activation))]
         self.net = _sequential(layers, modules[:-1])
 

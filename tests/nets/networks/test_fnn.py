@@ -168,3 +168,19 @@ def test_cuda_gets_the_same_network(layers):
     assert here.layer_weights() == there.layer_weights()
     x = torch.ones(2, 64, dtype=torch.float64)
     torch.testing.assert_close(there(x.cuda()).cpu(), here(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"layers": "blocks"}, {"method": "dense", "values": "normal", "dense_ends": False}]
+)
+def test_biases_are_normal_and_change_no_weight(told):
+    shape = {"depth": 20, "widths": (64, 80, 80, 10), "gain": 2.0, "seed": 2, **WIDE}
+    bare, given = FNN(**shape, **told), FNN(**shape, **told, sigma_b=0.5)
+    for one, two in zip(bare.layer_weights(), given.layer_weights(), strict=True):
+        np.testing.assert_array_equal(one.to_dense(), two.to_dense())
+    biases = torch.cat([layer.bias.detach() for layer in given.net[::2]])
+    assert len(biases) == 21 * 80 + 10
+    assert float(biases.var()) == pytest.approx(0.25, rel=5 * math.sqrt(2 / len(biases)))
+    assert len(biases.unique()) == len(biases)
+    with pytest.raises(SaoError, match="with bias=False there are none"):
+        FNN(**shape, **told, sigma_b=0.5, bias=False)
