@@ -78,14 +78,18 @@ class DepthJacobian(
     )
 
 
-class InputOutputJacobian(LogSigma, JacobianFacts[Never]):
-    """The singular values of d outputs / d inputs of a network at test images, biases and all layers counted."""
+class PooledFacts(Report):
+    """The singular values of all inputs together, as Lee et al. (ICLR 2020) tell them; `condition` is of an input."""
 
-    std: float = fact("standard deviation of the singular values of all inputs together")
+    std: float = fact("standard deviation of the singular values of all inputs together", unit="of the population")
     condition: float | None = fact("the largest s_1/s_k of an input; null where a Jacobian has not full rank")
     condition_pooled: float | None = fact(
         "the largest singular value of all inputs over the least; null where that can't be told from zero"
     )
+
+
+class InputOutputJacobian(LogSigma, PooledFacts, JacobianFacts[Never]):
+    """The singular values of d outputs / d inputs of a network at test images, biases and all layers counted."""
 
 
 class RepairedLayer(RepairFacts):
@@ -134,6 +138,7 @@ class EpochRow(
 
 class ModuleJacobian(
     Computed,
+    PooledFacts,
     JacobianFacts[Never],
     record="module",
     table="module m n inputs mean variance sigma_max sigma_min rank condition participation",
@@ -148,7 +153,6 @@ class ModuleJacobian(
     sigma_max: float = fact("largest singular value; a lower bound where `exact` is false")
     sigma_max_error: float | None = fact("about how far that may be off, where `exact` is false")
     sigma_min: float | None = fact("least singular value")
-    condition: float | None = fact("the largest s_1/s_k of an input; null where a Jacobian has not full rank")
     exact: bool = fact("the values are computed, and no quantiles of an estimated distribution")
     error: float | None = fact("where they are not `exact`: how far the distribution function may be off")
     error_kind: str | None = fact('"bound", never exceeded, or "estimate"')

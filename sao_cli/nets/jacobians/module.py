@@ -62,7 +62,9 @@ def jacobian_spectrum(
     - `mean`, `variance`, and `participation`, the fraction of values within [0.5, 2];
     - `rank`: how many are above max(m, n) eps s_1 (numpy.linalg.matrix_rank's rule), the least over inputs; eps is
       of the coarsest dtype among the parameters, the output and `dtype`;
-    - `condition`: the largest s_1/s_k, None where a Jacobian has not full rank.
+    - `std`, the population's, and `condition_pooled`, the largest value of all over the least: what the tables of Lee
+      et al. (ICLR 2020) have;
+    - `condition`: the largest s_1/s_k of an input. Both conditions are None where a Jacobian has not full rank.
 
     Where k <= max_dense, J is computed, not by finite differences: row by row in reverse mode, or column by column
     where n < m, many at a time, and then LAPACK's SVD. Beyond, the distribution of the values is found by stochastic
@@ -282,9 +284,11 @@ def _report(found: list[_Found], eps: float, halves: list[str], **told: str) -> 
         sigma_min=float(values.min()) if exact else None,
         mean=largest * float(shares.mean()),
         variance=variance,
+        std=largest * float(shares.std()),
         rank=int(ranks.min()) if exact else None,
         participation=float(((values >= 0.5) & (values <= 2)).mean()),
         condition=float((values[:, 0] / values[:, -1]).max()) if full else None,
+        condition_pooled=largest / float(values.min()) if full else None,
         exact=exact,
         error=max((density.error for density in densities), default=None),
         error_kind=None if exact else ESTIMATE,

@@ -34,12 +34,12 @@ def input_output_jacobian(model: nn.Module, inputs: Tensor, *, progress: Progres
         n=found.n,
         mean=found.mean,
         variance=found.variance,
-        std=largest * float((found.singular_values / (largest or 1.0)).std()),  # no square overflows
+        std=found.std,
         log10_sigma_max=math.log10(largest) if largest else None,
         log10_sigma_min=math.log10(least) if least and told else None,
         rank=found.rank,
         participation=found.participation,
         condition=found.condition,
-        condition_pooled=largest / least if least and told else None,
+        condition_pooled=found.condition_pooled,
         reason=found.reason,
     )

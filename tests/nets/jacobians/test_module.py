@@ -115,7 +115,9 @@ def test_facts_are_numpys(m, n, seed):
     assert found.mean == pytest.approx(values.mean(), rel=1e-14)
     assert found.variance == pytest.approx(values.var(), abs=1e-13)
     assert found.participation == ((values >= 0.5) & (values <= 2)).mean()
+    assert found.std == pytest.approx(values.std(), abs=1e-13)
     assert found.condition == (pytest.approx(np.linalg.cond(matrix), rel=1e-10) if full else None)
+    assert found.condition_pooled == found.condition  # there is one input
     assert (found.reason is None) == full
 
 
@@ -134,6 +136,9 @@ def test_a_batch_is_its_inputs_one_by_one():
     np.testing.assert_array_equal(together.singular_values, np.concatenate([one.singular_values for one in alone]))
     assert together.sigma_max == max(one.sigma_max for one in alone)
     assert together.condition == max(one.condition for one in alone)
+    least = min(one.sigma_min for one in alone)
+    assert together.condition_pooled == together.sigma_max / least > together.condition
+    assert together.std == pytest.approx(together.singular_values.std(), rel=1e-13)
     assert together.rank == np.mean([one.rank for one in alone])
     assert together.mean == pytest.approx(np.mean([one.mean for one in alone]), rel=1e-14)
     assert together.variance == pytest.approx(together.singular_values.var(), rel=1e-13)
