@@ -7,3 +7,4 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
+Booleans = NDArray[np.bool_]

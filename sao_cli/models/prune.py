@@ -34,6 +34,7 @@ from sao_cli.models.score_pruning import Scored, ScorePruner
 from sao_cli.models.select import Selection, read_or_reason, weights_asked_for
 from sao_cli.pruning.keep import warn_of_collapse
 from sao_cli.pruning.pruner import Prunable, Pruner
+from sao_cli.pruning.rules import RulePruner
 from sao_cli.pruning.scores.magnitude import unit_magnitudes
 from sao_cli.pruning.units import keep_units
 from sao_cli.reports.audits import WeightFacts
@@ -117,7 +118,7 @@ def prune_checkpoint(
     """
     _require_target(sparsity, d)
     asked: dict[str, Any] = {"sparsity": sparsity, "seed": seed, "progress": progress}
-    pruner: Pruner | ScorePruner
+    pruner: Pruner
     if scores is not None or method in catalog.SCORED:
         if sparsity is None:
             raise SaoError(f"--d {d}: scores and densities keep a share of all weights; give --sparsity")
@@ -127,7 +128,7 @@ def prune_checkpoint(
         named = "--effective" if effective else f"--control {control}"
         raise SaoError(f"{named} is of scores and densities, and {method} is none")
     else:
-        pruner = Pruner(method, d=d, **asked)
+        pruner = RulePruner(method, d=d, **asked)
     selection = Selection.of(include, exclude, groups, transpose)
     with opened(model, out) as checkpoint, _written(out, network) as written:
         runs = None if network is None else network.require(checkpoint)  # what does not fit is said now
@@ -162,7 +163,7 @@ class _Run:
 
     watch: Watch | None = None
 
-    def __init__(self, checkpoint: Checkpoint, structure: Structure, pruner: Pruner | ScorePruner, facts: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, structure: Structure, pruner: Pruner, facts: bool) -> None:
         self.checkpoint, self.structure, self.pruner, self.facts = checkpoint, structure, pruner, facts
         self.rows: list[PrunedWeight] = []
         self._numbers = {name: number for number, name in enumerate(structure.order.names, 1)}
@@ -171,9 +172,9 @@ class _Run:
 
     def why_not(self, entry: Entry) -> str | None:
         """Why the weight can't be pruned as asked, as its shape and dtype tell."""
-        if entry.dtype == "bool" and isinstance(self.pruner, Pruner):
+        if entry.dtype == "bool" and isinstance(self.pruner, RulePruner):
             return "booleans, which are a mask and no weights"
-        reason = self.structure.layout(entry).reason if self.pruner.row.by_degree else None
+        reason = self.structure.layout(entry).reason if self.pruner.by_degree else None
         return reason or self.pruner.why_not(self.prunable(entry))
 
     def prunable(self, entry: Entry) -> Prunable:
@@ -200,7 +201,7 @@ class _Run:
         self._stack.add(entry, layer)
         row = PrunedWeight(
             **told_of(self.structure, entry),
-            method=self.pruner.row.name,
+            method=self.pruner.method,
             d=mask.provenance.get("d"),
             kept_norm=share,
             kept_norm_bound=self._bound(mask, share),
@@ -230,7 +231,7 @@ class _Run:
         """What the file tells of each pruned weight."""
         pruner = self.pruner
         asked = {"sparsity": pruner.sparsity} if pruner.d is None else {"d": pruner.d}
-        told = {"version": __version__, "command": "prune", "method": pruner.row.name}
+        told = {"version": __version__, "command": "prune", "method": pruner.method}
         return {**told, **asked, "seed": pruner.seed}
 
     def summary(
@@ -314,7 +315,7 @@ class _Run:
 
     def _bound(self, mask: Mask, share: float | None) -> float | None:
         """What no SAO mask of this degree keeps more than; None for other methods, whose masks are as they are."""
-        if not self.pruner.row.by_degree or share is None:
+        if not self.pruner.by_degree or share is None:
             return None
         return max(share, float(mask.provenance.get("kept_norm_bound", share)))
 

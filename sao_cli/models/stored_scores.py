@@ -13,7 +13,7 @@ from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.names import check
 from sao_cli.base.progress import Progress, silent
-from sao_cli.data.arrays import Values
+from sao_cli.data.arrays import Booleans, Values
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.structure import Structure
@@ -25,11 +25,10 @@ from sao_cli.pruning.scores.chain_flow import chain_synflow
 from sao_cli.pruning.scores.magnitude import unit_magnitudes
 from sao_cli.pruning.scores.plain import magnitude_scores, random_scores
 from sao_cli.pruning.selection import require_kept
+from sao_cli.pruning.units import spread
 from sao_cli.reports.sensitivities import PooledJacobian
 
 WAY_OUT = "--module FILE.py:NAME --example SHAPE says how it runs"
-
-Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +58,6 @@ class StoredScores:
     def full(self, name: str) -> Values:
         """The scores of a weight in its own shape."""
         return spread(self.scores[name], self.shapes[name])
-
-
-def spread(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
-    """`array`, of `shape` or of its first two sizes, in that shape: what a kernel has, each of its taps has."""
-    if array.shape == tuple(shape):
-        return array
-    return np.broadcast_to(array.reshape(*array.shape, *[1] * (len(shape) - array.ndim)), shape)
 
 
 class Chain(NamedTuple):

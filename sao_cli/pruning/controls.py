@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.rng import CONTROL, generator
-from sao_cli.data.arrays import Values
-
-Booleans = NDArray[np.bool_]
+from sao_cli.data.arrays import Booleans, Values
 
 
 def shuffled(masks: Mapping[str, Booleans], seed: int) -> dict[str, Booleans]:
     """The masks, each with its ones at random places of its layer, the taps of kernels too: only the counts stay.
 
+    >>> import numpy as np
     >>> mask = np.arange(12).reshape(3, 4) < 5
     >>> int(shuffled({"a": mask}, 0)["a"].sum())
     5

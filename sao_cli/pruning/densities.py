@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from sao_cli import catalog
 from sao_cli.base.errors import InfeasibleError
 from sao_cli.base.names import check, load
-from sao_cli.data.arrays import Values
+from sao_cli.data.arrays import Booleans, Values
 from sao_cli.masks.degrees import density_of, kappa
 from sao_cli.masks.lrp import lrp_mask
 from sao_cli.pruning.keep import keep_largest
 
 Shape = Sequence[int]
-Booleans = NDArray[np.bool_]
 
 
 def uniform_densities(shapes: Sequence[Shape], sparsity: float) -> Values:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import InfeasibleError, SaoWarning
-from sao_cli.data.arrays import Values
+from sao_cli.data.arrays import Booleans, Values
 
 Places = NDArray[np.intp]
 
@@ -27,13 +27,21 @@ def keep_largest(magnitudes: Values, count: int) -> Places:
     """
     check_count(count, magnitudes.size, "vector")
     least = np.partition(magnitudes, magnitudes.size - count)[magnitudes.size - count]
-    kept = magnitudes > least
-    ties = np.flatnonzero(magnitudes == least)
-    kept[ties[: count - int(np.count_nonzero(kept))]] = True
-    return np.flatnonzero(kept)
+    return np.flatnonzero(at_or_above(magnitudes, least, count - int(np.count_nonzero(magnitudes > least))))
 
 
-def drop_least_(alive: NDArray[np.bool_], scores: Values, count: int) -> None:
+def at_or_above(scores: Values, least: float, ties: int) -> Booleans:
+    """Where `scores` (size,) are above `least`, and at the first `ties` places where they are just that. O(size).
+
+    >>> at_or_above(np.array([1.0, 2.0, 1.0]), 1.0, 1).tolist()
+    [True, True, False]
+    """
+    kept = scores > least
+    kept[np.flatnonzero(scores == least)[:ties]] = True
+    return kept
+
+
+def drop_least_(alive: Booleans, scores: Values, count: int) -> None:
     """Make all but `count` of `alive` (size,) false: the places of the least `scores`; of equal ones the last go first.
 
     What keep_largest keeps of those that are alive, at the cost of a few passes where few are dropped: the threshold is
@@ -53,7 +61,7 @@ def drop_least_(alive: NDArray[np.bool_], scores: Values, count: int) -> None:
             alive[np.flatnonzero(alive & (scores == least))[-over:]] = False
 
 
-def _least_kept(alive: NDArray[np.bool_], scores: Values, dropped: int) -> float:
+def _least_kept(alive: Booleans, scores: Values, dropped: int) -> float:
     """The score in place `dropped`, from 0, of those that are alive in ascending order."""
     step = max(len(scores) // SAMPLE, 1)
     sample = np.sort(scores[::step][alive[::step]])

@@ -1,25 +1,15 @@
-"""Which weights of a network stay, by a method of the catalog: asked one weight at a time, in any order."""
+"""Which weights of a network stay, asked one weight at a time, in any order: what all ways to choose have in common."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
-from sao_cli import catalog
-from sao_cli.base.errors import InfeasibleError
-from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
-from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
-from sao_cli.masks.degrees import kappa, kept_entries, resolve_degree
-from sao_cli.pruning.units import Threshold, global_threshold, largest_units
-
-NEAR = 1.5  # ratio of densities up to which an SAO mask counts as one of the sparsity asked for, as in an audit
 
 
 @dataclass(frozen=True)
@@ -41,18 +31,13 @@ class Prunable:
 
 
 class Pruner:
-    """The masks that a `method` of catalog.PRUNING has for the weights of a network.
+    """The masks that a `method` has for the weights of a network: `d` ones a row, or (1 - sparsity) of all.
 
-    It keeps m `d` units of each weight (m, n), or kappa(m n, sparsity), 4 a row by neither; a method that compares all
-    weights keeps as many numbers of them together, and needs `prepare`. Raises SaoError for an unknown method.
-
-    >>> import numpy as np
-    >>> weights = [Prunable(2, 2, layer, lambda layer=layer: layer * np.eye(2) + 1) for layer in (1, 2)]
-    >>> pruner = Pruner("gmp", sparsity=0.5)
-    >>> pruner.prepare(weights)
-    >>> [pruner.mask(weight, weight.read()).nnz for weight in weights]
-    [2, 2]
+    Where weights are compared with each other, `ties_at_threshold` and `zero_scores` are as KeptWeights has them when
+    they are prepared, and else None.
     """
+
+    by_degree = False  # the masks have a row degree, of which not every weight has one that is near
 
     def __init__(
         self,
@@ -63,75 +48,21 @@ class Pruner:
         seed: int = 0,
         progress: Progress = silent,
     ) -> None:
-        check("method", method, catalog.PRUNING)
-        self.row, self.d, self.sparsity, self.seed, self.progress = catalog.PRUNING[method], d, sparsity, seed, progress
+        self.method, self.d, self.sparsity, self.seed, self.progress = method, d, sparsity, seed, progress
         self.ties_at_threshold: int | None = None
-        self.zero_scores: int | None = None  # neither of which a threshold found by radix tells
-        self._threshold: Threshold | None = None
-        self._places: dict[int, int] = {}  # of each layer among those that are compared
+        self.zero_scores: int | None = None
 
     def why_not(self, weight: Prunable) -> str | None:
         """Why the weight can't be pruned as asked, as its sizes tell; None where it can."""
-        try:
-            if self.row.by_degree:
-                return self._not_near(weight)
-            if not self.row.together or self.d is not None:
-                self._kept(weight)
-        except InfeasibleError as error:
-            return str(error)
         return None
 
     def prepare(self, weights: Sequence[Prunable]) -> None:
-        """Find what has to be known of all weights before one of them can be pruned: each is read twice, or so."""
-        if self.row.together:
-            self._places = {weight.layer: place for place, weight in enumerate(weights)}
-            scores = [partial(self._scores, weight) for weight in weights]
-            sizes = [weight.size for weight in weights]
-            self._threshold = global_threshold(scores, sizes, self._kept_of_all(weights), progress=self.progress)
+        """Find what has to be known of all weights before one of them can be pruned."""
 
     def mask(self, weight: Prunable, values: NDArray[Any]) -> Mask:
-        """The (m, n) mask of what is kept of a weight, whose `values` (m, n, ...) have been read."""
-        if self._threshold is not None:
-            return self._threshold.mask(self._places[weight.layer], self._score(values))
-        if self.row.score:
-            return largest_units(self._score(values), self._kept(weight))
-        offered = {"groups": weight.groups, "progress": self.progress}
-        taken = {name: offered[name] for name in self.row.takes}
-        many = self._degree(weight) if self.row.by_degree else self._kept(weight)
-        found: Mask = load(self.row.mask)(values, many, seed=self.seed, layer=weight.layer, **taken)
-        return found
+        """What is kept of a weight, whose `values` (m, n, ...) have been read: (m, n) units, or (m, n taps) numbers."""
+        raise NotImplementedError
 
     def drawn(self, weight: Prunable, values: NDArray[Any]) -> NDArray[Any]:
         """The values that the mask is put on: the weight's own."""
         return values
-
-    def _score(self, values: NDArray[Any]) -> Values:
-        scores: Values = load(self.row.score)(values)
-        return scores
-
-    def _scores(self, weight: Prunable) -> Values:
-        return self._score(weight.read())
-
-    def _kept(self, weight: Prunable) -> int:
-        return kept_entries(weight.m, weight.n, d=self.d, sparsity=self.sparsity)
-
-    def _kept_of_all(self, weights: Sequence[Prunable]) -> int:
-        """How many numbers of all weights together are kept."""
-        if self.sparsity is not None:
-            return kappa(sum(weight.size * weight.m * weight.n for weight in weights), self.sparsity)
-        return sum(weight.size * self._kept(weight) for weight in weights)
-
-    def _degree(self, weight: Prunable) -> int:
-        return resolve_degree(weight.m // weight.groups, weight.n, "sao", d=self.d, sparsity=self.sparsity)
-
-    def _not_near(self, weight: Prunable) -> str | None:
-        """Why the SAO mask of the nearest degree is none of the sparsity that was asked for."""
-        m, n, d = weight.m // weight.groups, weight.n, self._degree(weight)
-        if not self.sparsity:
-            return None
-        ratio = d / (n * (1 - self.sparsity))
-        if d < n and abs(math.log(ratio)) <= math.log(NEAR) * (1 + 1e-9):
-            return None
-        nearest = "is dense" if d == n else f"has {1 - d / n:.6g}"
-        why = f"the nearest {nearest}, since gcd({m}, {n}) = {math.gcd(m, n)}"
-        return f"no SAO mask of {m} x {n} is near to sparsity {self.sparsity:g}: {why}"

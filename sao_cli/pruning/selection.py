@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sao_cli.base.errors import FormatError, InfeasibleError, SaoError
+from sao_cli.base.errors import InfeasibleError, SaoError
 from sao_cli.base.memory import require_memory
-from sao_cli.data.arrays import Values
+from sao_cli.data.arrays import Booleans, Values
 from sao_cli.masks.degrees import density_of, kappa
-from sao_cli.pruning.keep import keep_largest
-
-Booleans = NDArray[np.bool_]
+from sao_cli.pruning.threshold import Ranked, global_threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,26 +44,30 @@ def select(scores: Mapping[str, Values], sparsity: float, sizes: Mapping[str, in
     >>> found.masks["a"].tolist(), found.masks["b"].tolist(), found.ties_at_threshold
     ([[True, True, True]], [[False, False]], 1)
     """
+    if not scores:
+        raise SaoError("there is nothing to choose among: no weight has scores")
     sizes = sizes or {}
-    numbers = [sizes.get(name, 1) for name in scores]
-    flat = _joined(scores)
-    total = sum(size * one.size for size, one in zip(numbers, scores.values(), strict=True))
-    count = require_kept(total, sparsity)
-    if not flat.any():
-        raise SaoError(f"all {flat.size} scores are 0, so they choose nothing; take other samples, labels or weights")
-    places = keep_largest(flat, count) if set(numbers) == {1} else _fitting(flat, scores, numbers, count)
-    kept = np.zeros(flat.size, dtype=bool)
-    kept[places] = True
-    least = flat[places].min()
-    ends = np.cumsum([one.size for one in scores.values()])[:-1]
-    parts = np.split(kept, ends)
-    return KeptWeights(
-        {name: part.reshape(scores[name].shape) for name, part in zip(scores, parts, strict=True)},
-        count,
-        sum(size * int(part.sum()) for size, part in zip(numbers, parts, strict=True)),
-        int(np.count_nonzero(flat[~kept] == least)),
-        int(np.count_nonzero(flat[places] == 0)),
-    )
+    weights = [Ranked(partial(_itself, one), one.size, sizes.get(name, 1), name) for name, one in scores.items()]
+    count = require_kept(sum(one.units * one.size for one in weights), sparsity)
+    require_memory(3 * 8 * sum(one.units for one in weights), "all scores together")
+    found = global_threshold(weights, count)
+    masks = {name: found.kept(number, one) for number, (name, one) in enumerate(scores.items())}
+    zeros = sum(int(np.count_nonzero(one[masks[name]] == 0)) for name, one in scores.items())
+    return KeptWeights(masks, count, found.count, found.dropped, zeros)
+
+
+def kept_by_masks(scores: Mapping[str, Values], masks: Mapping[str, Booleans]) -> KeptWeights:
+    """What `masks` of the scores' shapes keep, as select tells it: those of a method in rounds, which it has chosen."""
+    flat = np.concatenate([one.reshape(-1) for one in scores.values()])
+    kept = np.concatenate([masks[name].reshape(-1) for name in scores])
+    count = int(kept.sum())
+    ties = int(np.count_nonzero(flat[~kept] == flat[kept].min()))
+    zeros = int(np.count_nonzero(flat[kept] == 0))
+    return KeptWeights({name: masks[name] for name in scores}, count, count, ties, zeros)
+
+
+def _itself(scores: Values) -> Values:
+    return scores
 
 
 def kept_in_round(size: int, sparsity: float, number: int, rounds: int) -> int:
@@ -94,25 +96,3 @@ def check_rounds(rounds: int) -> None:
     """Raise SaoError unless there is a round at least."""
     if rounds < 1:
         raise SaoError(f"{rounds} rounds: one is the least, and 100 are SynFlow's own")
-
-
-def _joined(scores: Mapping[str, Values]) -> Values:
-    """All scores in a row, each a number."""
-    for name, one in scores.items():
-        if not np.isfinite(one).all():
-            wrong = one[~np.isfinite(one)].flat[0]
-            raise FormatError(f"the scores of {name} hold {wrong}, and they choose what is kept; each must be finite")
-    require_memory(3 * 8 * sum(one.size for one in scores.values()), "all scores together")
-    if not scores:
-        raise SaoError("there is nothing to choose among: no weight has scores")
-    return np.concatenate([one.reshape(-1) for one in scores.values()])
-
-
-def _fitting(flat: Values, scores: Mapping[str, Values], numbers: list[int], count: int) -> NDArray[np.intp]:
-    """The places of the largest whose sizes are `count` together, or just under."""
-    sizes = np.repeat(numbers, [one.size for one in scores.values()])
-    order = np.argsort(-flat, kind="stable")
-    fits = int(np.searchsorted(np.cumsum(sizes[order]), count, side="right"))
-    if not fits:
-        raise InfeasibleError(f"{count} numbers are to be kept, and the first kernel has {sizes[order[0]]}")
-    return np.sort(order[:fits])

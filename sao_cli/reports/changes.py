@@ -88,9 +88,9 @@ class PruneSummary(Report, record="summary"):
     )
     collapsed_layers: int = fact("pruned weights of which nothing is left")
     ties_at_threshold: int | None = fact(
-        "weights that were dropped though they score as much as the least that is kept; null but by scores"
+        "units that were dropped though they score as much as the least that is kept; null unless all are compared"
     )
-    zero_scores: int | None = fact("weights that are kept though they score 0; null but by scores")
+    zero_scores: int | None = fact("units that are kept though they score 0; null unless all are compared")
     reachable: float | None = fact("share of the network's input-output pairs that some path joins")
     lost_inputs: int | None = fact("inputs of the network that reach no output")
     unreached_outputs: int | None = fact("outputs of the network that no input reaches")

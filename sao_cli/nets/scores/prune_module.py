@@ -16,7 +16,7 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.names import check, load
 from sao_cli.nets.scores.score_tensors import Scores
 from sao_cli.nets.scores.scored_module import ScoredModule
-from sao_cli.pruning.selection import KeptWeights, select
+from sao_cli.pruning.selection import KeptWeights, kept_by_masks, select
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,8 @@ def prune_(
     scores = _scored(model, method, sparsity, batches, options)
     module = ScoredModule(model, biases=any(name.endswith("bias") for name in scores))
     _require_fitting(module, scores)
-    iterative = scores.facts.masks if isinstance(scores, Scores) else None
     chosen = _selected(_behind_masks(module, scores), sparsity)
-    masks = iterative if iterative is not None else _masks(scores, chosen)
+    masks = _masks(scores, chosen)
     for name, mask in masks.items():
         layer, attribute = module.places[name]
         prune.custom_from_mask(layer, attribute, mask.to(device=module.device))
@@ -140,7 +139,11 @@ def _behind_masks(module: ScoredModule, scores: Mapping[str, Tensor]) -> Mapping
 
 
 def _selected(scores: Mapping[str, Tensor], sparsity: float) -> KeptWeights:
+    """What stays by the scores; of a method in rounds what it has chosen."""
     arrays = {name: one.detach().to(torch.float64).cpu().numpy() for name, one in scores.items()}
+    chosen = scores.facts.masks if isinstance(scores, Scores) else None
+    if chosen is not None and isinstance(scores, Scores) and scores.facts.sparsity == sparsity:
+        return kept_by_masks(arrays, {name: one.cpu().numpy() for name, one in chosen.items()})
     return select(arrays, sparsity, _sizes(scores))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.pruning.keep import warn_of_collapse
 from sao_cli.pruning.pruner import Prunable, Pruner
+from sao_cli.pruning.rules import RulePruner
 
 Kept = dict[str, NDArray[np.bool_]]
 
@@ -76,10 +79,10 @@ def _built(settings: TrainingSettings, channels: int, side: int, classes: int) -
 def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     """Prune `model`, any but a LipConvNet, in place by the rule of the method of `settings` (SAO, section III-E).
 
-    What it keeps is told by pruning.pruner.Pruner; of a convolution it keeps or drops whole kernels. The first and the
-    last layer stay dense, but for `all_layers`. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0.
-    Of a dense network fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells of layers of which
-    nothing is left. O(weights).
+    What it keeps is told by pruning.rules.RulePruner; of a convolution it keeps or drops whole kernels. The first and
+    the last layer stay dense, but for `all_layers`. Masks are torch.nn.utils.prune's, and what is pruned becomes
+    exactly 0. Of a dense network fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells of
+    layers of which nothing is left. O(weights).
 
     >>> settings = TrainingSettings(method="lmp-s", depth=3, width=16).resolved()
     >>> model = build_model(settings, 1, 8, 10)
@@ -87,18 +90,36 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     >>> [int(layer.weight_mask.sum()) for layer in prunable(model)]
     [64, 64]
     """
-    pruner = Pruner(TRAIN_METHODS[settings.method].rule, d=settings.d, sparsity=settings.sparsity, seed=settings.seed)
+    rule = TRAIN_METHODS[settings.method].rule
+    pruner = RulePruner(rule, d=settings.d, sparsity=settings.sparsity, seed=settings.seed)
     layers = prunable(model, settings.prunes_ends)
     taps = [layer.weight[0, 0].numel() for layer in layers]
     unit = math.gcd(*taps)  # so that equal kernels count as one each, as when built
-    weights = [_as_prunable(layer, number, taps[number - 1] // unit) for number, layer in enumerate(layers, 1)]
+    first = 1 if settings.prunes_ends else 2
+    prune_layers_(
+        {f"layer {number}": layer for number, layer in enumerate(layers, first)}, pruner, [one // unit for one in taps]
+    )
+
+
+def prune_layers_(
+    layers: Mapping[str, nn.Module], pruner: Pruner, sizes: Sequence[int], before: Callable[[], None] = lambda: None
+) -> None:
+    """Mask the `layers`, by name, by what the pruner keeps of them all; a unit of each counts as its size.
+
+    `before` is called when it is known what stays, and nothing is masked yet. A SaoWarning tells of layers of which
+    nothing is left. O(weights).
+    """
+    weights = [
+        _as_prunable(name, layer, number, size)
+        for number, ((name, layer), size) in enumerate(zip(layers.items(), sizes, strict=True), 1)
+    ]
     pruner.prepare(weights)
     masks = [pruner.mask(weight, weight.read()) for weight in weights]
-    warn_of_collapse(
-        [f"layer {number}" for number, mask in enumerate(masks, 1 if settings.prunes_ends else 2) if not mask.nnz]
-    )
-    for layer, mask in zip(layers, masks, strict=True):
-        mask_(layer, torch.from_numpy(mask.to_dense()))
+    before()
+    for layer, mask in zip(layers.values(), masks, strict=True):
+        kept = torch.from_numpy(mask.to_dense())
+        mask_(layer, kept if kept.numel() < layer.weight.numel() else kept.view(layer.weight.shape))
+    warn_of_collapse([name for name, mask in zip(layers, masks, strict=True) if not mask.nnz])
 
 
 def prunable(model: nn.Module, all_layers: bool = False) -> list[nn.Module]:
@@ -166,7 +187,11 @@ def _kept(layer: nn.Module) -> NDArray[np.bool_]:
     return np.asarray(layer.to_kernel().mask.to_dense())
 
 
-def _as_prunable(layer: nn.Module, number: int, size: int) -> Prunable:
+def _as_prunable(name: str, layer: nn.Module, number: int, size: int) -> Prunable:
     """The layer's weight, whose kernels count as `size` each."""
-    m, n = layer.weight.shape[:2]
-    return Prunable(m, n, number, lambda: np.asarray(effective_weight(layer).cpu().numpy()), size)
+    shape = tuple(layer.weight.shape)
+    return Prunable(shape[0], shape[1], number, partial(_numbers, layer), size, name=name, shape=shape)
+
+
+def _numbers(layer: nn.Module) -> NDArray[Any]:
+    return np.asarray(effective_weight(layer).cpu().numpy())

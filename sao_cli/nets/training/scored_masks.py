@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sao_cli.base.errors import SaoWarning
 from sao_cli.base.names import load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import CONTROL, generator
 from sao_cli.catalog import SCORES
-from sao_cli.nets.scores.prune_module import keep
+from sao_cli.data.arrays import Booleans, Values
 from sao_cli.nets.scores.score_tensors import Scores
-from sao_cli.nets.training.methods import mask_, prunable
+from sao_cli.nets.training.methods import prunable, prune_layers_
 from sao_cli.nets.training.settings import TrainingSettings
-from sao_cli.pruning.controls import inverted, shuffled
-from sao_cli.pruning.densities import density_masks
-from sao_cli.pruning.keep import warn_of_collapse
+from sao_cli.pruning.network_pruner import NetworkPruner
 
 Samples = Sequence[tuple[Tensor, Tensor]]
-Masks = dict[str, NDArray[np.bool_]]
 Build = Callable[[int], nn.Module]  # the dense network from a seed
 
 
@@ -44,32 +36,30 @@ def prune_by_scores_(
     """
     names = {id(module): name for name, module in model.named_modules()}
     layers = {f"{names[id(layer)]}.weight": layer for layer in prunable(model, all_layers=True)}
-    if settings.method in SCORES:
-        masks = _by_score(model, settings, samples, progress)
-    else:
-        masks = _by_density(layers, settings)
-    if settings.control == "shuffle":
-        masks = shuffled(masks, settings.seed)
-    elif settings.control == "fresh":
-        _redraw_(model, settings.seed, build)
-    for name, mask in masks.items():
-        mask_(layers[name], torch.from_numpy(mask))
-    warn_of_collapse([name for name, mask in masks.items() if not mask.any()])
-
-
-def _by_score(model: nn.Module, settings: TrainingSettings, samples: Samples, progress: Progress) -> Masks:
     assert settings.sparsity is not None
+    asked: dict[str, Any] = {"within": settings.within or "random", "control": settings.control}
+    pruner = NetworkPruner(settings.method, sparsity=settings.sparsity, seed=settings.seed, **asked)
+    if settings.method in SCORES:
+        pruner.take(*_scored(model, settings, samples, progress))
+    sizes = [layer.weight[0, 0].numel() for layer in layers.values()]
+
+    def before() -> None:
+        if settings.control == "fresh":
+            _redraw_(model, settings.seed, build)
+
+    prune_layers_(layers, pruner, sizes, before)
+
+
+def _scored(
+    model: nn.Module, settings: TrainingSettings, samples: Samples, progress: Progress
+) -> tuple[dict[str, Values], dict[str, Booleans] | None]:
+    """The scores of the network's weights by name, and what a method in rounds keeps of them."""
     score = load(SCORES[settings.method].home)
     given = {name: value for name, value in _options(settings, progress).items() if value is not None}
     scores: Scores = score(model, samples, **given)
     masks = scores.facts.masks
-    if settings.control == "invert":
-        arrays = inverted({name: one.cpu().numpy() for name, one in scores.items()})
-        negated = {name: torch.from_numpy(one) for name, one in arrays.items()}
-        scores, masks = Scores(negated, replace(scores.facts, masks=None)), None
-    masks = keep(scores, settings.sparsity) if masks is None else masks
-    _warn_of_zeros(scores, masks)
-    return {name: mask.cpu().numpy() for name, mask in masks.items()}
+    arrays = {name: one.cpu().numpy() for name, one in scores.items()}
+    return arrays, None if masks is None else {name: one.cpu().numpy() for name, one in masks.items()}
 
 
 def _options(settings: TrainingSettings, progress: Progress) -> dict[str, Any]:
@@ -82,23 +72,6 @@ def _options(settings: TrainingSettings, progress: Progress) -> dict[str, Any]:
     if row.rounds:
         return asked | {"rounds": settings.rounds, "sparsity": settings.sparsity, "progress": progress}
     return asked | {"unit": settings.unit}
-
-
-def _warn_of_zeros(scores: Scores, masks: dict[str, Tensor]) -> None:
-    zeros = 0
-    for name, mask in masks.items():
-        units = mask.flatten(scores[name].ndim).any(-1) if mask.ndim > scores[name].ndim else mask
-        zeros += int((scores[name][units.to(scores[name].device)] == 0).sum())
-    if zeros:
-        told = f"{zeros} weights that are kept score 0, the first of those that do"
-        warnings.warn(f"{told}: {scores.facts.method} chooses no more; raise the sparsity", SaoWarning, stacklevel=3)
-
-
-def _by_density(layers: dict[str, nn.Module], settings: TrainingSettings) -> Masks:
-    assert settings.sparsity is not None
-    weights = {name: layer.weight.detach().cpu().numpy() for name, layer in layers.items()}
-    within = settings.within or "random"
-    return density_masks(weights, settings.method, settings.sparsity, within=within, seed=settings.seed)
 
 
 def _redraw_(model: nn.Module, seed: int, build: Build) -> None:

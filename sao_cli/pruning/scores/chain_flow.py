@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
-from sao_cli.data.arrays import Values
+from sao_cli.data.arrays import Booleans, Values
 from sao_cli.pruning.keep import drop_least_
 from sao_cli.pruning.selection import check_rounds, kept_in_round
-
-Booleans = NDArray[np.bool_]
 
 _HIGHEST = 1000  # exponents of 2 beyond which a score would leave the range of doubles
 

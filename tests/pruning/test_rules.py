@@ -8,7 +8,8 @@ import pytest
 import sao_cli
 from sao_cli.base.errors import SaoError
 from sao_cli.catalog import PRUNING
-from sao_cli.pruning.pruner import Prunable, Pruner
+from sao_cli.pruning.pruner import Prunable
+from sao_cli.pruning.rules import RulePruner
 
 
 def normal(*shape, seed):
@@ -24,7 +25,7 @@ def prunable(weight, layer, size=None, groups=1):
 
 
 def masks(method, weights=WEIGHTS, **target):
-    pruner = Pruner(method, **target)
+    pruner = RulePruner(method, **target)
     units = [prunable(weight, layer) for layer, weight in enumerate(weights, 1)]
     pruner.prepare(units)
     return [pruner.mask(unit, unit.read()).to_dense() for unit in reversed(units)][::-1]  # in any order
@@ -60,19 +61,19 @@ def test_the_nearest_sao_mask_is_that_of_each_group():
     weight = normal(8, 4, seed=3)
     [mask] = masks("sao", [weight[:4]], d=2)
     np.testing.assert_array_equal(mask, sao_cli.projected_mask(weight[:4], 2).to_dense())
-    both = Pruner("sao", d=2).mask(prunable(weight, 1, groups=2), weight)
+    both = RulePruner("sao", d=2).mask(prunable(weight, 1, groups=2), weight)
     parts = [sao_cli.projected_mask(part, 2).to_dense() for part in (weight[:4], weight[4:])]
     np.testing.assert_array_equal(both.to_dense(), np.concatenate(parts))
 
 
 def test_what_no_weight_of_these_sizes_can_have_is_told():
     unit = prunable(normal(15, 16, seed=0), 1)
-    assert "gcd(15, 16) = 1" in Pruner("sao", sparsity=0.75).why_not(unit)
-    assert "d = 17" in Pruner("lmp", d=17).why_not(unit)
-    assert "keep none of its 240 weights" in Pruner("lrp", sparsity=0.999).why_not(unit)
-    assert Pruner("gmp", sparsity=0.999).why_not(unit) is None  # others may keep what this one loses
+    assert "gcd(15, 16) = 1" in RulePruner("sao", sparsity=0.75).why_not(unit)
+    assert "d = 17" in RulePruner("lmp", d=17).why_not(unit)
+    assert "keep none of its 240 weights" in RulePruner("lrp", sparsity=0.999).why_not(unit)
+    assert RulePruner("gmp", sparsity=0.999).why_not(unit) is None  # others may keep what this one loses
     with pytest.raises(SaoError, match="did you mean 'gmp'"):
-        Pruner("gmpp")
+        RulePruner("gmpp")
 
 
 def test_a_score_is_a_file_and_a_row_of_the_catalog(monkeypatch):
@@ -80,6 +81,6 @@ def test_a_score_is_a_file_and_a_row_of_the_catalog(monkeypatch):
     row = type(PRUNING["lmp"])(**vars(PRUNING["lmp"]) | {"name": "smallest", "score": "tests:smallest"})
     monkeypatch.setitem(PRUNING, "smallest", row)
     load = partial(lambda home: lambda weight: -scores(weight))
-    monkeypatch.setattr("sao_cli.pruning.pruner.load", load)
+    monkeypatch.setattr("sao_cli.pruning.rules.load", load)
     for weight, mask in zip(WEIGHTS, masks("smallest", sparsity=0.5), strict=True):
         assert scores(weight)[mask].max() < scores(weight)[~mask].min()
