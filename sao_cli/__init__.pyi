@@ -61,6 +61,8 @@ from sao_cli.measure.layer.spectrum import spectrum as spectrum
 from sao_cli.measure.convolution.kernel_spectrum import kernel_spectrum as kernel_spectrum
 from sao_cli.measure.convolution.operator_values import convolution_values as convolution_values
 from sao_cli.measure.layer.jacobian import layer_jacobian as layer_jacobian
+from sao_cli.measure.layer.activations import ActivationFunction as ActivationFunction
+from sao_cli.measure.layer.activations import activation_value as activation_value
 from sao_cli.measure.layer.activations import activation_derivative as activation_derivative
 from sao_cli.measure.layer.spectrum import compare_spectra as compare_spectra
 from sao_cli.measure.layer.spectrum import Comparison as Comparison

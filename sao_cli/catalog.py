@@ -355,6 +355,8 @@ class Activation(Row):
     """A function that follows a layer, elementwise."""
 
     homogeneous: bool = False  # phi(a h) = a phi(h) for a > 0
+    takes: tuple[str, ...] = ()  # the numbers, besides its name, that say which function it is
+    two_sided: bool = False  # of those that take some: odd, and not 0 below its threshold
 
 
 ACTIVATIONS = table(
@@ -369,7 +371,12 @@ ACTIVATIONS = table(
     Activation("erf", "the error function"),
     Activation("hard-tanh", "h from -1 to 1, and -1 or 1 beyond"),
     Activation("sigmoid", "1 / (1 + e^-h)"),
+    Activation("relu-tau", "max(h - tau, 0)", takes=("tau",)),
+    Activation("soft-threshold", "sign(h) max(|h| - tau, 0)", takes=("tau",), two_sided=True),
+    Activation("crelu", "h - tau from 0 to clip, not torch's concatenated one", takes=("tau", "clip")),
+    Activation("cst", "sign(h) times |h| - tau from 0 to clip", takes=("tau", "clip"), two_sided=True),
 )
+PLAIN_ACTIVATIONS = {name: row for name, row in ACTIVATIONS.items() if not row.takes}
 
 
 class Precision(Row):

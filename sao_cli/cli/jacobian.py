@@ -11,11 +11,11 @@ import click
 
 from sao_cli.base.errors import SaoError
 from sao_cli.catalog import (
-    ACTIVATIONS,
     ARCHITECTURES,
     COMPUTED,
     DEPTH_PICTURES,
     DTYPES,
+    PLAIN_ACTIVATIONS,
     SIZED_ARCHITECTURES,
     SIZED_SCHEMES,
 )
@@ -142,7 +142,7 @@ def jacobian(
     where = str(find_device(device, dtype))
     if device == "auto" and where != "cpu":
         talk.say(f"computing on {where}")
-    names = list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
+    names = list(PLAIN_ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
     asked: dict[str, Any] = {
         "inputs": inputs,
         "input_std": input_std,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
-from sao_cli.catalog import ACTIVATIONS, PADDINGS, REFERENCES, VALUE_PICTURES
+from sao_cli.catalog import PADDINGS, PLAIN_ACTIVATIONS, REFERENCES, VALUE_PICTURES
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given, read_layers, take_widths
 from sao_cli.cli.shared.networks import asked_weights
@@ -136,7 +136,7 @@ def spectrum(
         raise SaoError("--picture cdf draws the distance to a reference layer; --reference dense or a FILE gives one")
     comparison = _comparison(options)
     geometry = {name: options.pop(name) for name in GEOMETRY}
-    chosen_activations = list(ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
+    chosen_activations = list(PLAIN_ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
     read = None if source is None or module is not None else read_layers(source, picked, talk, ordered=False)
     sampled: dict[str, Any] = {"input_std": input_std, "seed": seed, "progress": talk}
     if module is not None:

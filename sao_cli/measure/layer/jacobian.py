@@ -12,12 +12,12 @@ from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import REFERENCE, generator
 from sao_cli.data.matrix import Matrix, MatrixLike
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
-from sao_cli.measure.layer.activations import activation_derivative, check_activation
+from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative
 
 Vector = NDArray[np.float64]
 
 
-def layer_jacobian(weight: MatrixLike, activation: str, x: Vector) -> Matrix:
+def layer_jacobian(weight: MatrixLike, activation: str | ActivationFunction, x: Vector) -> Matrix:
     """J = D W of one layer, D = diag(phi'(W x)) (SAO, Eq. 3 with L = 1).
 
     `weight` is (m, n), a Matrix or anything that Matrix.of takes, and `x` (n,) float64.
@@ -30,15 +30,15 @@ def layer_jacobian(weight: MatrixLike, activation: str, x: Vector) -> Matrix:
     array([[ 1.,  0.],
            [ 0., -0.]])
     """
-    check_activation(activation)
+    function = ActivationFunction.of(activation)
     weight = Matrix.of(weight)
     check_input(x, weight.mask.n)
-    if activation == "linear":
+    if function.name == "linear":
         return weight
     assert weight.values is not None
     rows = weight.mask.entry_rows
     h = np.bincount(rows, weight.values * x[weight.mask.indices], minlength=weight.mask.m)
-    slopes = activation_derivative(activation, h)
+    slopes = activation_derivative(function, h)
     return Matrix(weight.mask, weight.values * slopes[rows], weight.dtype)
 
 
@@ -61,7 +61,7 @@ def check_input(x: Vector, n: int) -> None:
 def dense_jacobian_values(
     m: int,
     n: int,
-    activation: str = "linear",
+    activation: str | ActivationFunction = "linear",
     *,
     gain: float = 1.0,
     input_std: float = 1.0,
@@ -83,8 +83,8 @@ def dense_jacobian_values(
     >>> dense_jacobian_values(2, 3, gain=1.1)
     array([1.1, 1.1])
     """
-    check_activation(activation)
-    if activation == "linear":
+    function = ActivationFunction.of(activation)
+    if function.name == "linear":
         return np.full(min(m, n), float(gain))
     rng = generator(seed, layer, REFERENCE)
     if x is None:
@@ -94,7 +94,7 @@ def dense_jacobian_values(
     if m <= n:
         direction = rng.standard_normal(n)
         h = (length / np.linalg.norm(direction)) * direction[:m]
-        return np.sort(gain * np.abs(activation_derivative(activation, h)))[::-1]
+        return np.sort(gain * np.abs(activation_derivative(function, h)))[::-1]
     if n > EXACT_SIDE:
         raise SaoError(
             f"a dense {m} x {n} reference would take too long: with more outputs than inputs it needs a dense SVD, "
@@ -104,5 +104,5 @@ def dense_jacobian_values(
     gaussian = rng.standard_normal((m, n))
     h = (length / np.linalg.norm(gaussian[:, 0])) * gaussian[:, 0]
     frame = np.linalg.qr(gaussian)[0]
-    values = np.linalg.svd(activation_derivative(activation, h)[:, None] * frame, compute_uv=False)
+    values = np.linalg.svd(activation_derivative(function, h)[:, None] * frame, compute_uv=False)
     return gain * values.astype(np.float64, copy=False)

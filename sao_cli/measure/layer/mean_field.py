@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
-from sao_cli.measure.layer.activations import activation_derivative, activation_value, check_activation
+from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative, activation_value
 
 _NODES = 60  # of Gauss and Legendre a piece, of which none is long beside what phi or the density does on it
 _FAR = 12.0  # standard deviations; what is beyond has a mass of 1e-32
-_BENDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of |h|: kinks are at 0 and 1, and past 64 phi is straight
+_BENDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of |h|, between which phi bends little
 
 Values = NDArray[np.float64]
 
@@ -48,7 +48,10 @@ class JacobianMoments:
 
 
 def jacobian_moments(
-    layers: Sequence[LayerMoments], activation: str | Sequence[str], *, input_std: float = 1.0
+    layers: Sequence[LayerMoments],
+    activation: str | ActivationFunction | Sequence[str | ActivationFunction],
+    *,
+    input_std: float = 1.0,
 ) -> JacobianMoments:
     """The mean and the relative variance of the squared singular values of J = D_l W_l ... D_1 W_1, for every l.
 
@@ -66,21 +69,20 @@ def jacobian_moments(
     >>> round(float(np.exp(found.log_mean[-1] / 100)), 9), round(float(found.relative_variance[-1]), 9)
     (1.1, 0.0)
     """
-    names = [activation] * len(layers) if isinstance(activation, str) else activation
-    for name in set(names):
-        check_activation(name)
+    each = [activation] * len(layers) if isinstance(activation, str | ActivationFunction) else activation
+    functions = [ActivationFunction.of(one) for one in each]
     if not (math.isfinite(input_std) and input_std >= 0):
         raise SaoError(f"input_std {input_std}: a standard deviation is a finite number from 0; the default is 1")
     square = input_std**2
     logs, variances, preactivations = [], [], []
-    for layer, name in zip(layers, names, strict=True):
+    for layer, function in zip(layers, functions, strict=True):
         variance = layer.mean_square * square
         if not math.isfinite(variance):
             logs.append(math.nan)
             variances.append(math.nan)
             preactivations.append(math.inf)
             continue
-        first, second, square = gaussian_moments(name, variance)
+        first, second, square = gaussian_moments(function, variance)
         with np.errstate(divide="ignore"):
             logs.append(float(np.log(first * layer.mean)))
         # no less than 0 by Jensen, but for rounding
@@ -94,7 +96,7 @@ def jacobian_moments(
 
 
 @functools.lru_cache(maxsize=4096)
-def gaussian_moments(activation: str, variance: float) -> tuple[float, float, float]:
+def gaussian_moments(activation: str | ActivationFunction, variance: float) -> tuple[float, float, float]:
     """(E[phi'^2], E[phi'^4], E[phi^2]) at h ~ N(0, variance), by Gauss-Legendre rules on pieces of doubling length.
 
     Pieces end at kinks of phi and grow with |h| as far as phi bends, however wide the law is, and then with it: a rule
@@ -109,7 +111,8 @@ def gaussian_moments(activation: str, variance: float) -> tuple[float, float, fl
         slope, value = float(activation_derivative(activation, 0.0)), float(activation_value(activation, 0.0))
         return slope**2, slope**4, value**2
     ends = {0.0, _FAR / 4, _FAR / 2, 3 * _FAR / 4, _FAR} | {bend / scale for bend in _BENDS if bend < _FAR * scale}
-    edges = sorted(ends | {-end for end in ends})
+    kinks = {kink / scale for kink, _ in ActivationFunction.of(activation).kinks if abs(kink) < _FAR * scale}
+    edges = sorted(ends | {-end for end in ends} | kinks)
     nodes, weights = _rule()
     moments = np.zeros(3)
     for low, high in itertools.pairwise(edges):

@@ -17,6 +17,7 @@ from sao_cli.base.threads import one_thread
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import FINITE, Matrix
 from sao_cli.measure.convolution.kernel_spectrum import Convolution
+from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.measure.layer.jacobian import check_input, dense_jacobian_values, gaussian_input, layer_jacobian
 from sao_cli.measure.values.facts import Comparison as Comparison  # which callers find here, beside spectrum
 from sao_cli.measure.values.facts import Measured, Reference, mean_degree
@@ -34,7 +35,7 @@ REPEAT_BYTES = 2000.0  # what is kept of each repeat: the facts of its test
 class _Setting:
     """One layer under one activation at one input: what a row of a report is about."""
 
-    activation: str = "linear"
+    activation: str | ActivationFunction = "linear"
     input_std: float = 1.0
     x: Values | None = None
     seed: int = 0
@@ -43,7 +44,7 @@ class _Setting:
 
 def spectrum(
     weight: Matrix,
-    activation: str = "linear",
+    activation: str | ActivationFunction = "linear",
     *,
     input_std: float = 1.0,
     x: Values | None = None,
@@ -84,7 +85,7 @@ def spectrum(
 
 def compare_spectra(
     draws: Mapping[str, Draw],
-    activations: Sequence[str] = ("linear",),
+    activations: Sequence[str | ActivationFunction] = ("linear",),
     *,
     input_std: float = 1.0,
     inputs: Values | None = None,
@@ -111,7 +112,7 @@ def compare_spectra(
     if repeats < 1 or not draws:
         raise SaoError(f"{len(draws)} methods and {repeats} repeats: a comparison needs one of each at least")
     comparison = comparison or Comparison()
-    rows: dict[tuple[str, int, str], list[LayerSpectrum]] = {}
+    rows: dict[tuple[str, int, str | ActivationFunction], list[LayerSpectrum]] = {}
     for repeat in range(repeats):
         for method, draw in draws.items():
             stack = draw(seed + repeat)
@@ -166,7 +167,7 @@ def _measured(weight: Matrix, setting: _Setting, comparison: Comparison, progres
     return LayerSpectrum(
         layer=setting.layer,
         method=str(mask.provenance.get("method", "given")),
-        activation=setting.activation,
+        activation=str(setting.activation),
         m=mask.m,
         n=mask.n,
         nnz=mask.nnz,

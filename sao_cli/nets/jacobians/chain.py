@@ -19,7 +19,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import COMPUTED
 from sao_cli.data.coercion import stack_of
 from sao_cli.data.matrix import FINITE, Matrix
-from sao_cli.measure.layer.activations import check_activation
+from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.measure.layer.mean_field import JacobianMoments, LayerMoments, jacobian_moments
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.jacobians.long_products.graded import GradedProduct, LogSingularValues
@@ -36,7 +36,7 @@ LARGEST = 300.0  # log10 of what is held as a number; its inverse is, too
 
 def network_jacobian(
     stack: Sequence[Matrix],
-    activation: str = "linear",
+    activation: str | ActivationFunction = "linear",
     *,
     biases: Sequence[ArrayLike | None] | None = None,
     linear_output: bool = False,
@@ -79,10 +79,10 @@ def network_jacobian(
     layers = [_checked(Matrix.of(weight), number) for number, weight in enumerate(stack_of(stack), 1)]
     wanted = _depths(depths, len(layers))
     shifts = _checked_biases(biases, layers)
-    names = [activation] * (len(layers) - linear_output) + ["linear"] * linear_output
+    function, linear = ActivationFunction.of(activation), ActivationFunction("linear")
+    functions = [function] * (len(layers) - linear_output) + [linear] * linear_output
     layers = layers[: wanted[-1]]
     _check_chain(layers)
-    check_activation(activation)
     computed = computed_dtype(dtype)
     where = find_device(device, dtype)
     if x is None and where.type == "cpu":  # asked before they are drawn; the product itself asks layer by layer
@@ -90,13 +90,13 @@ def network_jacobian(
         what = f"{inputs} Jacobians of {n} columns"
         require_memory(3.0 * inputs * n * n * computed.itemsize, what, "choose fewer inputs or a smaller width")
     start = _inputs(layers[0].mask.n, inputs, input_std, x, seed)
-    each = zip(layers, names, shifts, strict=False)
-    parts = [_Layer(layer, layer_blocks(layer), name, bias) for layer, name, bias in each]
+    each = zip(layers, functions, shifts, strict=False)
+    parts = [_Layer(layer, layer_blocks(layer), phi, bias) for layer, phi, bias in each]
     predicted = (lambda _: _Predicted()) if by_layer else _predictions(parts, start)
     chain = _Chain(parts, start, where, computed, by_layer)
     told = {
         "method": str(layers[0].mask.provenance.get("method", "given")),
-        "activation": activation,
+        "activation": str(function),
         "gain": float(layers[0].mask.provenance.get("gain", 1.0)),
         "inputs": len(start),
         "device": str(where),
@@ -115,7 +115,7 @@ def computed_dtype(dtype: str) -> torch.dtype:
 class _Layer(NamedTuple):
     weight: Matrix
     blocks: BlockValues | None
-    activation: str
+    activation: ActivationFunction
     bias: Values | None = None  # None where all are 0
 
 
@@ -169,7 +169,7 @@ class _Chain:
         operator = layer_operator(layer.weight, layer.blocks, self._device, self._dtype)
         if self._by_layer:
             self.product = self._fresh(layer.weight.mask.n)
-        slopes = None if layer.activation == "linear" else self._forward(layer, operator)
+        slopes = None if layer.activation.name == "linear" else self._forward(layer, operator)
         rows, before, columns = operator.row_peaks, self._places, operator.columns
         if slopes is not None:
             rows = rows * np.abs(slopes)
@@ -271,9 +271,9 @@ def _predictions(layers: Sequence[_Layer], start: Values) -> Callable[[int], _Pr
     plain = list(itertools.takewhile(lambda layer: layer.bias is None, layers))
     moments: JacobianMoments | None = None
     if all(layer.weight.mask.m == layer.weight.mask.n for layer in layers):
-        input_std, names = math.sqrt(float(np.square(start).mean())), [layer.activation for layer in plain]
+        input_std, functions = math.sqrt(float(np.square(start).mean())), [layer.activation for layer in plain]
         found = [_layer_moments(layer.weight, layer.blocks) for layer in plain]
-        moments = jacobian_moments(found, names, input_std=input_std)
+        moments = jacobian_moments(found, functions, input_std=input_std)
 
     def at(depth: int) -> _Predicted:
         if depth > len(plain):

@@ -67,7 +67,7 @@ def architecture_jacobian(
         told = {
             "depth": depth,
             "method": options.get("method", "sao" if options.keys() & {"degree", "sparsity"} else "dense"),
-            "activation": "max-min" if row.fixed else options.get("activation", "tanh"),
+            "activation": "max-min" if row.fixed else str(options.get("activation", "tanh")),
             "gain": float(options.get("gain", 1.0)),
         }
         yield at_images(network.features, x, told, device=device, dtype=dtype, seed=seed, progress=progress)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from sao_cli.catalog import ACTIVATIONS
-from sao_cli.measure.layer.activations import activation_derivative, activation_value
+from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative, activation_value
 from sao_cli.nets.jacobians.operators import LayerOperator
 
 Values = NDArray[np.float64]
@@ -70,13 +70,13 @@ def preactivations(operator: LayerOperator, x: Signals, device: torch.device, dt
         values, exponents = np.where(far, values, 0.0), np.where(far, exponents, NOTHING)
 
 
-def activated(activation: str, h: Signals) -> tuple[Signals, Values]:
+def activated(activation: str | ActivationFunction, h: Signals) -> tuple[Signals, Values]:
     """phi(h) and phi'(h) (B, m) of signals.
 
     Functions with a kink at 0 and straight sides need no scale. Others are straight where |h| is past 1e300, and those
     with phi(0) = 0 below 1e-300 too.
     """
-    if ACTIVATIONS[activation].homogeneous:
+    if ACTIVATIONS[ActivationFunction.of(activation).name].homogeneous:
         y = Signals.of(activation_value(activation, h.values), h.exponents)
         return y, activation_derivative(activation, h.values)
     with np.errstate(over="ignore", under="ignore"):
@@ -90,5 +90,5 @@ def activated(activation: str, h: Signals) -> tuple[Signals, Values]:
 
 
 @functools.cache
-def _through_zero(activation: str) -> bool:
+def _through_zero(activation: str | ActivationFunction) -> bool:
     return float(activation_value(activation, 0.0)) == 0

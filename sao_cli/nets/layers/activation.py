@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from sao_cli.measure.layer.activations import LEAK, check_activation
+from sao_cli.measure.layer.activations import LEAK, ActivationFunction, ThresholdShape
 
 
 class Erf(nn.Module):  # type: ignore[misc]
@@ -22,20 +24,46 @@ class Erf(nn.Module):  # type: ignore[misc]
         return torch.erf(h)
 
 
-def activation_module(activation: str) -> nn.Module:
-    """A new module that computes phi(h), for one of the names of `sao_cli.measure.layer.activations.ACTIVATIONS`.
+class ThresholdActivation(nn.Module):  # type: ignore[misc]
+    """relu-tau, soft-threshold, crelu and cst (ActivationFunction). Its slope is 0 at every kink.
+
+    torch.clamp's gradient is 1 at its ends; those of relu, softshrink and hardtanh are 0.
+
+    >>> ThresholdActivation(ActivationFunction("crelu", tau=1.0, clip=0.5))(torch.tensor([0.5, 1.25, 9.0])).tolist()
+    [0.0, 0.25, 0.5]
+    """
+
+    def __init__(self, function: ActivationFunction) -> None:
+        super().__init__()
+        self.function, self._threshold = function, function.threshold or ThresholdShape()
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        """phi(h), of the shape and dtype of `h`. O(size)."""
+        tau, clip, left = self._threshold
+        past = h  # softshrink has slope 0 at 0 too, where an odd function without threshold has 1
+        if tau or not left:
+            past = functional.softshrink(h, tau) if left else functional.relu(h - tau)
+        return past if math.isinf(clip) else functional.hardtanh(past, -clip, clip)
+
+    def extra_repr(self) -> str:
+        """What it prints."""
+        return str(self.function)
+
+
+def activation_module(activation: str | ActivationFunction) -> nn.Module:
+    """A new module that computes phi(h), for a name of catalog.ACTIVATIONS or an ActivationFunction.
 
     It has no parameters, keeps shape and dtype, and may be called as a function. Its automatic derivative is
     activation_derivative's, at kinks too. `softplus` keeps log(1 + e^h) up to h = 40, where float64 can't tell it from
     h; torch.nn.Softplus gives h from 20 on, with a derivative that is 2e-9 too large.
 
-    Raises SaoError for another name.
+    Raises SaoError for another name, and for one that needs numbers too.
 
     >>> activation_module("relu")(torch.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    check_activation(activation)
-    return _MODULES[activation]()
+    function = ActivationFunction.of(activation)
+    return _MODULES[function.name]() if function.name in _MODULES else ThresholdActivation(function)
 
 
 _MODULES: dict[str, Callable[[], nn.Module]] = {

@@ -18,7 +18,7 @@ from sao_cli.data.mask import Indices, Mask
 from sao_cli.data.matrix import Matrix
 from sao_cli.masks.degrees import check_target
 from sao_cli.masks.sao import sao_mask
-from sao_cli.nets.layers.activation import Erf
+from sao_cli.nets.layers.activation import Erf, ThresholdActivation
 from sao_cli.weights.haar import haar_blocks
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ELEMENTWISE = frozenset(
     {nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU}
     | {nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink}
-    | {nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold, Erf}
+    | {nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold, Erf, ThresholdActivation}
 )
 
 

@@ -19,7 +19,7 @@ from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
 from sao_cli.masks.architectures import ConvShape, cnn_shapes
 from sao_cli.masks.degrees import DEFAULT_DEGREE, check_sizes, density_of, resolve_degree
-from sao_cli.measure.layer.activations import check_activation
+from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.nets.initialise.matrices import check_gain, whole_degree
 from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.activation import activation_module
@@ -80,7 +80,7 @@ class CNN(nn.Module):  # type: ignore[misc]
         degree: int | None = None,
         sparsity: float | None = None,
         looks_linear: bool | str = "auto",
-        activation: str = "tanh",
+        activation: str | ActivationFunction = "tanh",
         gain: float = 1.0,
         bias: bool = True,
         layers: str = "masked",
@@ -93,7 +93,7 @@ class CNN(nn.Module):  # type: ignore[misc]
         check("layers", layers, LAYERS)
         check("scheme of a CNN", scheme, SIZED_SCHEMES)
         check("method", method, KERNEL_METHODS)
-        check_activation(activation)
+        activation = ActivationFunction.of(activation)
         check_gain(gain)
         if degree is not None and sparsity is not None:
             raise SaoError("degree and sparsity each fix the density; give one of them")
@@ -131,9 +131,9 @@ class CNN(nn.Module):  # type: ignore[misc]
         return [_kernel(module) for module in list(self.net)[::2]]
 
 
-def _is_looks_linear(asked: bool | str, activation: str, scheme: str, method: str) -> bool:
+def _is_looks_linear(asked: bool | str, activation: ActivationFunction, scheme: str, method: str) -> bool:
     if asked == "auto":
-        return activation == "relu" and SCHEMES[scheme].central and not METHODS[method].own_law
+        return activation.name == "relu" and SCHEMES[scheme].central and not METHODS[method].own_law
     if isinstance(asked, bool):
         return asked
     raise SaoError(f'looks_linear {asked!r}; it is True, False, or "auto"')

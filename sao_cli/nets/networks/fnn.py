@@ -17,7 +17,7 @@ from sao_cli.catalog import LAYERS
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.masks.degrees import check_widths, resolve_degree
-from sao_cli.measure.layer.activations import check_activation
+from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.nets.initialise.critical import draw_biases_
 from sao_cli.nets.initialise.matrices import check_gain, whole_degree
 from sao_cli.nets.initialise.sparsify import effective_weight
@@ -73,7 +73,7 @@ class FNN(nn.Module):  # type: ignore[misc]
         sparsity: float | None = None,
         values: str | None = None,
         arrangement: str = "random",
-        activation: str = "tanh",
+        activation: str | ActivationFunction = "tanh",
         gain: float = 1.1,
         bias: bool = True,
         sigma_b: float = 0.0,
@@ -86,7 +86,7 @@ class FNN(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.widths = fnn_widths(depth, widths)
         check("layers", layers, LAYERS)
-        check_activation(activation)
+        activation = ActivationFunction.of(activation)
         check_gain(gain)
         check_sigma_b(sigma_b)
         if sigma_b and not bias:

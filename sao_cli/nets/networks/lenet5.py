@@ -11,7 +11,7 @@ from sao_cli.base.errors import InfeasibleError
 from sao_cli.catalog import ARCHITECTURES
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import Matrix
-from sao_cli.measure.layer.activations import check_activation
+from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.nets.initialise.matrices import check_gain, whole_degree
 from sao_cli.nets.layers.activation import activation_module
 from sao_cli.nets.networks.plain_layers import conv_layer, linear_layer
@@ -53,7 +53,7 @@ class LeNet5(nn.Module):  # type: ignore[misc]
         method: str = "dense",
         degree: int | None = None,
         sparsity: float | None = None,
-        activation: str = "relu",
+        activation: str | ActivationFunction = "relu",
         gain: float = 1.0,
         bias: bool = True,
         seed: int = 0,
@@ -61,7 +61,7 @@ class LeNet5(nn.Module):  # type: ignore[misc]
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        check_activation(activation)
+        activation = ActivationFunction.of(activation)
         check_gain(gain)
         first, second, hidden = ARCHITECTURES["lenet5"].widths
         sizes = [(first, channels, TAPS), (second, first, TAPS)]

@@ -21,6 +21,7 @@ from sao_cli.io.checkpoints.checkpoint import RUN_FILES
 from sao_cli.io.datasets.samples import Samples, load_samples
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
+from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.models.opened import opened
 from sao_cli.models.select import Selection
 from sao_cli.models.stored_scores import NO_SAMPLES, StoredScores, bias_name, chain_of, score_stored
@@ -58,7 +59,7 @@ def score_checkpoint(
     data: str | None = None,
     data_folder: str | None = None,
     samples: int | None = None,
-    activation: str | None = None,
+    activation: str | ActivationFunction | None = None,
     module: nn.Module | None = None,
     example: Tensor | None = None,
     labels: str = "true",
@@ -124,7 +125,9 @@ def score_checkpoint(
     return _stored(found, run, *sample_jacobian(run.module, batches))
 
 
-def _chain_module(checkpoint: Checkpoint, selection: Selection, activation: str | None) -> Runnable:
+def _chain_module(
+    checkpoint: Checkpoint, selection: Selection, activation: str | ActivationFunction | None
+) -> Runnable:
     """The checkpoint's chain of matrices as a torch module in float64."""
     if activation is None:
         raise SaoError(

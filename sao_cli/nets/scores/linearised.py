@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 _NAMES = (  # with their in-place forms
     "relu relu6 leaky_relu rrelu prelu elu celu selu gelu silu mish tanh sigmoid erf hardtanh hardsigmoid hardswish "
-    "softplus softsign tanhshrink logsigmoid log_sigmoid softmax log_softmax clamp clip threshold dropout "
+    "softplus softshrink softsign tanhshrink logsigmoid log_sigmoid softmax log_softmax clamp clip threshold dropout "
     "alpha_dropout feature_dropout feature_alpha_dropout dropout1d dropout2d dropout3d"
 )
 _ACTIVATIONS = frozenset(name + end for name in _NAMES.split() for end in ("", "_"))

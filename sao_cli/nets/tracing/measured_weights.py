@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.measure.graph.expansion import expansion
+from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.measure.layer.spectrum import Comparison, compare_spectra, with_holm
 from sao_cli.models.audit.row import UNMEASURED, said
 from sao_cli.nets.tracing.used_weights import UsedWeight, weights_as_used
@@ -62,7 +63,7 @@ def module_expansions(
 def module_spectra(
     module: nn.Module,
     *inputs: Tensor,
-    activations: Sequence[str] = ("linear",),
+    activations: Sequence[str | ActivationFunction] = ("linear",),
     input_std: float = 1.0,
     comparison: Comparison | None = None,
     repeats: int = 1,

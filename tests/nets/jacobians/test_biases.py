@@ -10,12 +10,19 @@ import torch
 from torch import nn
 
 from sao_cli.base.errors import FormatError
-from sao_cli.catalog import ACTIVATIONS
+from sao_cli.catalog import PLAIN_ACTIVATIONS
 from sao_cli.data.matrix import Matrix
-from sao_cli.measure.layer.activations import activation_derivative, activation_value
+from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative, activation_value
 from sao_cli.nets.jacobians.chain import network_jacobian
 from sao_cli.nets.layers.activation import activation_module
 from sao_cli.weights.build_weights import weight_stack
+
+THRESHOLDS = [
+    ActivationFunction("relu-tau", tau=0.1),
+    ActivationFunction("soft-threshold", tau=0.2),
+    ActivationFunction("crelu", tau=-0.1, clip=2.0),
+    ActivationFunction("cst", tau=0.1, clip=1.5),
+]
 
 
 def plain_network(widths, activation, seed):
@@ -29,7 +36,7 @@ def plain_network(widths, activation, seed):
 
 
 @pytest.mark.parametrize("depth", [10, 7])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*PLAIN_ACTIVATIONS, *THRESHOLDS], ids=str)
 def test_ten_layers_with_biases_are_jacrevs(activation, depth):
     network = plain_network([14, 20, *[16] * 8, 6], activation, seed=3)
     linear = list(network)[::2]

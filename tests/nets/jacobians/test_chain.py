@@ -8,7 +8,7 @@ import torch
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.rng import INPUTS, generator
-from sao_cli.catalog import ACTIVATIONS
+from sao_cli.catalog import PLAIN_ACTIVATIONS
 from sao_cli.data.matrix import Matrix
 from sao_cli.measure.layer.activations import activation_value
 from sao_cli.nets.devices import find_device
@@ -44,7 +44,7 @@ def test_every_method_is_automatic_differentiations(method, activation):
     np.testing.assert_allclose(10 ** row.log10_values[0], exact, rtol=1e-7, atol=1e-13 * exact[0])
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", PLAIN_ACTIVATIONS)
 def test_every_activation_and_unequal_widths(activation):
     stack = weight_stack([12, 24, 18, 30], method="rg-n", gain=1.1, seed=1)
     x = np.random.default_rng(0).standard_normal((3, 12))

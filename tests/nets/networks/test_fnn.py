@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sao_cli.base.errors import FormatError, InfeasibleError, SaoError
-from sao_cli.catalog import ACTIVATIONS
+from sao_cli.catalog import PLAIN_ACTIVATIONS
 from sao_cli.nets.layers.activation import activation_module
 from sao_cli.nets.networks.fnn import FNN, fnn_widths
 from sao_cli.weights.build_weights import METHODS, weight_stack
@@ -57,7 +57,7 @@ def test_the_dense_ends_differ_from_the_layers_and_from_each_other():
         assert abs(np.trace(one @ two.T)) < 6
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", PLAIN_ACTIVATIONS)
 def test_forward_is_the_definition(activation):
     model = FNN(2, SMALL, activation=activation, **WIDE)
     for number, parameter in enumerate(model.parameters()):
