@@ -1,8 +1,11 @@
-"""What every test folder shares: one BLAS thread, and hypothesis without deadlines on slow machines."""
+"""What every test folder shares: one thread of BLAS and torch, and hypothesis without deadlines on slow machines."""
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: small matrices only lose time to more threads
+# Before numpy and torch: small matrices only lose time to more threads, which wait actively for each other where there
+# are two workers on two cores. The processes that tests start inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # isort: split
 import sys

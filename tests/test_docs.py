@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import sao_cli
+from sao_cli.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -25,6 +27,16 @@ def blocks(language):
 def shell(line, folder):
     script = f"export PATH={shlex.quote(str(BIN))}:$PATH; set -o pipefail; {line}"
     return subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def run(line, folder, monkeypatch):
+    """Exit code and stderr of a line: a pipe by a shell, a single command in this process, which has loaded torch."""
+    if "|" in line:
+        done = shell(line, folder)
+        return done.returncode, done.stderr
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(main, shlex.split(line)[1:], prog_name="sao")
+    return done.exit_code, done.stderr
 
 
 def test_the_generated_pages_are_what_the_code_says_today():
@@ -58,27 +70,28 @@ def table_commands():
 
 
 NETS = """
-import sao_cli
 from torch import nn
 
 def resnet20():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 10))
-
-def save():
-    sao_cli.write_checkpoint({name: one.numpy() for name, one in resnet20().state_dict().items()}, "resnet.safetensors")
 """
 
 
-def test_the_tables_commands_run(tmp_path):
+def test_the_tables_commands_run(tmp_path, monkeypatch):
     commands = table_commands()
     assert len(commands) >= 12
-    shell("sao mask --method lrp --sparsity 0.98 -q -o pruned.npz", tmp_path)
-    shell("sao weights --widths 64,64,64,64,10 --method dense -q -o dense.safetensors", tmp_path)
     (tmp_path / "nets.py").write_text(NETS)
-    shell("python -c 'import nets; nets.save()'", tmp_path)
-    for command in commands:
-        done = shell(command.replace("jq .lost_inputs", "cat").replace("--epochs 20", "--epochs 0"), tmp_path)
-        assert done.returncode == 0, (command, done.stderr)
+    exec(NETS, found := {})
+    tensors = {name: one.numpy() for name, one in found["resnet20"]().state_dict().items()}
+    sao_cli.write_checkpoint(tensors, tmp_path / "resnet.safetensors")
+    for command in [
+        "sao mask --method lrp --sparsity 0.98 -q -o pruned.npz",
+        "sao weights --widths 64,64,64,64,10 --method dense -q -o dense.safetensors",
+        *commands,
+    ]:
+        line = command.replace("jq .lost_inputs", "cat").replace("--epochs 20", "--epochs 0")
+        code, said = run(line, tmp_path, monkeypatch)
+        assert code == 0, (command, said)
 
 
 def test_the_loop_runs(tmp_path):

@@ -24,6 +24,7 @@ def test_a_device_that_is_not_there_is_refused_by_its_name(name):
 @pytest.mark.parametrize(("owner", "name"), SWITCHES)
 def test_full_precision_turns_tf32_off_and_puts_it_back_after_an_error(owner, name):
     before, threads = getattr(owner, name), torch.get_num_threads()
+    torch.set_num_threads(2)
     on = "tf32" if name == "fp32_precision" else True
     setattr(owner, name, on)
     try:
@@ -32,6 +33,7 @@ def test_full_precision_turns_tf32_off_and_puts_it_back_after_an_error(owner, na
             assert torch.get_num_threads() == 1
             raise ZeroDivisionError
         assert getattr(owner, name) == on
-        assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == 2
     finally:
         setattr(owner, name, before)
+        torch.set_num_threads(threads)

@@ -255,7 +255,8 @@ def test_weights_that_leave_their_mask_are_a_bug(tiny):
         next(epochs)
 
 
-def test_threads_and_algorithms_are_left_as_they_were(tiny):
+def test_threads_and_algorithms_are_left_as_they_were(tiny):  # the threads: of a fixture, which puts its own back
+    torch.set_num_threads(2)
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.random.get_rng_state())
     training = Training(TrainingSettings(**SMALL), tiny, device="cpu", deterministic=True)
     list(training.epochs())
