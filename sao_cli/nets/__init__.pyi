@@ -52,6 +52,7 @@ from sao_cli.nets.training.settings import TrainingSettings as TrainingSettings
 from sao_cli.nets.experiments.initial_variance import variance_row as variance_row
 from sao_cli.nets.experiments.initial_variance import variance_table as variance_table
 from sao_cli.nets.experiments.initial_variance import digits_like_mnist as digits_like_mnist
+from sao_cli.nets.experiments.initial_variance import inputs_like_mnist as inputs_like_mnist
 from sao_cli.nets.experiments.initial_variance import VarianceRow as VarianceRow
 
 # Reports: what the functions above give back

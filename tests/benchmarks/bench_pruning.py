@@ -3,6 +3,7 @@
 python tests/benchmarks/bench_pruning.py                            both networks, three seeds (a quarter of an hour)
 python tests/benchmarks/bench_pruning.py --only snip --epochs 5     a part of it; --only takes networks and methods
 python tests/benchmarks/bench_pruning.py --gammas                   what snip keeps at six variances (two minutes)
+python tests/benchmarks/bench_pruning.py --gammas --mnist FOLDER    of MNIST too (five minutes more)
 """
 
 import side_by_side as bench  # before torch: it sets the thread counts
@@ -18,7 +19,7 @@ from torch import nn
 
 from sao_cli import SaoError, SaoWarning
 from sao_cli.catalog import TRAIN_METHODS
-from sao_cli.nets import Training, TrainingSettings, digits_like_mnist, variance_table
+from sao_cli.nets import Training, TrainingSettings, digits_like_mnist, inputs_like_mnist, variance_table
 from sao_cli.nets.training.data import load_data
 from sao_cli.nets.training.methods import dense_weight_of, prunable
 
@@ -76,13 +77,16 @@ def count(network: str, methods: list[str], sparsities: list[float]) -> None:
         print(f"{method} keeps {', '.join(str(left) for left, _ in kept)} of {kept[0][1]} weights")
 
 
-def gammas() -> None:
+def gammas(mnist: str | None) -> None:
     """A Markdown table: the dense network's Jacobian and the sparsity by layer after snip, by the weights' variance."""
     drawn = torch.Generator().manual_seed(0)
     gaussian = torch.randn(1000, 784, generator=drawn, dtype=torch.float64), torch.randint(10, (1000,), generator=drawn)
     print("| inputs | gamma | mean | std | CN | sparsity by layer |\n|---|---|---|---|---|---|")
-    for inputs, samples in (("digits", digits_like_mnist()), ("gaussian", gaussian)):
-        for row in variance_table(*samples):
+    tables: dict[str, Any] = {"digits": (digits_like_mnist(), {}), "gaussian": (gaussian, {})}
+    if mnist is not None:  # the Jacobians of all images together are beyond what is measured at once
+        tables["mnist"] = inputs_like_mnist("mnist", mnist), {"jacobian_samples": 10000, "seeds": (0, 1, 2)}
+    for inputs, (samples, options) in tables.items():
+        for row in variance_table(*samples, **options):
             condition = "-" if row.condition_pooled is None else f"{row.condition_pooled:.3g}"
             sparsity = " ".join(f"{one:.2f}" for one in row.sparsity)
             told = f"{row.gamma:g} | {row.mean:.3g} | {row.std:.3g} | {condition} | {sparsity}"
@@ -96,11 +100,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--gammas", action="store_true")
+    parser.add_argument("--mnist")
     asked = parser.parse_args()
     asked.sparsity = asked.sparsity or list(SPARSITIES)
     warnings.simplefilter("ignore", SaoWarning)  # of layers that collapse, which the accuracy shows
     if asked.gammas:
-        gammas()
+        gammas(asked.mnist)
         return
     networks = [one for one in NETWORKS if one in asked.only] or list(NETWORKS)
     methods = [one for one in METHODS if one in asked.only] or list(METHODS)

@@ -6,6 +6,7 @@ import torch
 
 from sao_cli import SaoError
 from sao_cli.nets import digits_like_mnist, variance_row, variance_table
+from sao_cli.nets.experiments import initial_variance
 from sao_cli.nets.experiments.initial_variance import tanh_network
 
 SLIDES = {1e-4: 2.46e-7, 1e-2: 4.49e-1}  # gamma: mean
@@ -19,6 +20,31 @@ def test_means_and_sparsity_by_layer_are_those_of_the_slides():
         assert row.mean == pytest.approx(SLIDES[row.gamma], rel=0.06)
     assert rows[0].sparsity == pytest.approx(SPARSITY, abs=0.04)
     assert rows[0].condition_pooled == pytest.approx(4.66, rel=0.1)
+
+
+def test_gaussian_inputs_are_as_good():
+    """So that the table is of the weights, and not of the images."""
+    drawn = torch.Generator().manual_seed(0)
+    x, y = torch.randn(300, 784, generator=drawn, dtype=torch.float64), torch.randint(10, (300,), generator=drawn)
+    for row in variance_table(x, y, gammas=tuple(SLIDES), jacobian_samples=50, seeds=(0, 1, 2)):
+        assert row.mean == pytest.approx(SLIDES[row.gamma], rel=0.06)
+        assert row.sparsity == pytest.approx(SPARSITY, abs=0.05)
+
+
+def test_at_a_variance_of_a_tenth_samples_decide_what_stays_of_the_last_layers():
+    """Gradients of early layers are large and differ from sample to sample, so that their mean falls with the count."""
+    x, y = digits_like_mnist()
+    few, many = (variance_row(x[:count], y[:count], 0.1, jacobian_samples=1) for count in (100, None))
+    assert few.sparsity[-1] > many.sparsity[-1] + 0.1
+    assert few.sparsity[0] < many.sparsity[0]
+    assert few.mean == many.mean  # of one sample on both sides
+
+
+def test_samples_are_scored_in_batches_that_change_nothing(monkeypatch):
+    x, y = digits_like_mnist(50)
+    whole = variance_row(x, y, 0.01)
+    monkeypatch.setattr(initial_variance, "_BATCH", 7)
+    assert variance_row(x, y, 0.01).sparsity == whole.sparsity
 
 
 def test_a_row_by_numpy():
