@@ -17,15 +17,15 @@ from sao_cli.reports.sensitivities import SensitivityLayer, SensitivitySummary
 
 def layer_facts(found: StoredScores) -> list[SensitivityLayer]:
     """A row for each scored weight, in the order in which equal scores are kept. O(P)."""
-    total = _sum_of_all(found)
+    total, facts = _sum_of_all(found), found.facts
     return [
         SensitivityLayer(
             name=name,
-            shape=found.shapes[name],
-            parameters=math.prod(found.shapes[name]),
-            method=found.method,
+            shape=facts.shapes[name],
+            parameters=math.prod(facts.shapes[name]),
+            method=facts.method,
             score_share=_finite(_sum(found, name) / total) if total and math.isfinite(total) else None,
-            score_signed=found.signed.get(name),
+            score_signed=facts.signed.get(name),
             score_max=_finite(float(scores.max())),
             zero_scores=int(np.count_nonzero(scores == 0)),
             nan_scores=int(np.count_nonzero(~np.isfinite(scores))),
@@ -36,15 +36,16 @@ def layer_facts(found: StoredScores) -> list[SensitivityLayer]:
 
 def summary_facts(found: StoredScores) -> SensitivitySummary:
     """All of them together, and what they were made with."""
+    facts = found.facts
     return SensitivitySummary(
-        parameters=sum(map(math.prod, found.shapes.values())),
-        samples=found.samples,
-        labels=found.labels,
-        loss=found.loss,
+        parameters=sum(map(math.prod, facts.shapes.values())),
+        samples=facts.samples,
+        labels=facts.labels,
+        loss=facts.loss,
         sum_abs=_finite(_sum_of_all(found)),
-        rounds=found.rounds,
-        temperature=found.temperature,
-        training_mode=found.training_mode,
+        rounds=facts.rounds,
+        temperature=facts.temperature,
+        training_mode=facts.training_mode,
         jacobian=found.jacobian,
         reason=found.reason,
     )
@@ -52,8 +53,8 @@ def summary_facts(found: StoredScores) -> SensitivitySummary:
 
 def write_scores(found: StoredScores, path: Path) -> None:
     """Write the scores as float64 of the weights' names and shapes to a .safetensors file, or to "-"."""
-    lazy = {name: Lazy(shape, "float64", partial(found.full, name)) for name, shape in found.shapes.items()}
-    told = {"version": __version__, "command": "sensitivity", "method": found.method}
+    lazy = {name: Lazy(shape, "float64", partial(found.full, name)) for name, shape in found.facts.shapes.items()}
+    told = {"version": __version__, "command": "sensitivity", "method": found.facts.method}
     write_checkpoint(lazy, path, {"sao": provenance_json(dict.fromkeys(lazy, told))})
 
 

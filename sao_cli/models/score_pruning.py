@@ -10,6 +10,7 @@ import numpy as np
 
 from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.data.arrays import Values
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.io.checkpoints import Checkpoint, Entry, open_checkpoint
 from sao_cli.io.checkpoints.structure import Structure
@@ -20,6 +21,7 @@ from sao_cli.models.select import Choice, Selection
 from sao_cli.models.stored_scores import StoredScores, require_numbers, score_stored
 from sao_cli.pruning.network_pruner import NetworkPruner
 from sao_cli.pruning.pruner import Prunable
+from sao_cli.pruning.scores.score_record import ScoreFacts
 
 GIVEN = "scores"  # the method of scores that a user gives
 _LISTED = 3
@@ -66,8 +68,9 @@ class ScorePruner(NetworkPruner):
         choice = replace(choice, entries=[*choice.entries, *(one for one in _biases(structure) if names[one.name])])
         turned = {entry.name: structure.layout(entry).outputs_first for entry in choice.entries}
         chosen = None
-        if found.masks is not None and len(turned) == len(found.scores) and found.sparsity == self.sparsity:
-            chosen = {name: turn(found.masks[names[name]]) for name, turn in turned.items()}
+        masks = found.facts.masks
+        if masks is not None and len(turned) == len(found.scores) and found.facts.sparsity == self.sparsity:
+            chosen = {name: turn(masks[names[name]]) for name, turn in turned.items()}
         self.take({name: turn(found.scores[names[name]]) for name, turn in turned.items()}, chosen)
         return choice
 
@@ -106,14 +109,17 @@ def read_scores(path: Path) -> StoredScores:
             if array.dtype.kind not in "iuf":
                 raise FormatError(f"{file.name}: {shown(name)} is {array.dtype}; scores are real numbers")
             scores[name] = np.asarray(array, dtype=np.float64)
-    return StoredScores(GIVEN, scores, {name: one.shape for name, one in scores.items()})
+    return _as_they_are(GIVEN, scores)
 
 
 def _stored(scores: Scored, method: str) -> StoredScores:
     if isinstance(scores, StoredScores):
         return scores
-    arrays = {name: np.asarray(one, dtype=np.float64) for name, one in scores.items()}
-    return StoredScores(method, arrays, {name: one.shape for name, one in arrays.items()})
+    return _as_they_are(method, {name: np.asarray(one, dtype=np.float64) for name, one in scores.items()})
+
+
+def _as_they_are(method: str, scores: dict[str, Values]) -> StoredScores:
+    return StoredScores(scores, ScoreFacts(method, {name: one.shape for name, one in scores.items()}))
 
 
 def _require_known(found: StoredScores, checkpoint: Checkpoint, structure: Structure) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from sao_cli.models.select import Selection, weights_asked_for
 from sao_cli.pruning.scores.chain_flow import chain_synflow
 from sao_cli.pruning.scores.magnitude import unit_magnitudes
 from sao_cli.pruning.scores.plain import magnitude_scores, random_scores
+from sao_cli.pruning.scores.score_record import ScoreFacts
 from sao_cli.pruning.selection import require_kept
 from sao_cli.pruning.units import spread
 from sao_cli.reports.sensitivities import PooledJacobian
@@ -35,29 +36,18 @@ WAY_OUT = "--module FILE.py:NAME --example SHAPE says how it runs"
 class StoredScores:
     """Scores of which the largest are kept, float64, by the names of a checkpoint's weights, as those are stored.
 
-    Where a unit is a kernel its taps share one score; `shapes` are the weights'. `signed` are sums before absolute
-    values were taken, of methods that take them. `masks` are what a method in rounds keeps at its `sparsity`. What a
-    method has not is None.
+    Where a unit is a kernel its taps share one score; `facts` tells how they came about, and has the weights' shapes.
+    Of a method of samples the `jacobian` at them may be told.
     """
 
-    method: str
     scores: dict[str, Values]
-    shapes: dict[str, tuple[int, ...]]
-    signed: Mapping[str, float] = field(default_factory=dict)
-    loss: float | None = None
-    samples: int | None = None
-    labels: str | None = None
-    temperature: float | None = None
-    rounds: int | None = None
-    sparsity: float | None = None
-    training_mode: bool = False
-    masks: dict[str, Booleans] | None = None
+    facts: ScoreFacts[Booleans]
     jacobian: PooledJacobian | None = None
     reason: str | None = None  # why there is no jacobian
 
     def full(self, name: str) -> Values:
         """The scores of a weight in its own shape."""
-        return spread(self.scores[name], self.shapes[name])
+        return spread(self.scores[name], self.facts.shapes[name])
 
 
 class Chain(NamedTuple):
@@ -147,7 +137,7 @@ def score_stored(
     else:
         scores = [unit_magnitudes(one) for one in arrays] if whole else magnitude_scores(arrays)
     shapes = {entry.name: tuple(entry.shape) for entry in entries}
-    return StoredScores(method, dict(zip(names, scores, strict=True)), shapes, reason=NO_SAMPLES)
+    return StoredScores(dict(zip(names, scores, strict=True)), ScoreFacts(method, shapes), reason=NO_SAMPLES)
 
 
 NO_SAMPLES = "the method reads no samples, so that there is no loss and no Jacobian"
@@ -159,16 +149,15 @@ def _of_paths(method: str, chain: Chain, sparsity: float | None, rounds: int, pr
         require_kept(sum(one.size for one in chain.weights), sparsity)
     flow = chain_synflow(chain.weights, sparsity, rounds, progress)
     scores = chain.named(flow.scores)
-    return StoredScores(
+    facts = ScoreFacts(
         method,
-        scores,
         chain.shapes,
         {name: float(one.sum()) for name, one in scores.items()},
         rounds=rounds,
         sparsity=sparsity,
         masks=None if flow.masks is None else chain.named(flow.masks),
-        reason=NO_SAMPLES,
     )
+    return StoredScores(scores, facts, reason=NO_SAMPLES)
 
 
 def _numbers(checkpoint: Checkpoint, entry: Entry) -> NDArray[Any]:

@@ -9,6 +9,6 @@ from sao_cli.nets.scores.foresight import force as force
 from sao_cli.nets.scores.data_free import magnitude as magnitude
 from sao_cli.nets.scores.data_free import random as random
 from sao_cli.nets.scores.score_tensors import Scores as Scores
-from sao_cli.nets.scores.score_tensors import ScoreFacts as ScoreFacts
+from sao_cli.pruning.scores.score_record import ScoreFacts as ScoreFacts
 from sao_cli.nets.scores.prune_module import keep as keep
 from sao_cli.nets.scores.checkpoint_scores import score_checkpoint as score_checkpoint

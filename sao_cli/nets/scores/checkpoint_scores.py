@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,6 @@ from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning
 from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
-from sao_cli.data.arrays import Values
 from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.io.checkpoints.checkpoint import RUN_FILES
 from sao_cli.io.datasets.samples import Samples, load_samples
@@ -25,6 +25,7 @@ from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.models.opened import opened
 from sao_cli.models.select import Selection
 from sao_cli.models.stored_scores import NO_SAMPLES, StoredScores, bias_name, chain_of, score_stored
+from sao_cli.pruning.scores.score_record import ScoreFacts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -219,30 +220,19 @@ def _require_classes(run: Runnable, x: Tensor, samples: Samples) -> None:
 
 def _stored(found: Scores, run: Runnable, jacobian: PooledJacobian | None, reason: str | None) -> StoredScores:
     """The scores by the checkpoint's names, with the Jacobian at the samples, or why there is none."""
-    facts = found.facts
+    facts: ScoreFacts[Any] = found.facts  # of tensors, and of arrays then
 
     def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
         return run.stored({name: one.detach().cpu().numpy() for name, one in tensors.items()})
 
-    scores: dict[str, Values] = arrays(found)
-    shapes = {run.names.get(name, name): shape for name, shape in facts.shapes.items()}
+    def named(facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {run.names.get(name, name): one for name, one in facts.items()}
+
+    shapes = named(facts.shapes)
     shapes = {name: shape[::-1] if name in run.turned else shape for name, shape in shapes.items()}
-    return StoredScores(
-        facts.method,
-        scores,
-        shapes,
-        {run.names.get(name, name): value for name, value in facts.signed.items()},
-        facts.loss,
-        facts.samples,
-        facts.labels,
-        facts.temperature,
-        facts.rounds,
-        facts.sparsity,
-        facts.training_mode,
-        None if facts.masks is None else arrays(facts.masks),
-        jacobian,
-        reason,
-    )
+    masks = None if facts.masks is None else arrays(facts.masks)
+    told = replace(facts, shapes=shapes, signed=named(facts.signed), masks=masks)
+    return StoredScores(arrays(found), told, jacobian, reason)
 
 
 def of_run(folder: Path) -> dict[str, Any]:

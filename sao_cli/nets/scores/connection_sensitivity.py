@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from sao_cli.base.errors import FormatError
 from sao_cli.nets.scores.objectives import Loss, Pair, make_loss, paired
-from sao_cli.nets.scores.score_tensors import ScoreFacts, Scores, per_unit, shapes_of, signed_sums
+from sao_cli.nets.scores.score_tensors import Scores, per_unit, shapes_of, signed_sums
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
+from sao_cli.pruning.scores.score_record import ScoreFacts
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def snip(
     with module.opened():
         mean = mean_gradient(module, module.weights, batches, loss)
     products = per_unit({name: one.double() * mean.gradients[name] for name, one in module.weights.items()}, unit)
-    facts = ScoreFacts(
+    facts: ScoreFacts[Tensor] = ScoreFacts(
         "snip",
         shapes_of(module.weights),
         signed_sums(products),

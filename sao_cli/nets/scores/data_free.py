@@ -7,10 +7,11 @@ from torch import nn
 
 from sao_cli import catalog
 from sao_cli.base.names import check
-from sao_cli.nets.scores.score_tensors import ScoreFacts, Scores, per_unit, shapes_of
+from sao_cli.nets.scores.score_tensors import Scores, per_unit, shapes_of
 from sao_cli.nets.scores.scored_module import ScoredModule
 from sao_cli.pruning.scores.magnitude import unit_magnitudes
 from sao_cli.pruning.scores.plain import magnitude_scores, random_scores
+from sao_cli.pruning.scores.score_record import ScoreFacts
 
 
 def magnitude(model: nn.Module, batches: object = None, *, unit: str = "weight", biases: bool = False) -> Scores:

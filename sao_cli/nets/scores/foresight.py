@@ -14,9 +14,10 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.data.arrays import Values
 from sao_cli.nets.scores.connection_sensitivity import MeanGradient, mean_gradient
 from sao_cli.nets.scores.objectives import Pair, make_loss, paired
-from sao_cli.nets.scores.score_tensors import ScoreFacts, Scores, shapes_of
+from sao_cli.nets.scores.score_tensors import Scores, shapes_of
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
 from sao_cli.pruning.keep import Places, keep_largest
+from sao_cli.pruning.scores.score_record import ScoreFacts
 from sao_cli.pruning.selection import check_rounds, kept_in_round, select
 
 

@@ -10,8 +10,9 @@ from torch import nn
 
 from sao_cli.nets.scores.connection_sensitivity import add_weighted, mean_gradient
 from sao_cli.nets.scores.objectives import Loss, Pair, make_loss, paired
-from sao_cli.nets.scores.score_tensors import ScoreFacts, Scores, per_unit, shapes_of, signed_sums
+from sao_cli.nets.scores.score_tensors import Scores, per_unit, shapes_of, signed_sums
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
+from sao_cli.pruning.scores.score_record import ScoreFacts
 
 
 def grasp(
@@ -39,7 +40,7 @@ def grasp(
         pairs = list(paired(batches, module))
         value, samples, products = _hessian_gradient(module, pairs, loss, make_loss(labels, temperature, seed))
     scored = per_unit({name: one.double() * products[name] for name, one in module.weights.items()}, unit)
-    facts = ScoreFacts(
+    facts: ScoreFacts[torch.Tensor] = ScoreFacts(
         "grasp",
         shapes_of(module.weights),
         signed_sums(scored),

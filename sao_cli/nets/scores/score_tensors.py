@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
 from sao_cli import catalog
 from sao_cli.base.names import check
 from sao_cli.nets.scores.scored_module import Weights
-
-
-@dataclass(frozen=True)
-class ScoreFacts:
-    """How scores came about: the samples' mean `loss`, signed sums by weight, and the settings.
-
-    `masks` are what an iterative method keeps at its `sparsity`, None of the others; `foresight` is sum |w g| behind
-    them. `shapes` are the weights', from which those of scores differ where a unit is a kernel.
-    """
-
-    method: str
-    shapes: dict[str, tuple[int, ...]]
-    signed: dict[str, float] = field(default_factory=dict)
-    loss: float | None = None
-    samples: int | None = None
-    labels: str | None = None
-    temperature: float | None = None
-    rounds: int | None = None
-    sparsity: float | None = None
-    training_mode: bool = False
-    masks: dict[str, Tensor] | None = None
-    foresight: float | None = None
+from sao_cli.pruning.scores.score_record import ScoreFacts
 
 
 class Scores(dict[str, Tensor]):
     """Scores by the name of the weight, float64, of which the largest are kept; `facts` tells how they came about."""
 
-    facts: ScoreFacts
+    facts: ScoreFacts[Tensor]
 
-    def __init__(self, scores: dict[str, Tensor], facts: ScoreFacts) -> None:
+    def __init__(self, scores: dict[str, Tensor], facts: ScoreFacts[Tensor]) -> None:
         super().__init__(scores)
         self.facts = facts
 

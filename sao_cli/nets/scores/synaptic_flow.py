@@ -14,8 +14,9 @@ from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.nets.scores.foresight import kept_in_rounds
 from sao_cli.nets.scores.linearised import LinearisedCalls
-from sao_cli.nets.scores.score_tensors import ScoreFacts, Scores, shapes_of, signed_sums
+from sao_cli.nets.scores.score_tensors import Scores, shapes_of, signed_sums
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
+from sao_cli.pruning.scores.score_record import ScoreFacts
 
 _TOLERANCE = 1e-6  # relative, of what an exactly linear network would have
 
