@@ -7,16 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from sao_cli.io.checkpoints import Checkpoint, Entry
-from sao_cli.io.checkpoints.order import PLAIN_STACK
+from sao_cli.io.checkpoints.order import PLAIN_STACK, WAY_OUT
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.models.audit.chains import chain_facts, effective_counts
 from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.audit.row import UNMEASURED, said
 from sao_cli.models.audit.tensor import Layer
 
-WAY_OUT = "--module FILE.py:NAME tells"
 OF_TAPS = f"which taps of a kernel read padding alone, and are not effective, depends on the image; {WAY_OUT}"
-
 OF_TIES = f"one weight stands at several places, and what of it lies on a path at any of them is not counted; {WAY_OUT}"
 
 

@@ -14,6 +14,7 @@ from sao_cli.data.arrays import Booleans, Values
 Places = NDArray[np.intp]
 
 SAMPLE = 10_000  # scores that tell about where a threshold is
+NO_SIGNAL = "no signal passes (layer collapse)"  # where one layer follows another
 NAMED = 5  # weights of which nothing is left that a warning names
 
 
@@ -78,10 +79,9 @@ def check_count(count: int, size: int, what: str) -> None:
         raise InfeasibleError(f"no {what} keeps {count} weights; it has 1 to {size} to keep")
 
 
-def warn_of_collapse(empty: Sequence[str], passes: bool = False) -> None:
-    """Warn where pruning left nothing of weights or layers, named in `empty`; signals may pass beside them."""
+def warn_of_collapse(empty: Sequence[str], signals: str = NO_SIGNAL) -> None:
+    """Warn where pruning left nothing of weights or layers, named in `empty`, and of what `signals` do then."""
     if empty:
         more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
-        signal = "signals pass beside it" if passes else "no signal passes"
-        told = f"nothing is left of {', '.join(empty[:NAMED])}{more}: {signal} (layer collapse); prune less"
+        told = f"nothing is left of {', '.join(empty[:NAMED])}{more}: {signals}; prune less"
         warnings.warn(told, SaoWarning, stacklevel=3)

@@ -87,7 +87,8 @@ def test_global_pruning_of_equal_magnitudes_keeps_the_first_and_warns_of_collaps
     done = run("ones.safetensors", "-o", "out.safetensors", "--method", "gmp", "--sparsity", 0.5, "--all", "--json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["after"]["nnz"] for row in rows[:3]] == [16, 8, 0]
-    assert "nothing is left of z: no signal passes" in done.stderr
+    told = "nothing is left of z: layer collapse, unless signals pass beside it, which --module FILE.py:NAME tells;"
+    assert told in done.stderr
 
 
 def test_random_pruning_follows_the_seed(run):

@@ -84,10 +84,30 @@ def test_a_failing_check_is_exit_1_and_the_file_is_written(sao, plain, tmp_path)
     assert "summary: reachable is 0, against 'reachable>0'" in done.err
     assert "0.weight: effective_sparsity is 1, against 'effective_sparsity<0.5'" in done.err
     assert (tmp_path / "p.safetensors").exists()
-    warned = sao(*asked)
-    assert warned.code == 0
+    warned = sao(*asked, "--check", "effective_compression<9")
     assert "warning: " in warned.err
     assert "prune less" in warned.err
+    nothing = "no weight lies on a path from an input to an output, so that there is no effective compression"
+    assert f"(can't tell: {nothing})" in warned.err
+    assert (warned.rows[-1]["effective"], warned.rows[-1]["reason"]) == (0, nothing)
+
+
+@pytest.mark.filterwarnings("ignore:.*names tell no order")
+def test_an_empty_layer_is_told_by_what_is_known_of_the_network(sao, model, plain, tmp_path):
+    tensors = load_file(tmp_path / model)
+    save_file(tensors | {"second.weight": 1e-9 * tensors["second.weight"]}, tmp_path / model)
+    asked = ("--method", "gmp", "--sparsity", 0.5, *ASKED)
+    known = sao("prune", model, *NAMED, *asked)
+    assert "nothing is left of second.weight: signals pass beside it (layer collapse)" in known.err
+    assert known.rows[-1]["reachable"] > 0
+    unknown = sao("prune", model, *asked)
+    assert (
+        "nothing is left of second.weight: layer collapse, unless signals pass beside it, which --module" in unknown.err
+    )
+    net = {f"net.{number}.weight": torch.eye(4) * 10.0**-number for number in range(3)}
+    save_file(net, tmp_path / "stack.safetensors")
+    stack = sao("prune", "stack.safetensors", "--method", "gmp", "--sparsity", 0.9, *ASKED)
+    assert "nothing is left of net.2.weight: no signal passes a plain stack (layer collapse)" in stack.err
 
 
 def test_without_a_module_a_check_that_can_t_be_told_fails(sao, model):
