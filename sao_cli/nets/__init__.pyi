@@ -54,6 +54,13 @@ from sao_cli.nets.experiments.initial_variance import variance_table as variance
 from sao_cli.nets.experiments.initial_variance import digits_like_mnist as digits_like_mnist
 from sao_cli.nets.experiments.initial_variance import inputs_like_mnist as inputs_like_mnist
 from sao_cli.nets.experiments.initial_variance import VarianceRow as VarianceRow
+from sao_cli.nets.experiments.error_rates import error_rates as error_rates
+from sao_cli.nets.experiments.error_rates import ErrorRates as ErrorRates
+from sao_cli.nets.experiments.lenets import lenet_errors as lenet_errors
+from sao_cli.nets.experiments.memorisation import memorisation_errors as memorisation_errors
+from sao_cli.nets.experiments.sculpting import sculpted_errors as sculpted_errors
+from sao_cli.nets.experiments.first_layer import first_layer_counts as first_layer_counts
+from sao_cli.nets.experiments.first_layer import InputCounts as InputCounts
 
 # Reports: what the functions above give back
 from sao_cli.reports.networks import ModuleJacobian as ModuleJacobian

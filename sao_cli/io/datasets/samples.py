@@ -75,6 +75,19 @@ def load_samples(
     return _standardised(found, split, count)
 
 
+def of_class(samples: Samples, label: int) -> Samples:
+    """Those of one class alone. Raises SaoError where there are none of it.
+
+    >>> samples = load_samples("digits", count=100)
+    >>> sum(len(of_class(samples, label).y) for label in range(10))
+    100
+    """
+    chosen = samples.y == label
+    if not chosen.any():
+        raise SaoError(f"none of the {len(samples.y)} samples of {samples.name} is of class {label}; take more samples")
+    return Samples(samples.x[chosen], samples.y[chosen], samples.classes, samples.name)
+
+
 def read_dataset(
     name: str, folder: str | None = None, *, seed: int = 0, download: bool = False, progress: Progress = silent
 ) -> Dataset:
