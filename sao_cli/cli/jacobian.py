@@ -15,10 +15,10 @@ from sao_cli.catalog import (
     COMPUTED,
     DEPTH_PICTURES,
     DTYPES,
-    PLAIN_ACTIVATIONS,
     SIZED_ARCHITECTURES,
     SIZED_SCHEMES,
 )
+from sao_cli.cli.shared.activations import asked_activations, threshold_options
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given, read_layers
 from sao_cli.cli.shared.networks import asked_run
@@ -43,12 +43,14 @@ from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     from sao_cli.data.matrix import Matrix
+    from sao_cli.measure.layer.activations import ActivationFunction
     from sao_cli.nets.jacobians.trained import TrainedRun
     from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
 
 DEFAULT_DEPTH = ARCHITECTURES["fnn"].depth  # the shallowest network of the paper's Table 7
+ACTIVATED = ("activations", "tau", "clip")
 # what says nothing of a module's Jacobian
-OF_CHAINS = (*PICKING, "activations", "gain", "image", "by_layer", "norms", "picture", *DESCRIBING)
+OF_CHAINS = (*PICKING, *ACTIVATED, "gain", "image", "by_layer", "norms", "picture", *DESCRIBING)
 DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 
 
@@ -70,6 +72,7 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
 @arrangement_option
 @click.option("--gain", type=float, default=1.0, show_default=True, help="Factor on every weight that is built.")
 @activations_option(default="tanh")
+@threshold_options
 @click.option("--inputs", type=int, default=1, show_default=True, help="Inputs x at which Jacobians are taken.")
 @click.option("--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I).")
 @data_source_options
@@ -101,6 +104,8 @@ def jacobian(
     picked: dict[str, Any],
     depths: tuple[int, ...],
     activations: tuple[str, ...],
+    tau: float | None,
+    clip: float | None,
     device: str,
     dtype: str,
     plot: str | None,
@@ -142,7 +147,7 @@ def jacobian(
     where = str(find_device(device, dtype))
     if device == "auto" and where != "cpu":
         talk.say(f"computing on {where}")
-    names = list(PLAIN_ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
+    functions = asked_activations(activations, tau, clip)
     asked: dict[str, Any] = {
         "inputs": inputs,
         "input_std": input_std,
@@ -158,7 +163,7 @@ def jacobian(
         emit("jacobian", seed, [_shown(found)], as_json=as_json, output=output, source=file, report=ModuleJacobian)
         return
     read: list[Matrix] | None = None
-    run = _trained(source, names) if source is not None and os.path.isdir(source) else None
+    run = _trained(source, functions) if source is not None and os.path.isdir(source) else None
     if run is not None:
         if data is not None:
             asked["x"] = run.samples(data, data_folder, inputs, progress=talk)
@@ -169,11 +174,11 @@ def jacobian(
         if given := options_given(click.get_current_context(), "image", "scheme"):
             raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
         read = None if source is None else read_layers(source, picked, talk, ordered=True).matrices()
-        rows = list(_of_layers(read, depths, names, described, asked, (data, data_folder), talk))
+        rows = list(_of_layers(read, depths, functions, described, asked, (data, data_folder), talk))
     elif data is not None:
         raise SaoError(f"--data {data}: the features of an untrained {arch} are taken at normal inputs; leave it out")
     else:
-        rows = list(_of_images(arch, depths, names, described, asked))
+        rows = list(_of_images(arch, depths, functions, described, asked))
     if plot is not None:
         from sao_cli.plots import depth_figure, depth_histogram_figure, save_figure
 
@@ -227,7 +232,7 @@ def _draw_module(found: "ModuleJacobian", plot: str) -> None:
     save_figure(spectrum_figure([Curve(label, found.module, found.singular_values, found.exact)], []), plot)
 
 
-def _trained(folder: str, activations: Sequence[str]) -> "TrainedRun | None":
+def _trained(folder: str, activations: "Sequence[ActivationFunction]") -> "TrainedRun | None":
     """The run in the folder, which tells all that options could; None where it holds no run, but a checkpoint."""
     from sao_cli.nets.jacobians.trained import TrainedRun
     from sao_cli.nets.training.folder import SETTINGS
@@ -238,16 +243,16 @@ def _trained(folder: str, activations: Sequence[str]) -> "TrainedRun | None":
     if given := options_given(context, *PICKING, "image"):
         raise SaoError(f"{' '.join(given)}: the run in {folder!r} tells the network; leave it out")
     run = TrainedRun.of(folder)
-    if options_given(context, "activations"):
-        for name in activations:
-            run.require_activation(name)
+    if options_given(context, *ACTIVATED):
+        for function in activations:
+            run.require_activation(str(function))
     return run
 
 
 def _of_layers(
     read: "list[Matrix] | None",
     depths: tuple[int, ...],
-    activations: Sequence[str],
+    activations: "Sequence[ActivationFunction]",
     described: dict[str, Any],
     asked: dict[str, Any],
     data: tuple[str | None, str | None],
@@ -268,14 +273,18 @@ def _of_layers(
 
 
 def _of_images(
-    arch: str, depths: tuple[int, ...], activations: Sequence[str], described: dict[str, Any], asked: dict[str, Any]
+    arch: str,
+    depths: tuple[int, ...],
+    activations: "Sequence[ActivationFunction]",
+    described: dict[str, Any],
+    asked: dict[str, Any],
 ) -> "Iterator[DepthJacobian]":
     """A row for each depth, method and activation of a convolutional network; LipConvNet has neither of the latter."""
     from sao_cli.nets.jacobians.images import architecture_jacobian
 
     context = click.get_current_context()
     row = ARCHITECTURES[arch]
-    fixed = ("method", "scheme", "activations", "gain") if row.fixed else ()
+    fixed = ("method", "scheme", *ACTIVATED, "gain") if row.fixed else ()
     if given := options_given(context, "file", *PICKING, "c", "arrangement", "by_layer", *fixed):
         raise SaoError(f"{' '.join(given)} is not for --arch {arch}; leave it out")
     options = {"degree": described["d"], "sparsity": described["sparsity"], "image": described["image"]}
@@ -287,8 +296,8 @@ def _of_images(
         return
     options |= {"gain": described["gain"], "scheme": described["scheme"] or "delta"}
     for method in described["method"] or ("sao",):
-        for name in activations:
-            yield from architecture_jacobian(arch, depths, method=method, activation=name, **options, **asked)
+        for function in activations:
+            yield from architecture_jacobian(arch, depths, method=method, activation=function, **options, **asked)
 
 
 def _stacks(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.errors import SaoError
-from sao_cli.catalog import PADDINGS, PLAIN_ACTIVATIONS, REFERENCES, VALUE_PICTURES
+from sao_cli.catalog import PADDINGS, REFERENCES, VALUE_PICTURES
+from sao_cli.cli.shared.activations import asked_activations, threshold_options
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import input_source, options_given, read_layers, take_widths
 from sao_cli.cli.shared.networks import asked_weights
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from sao_cli.reports.spectra import LayerSpectrum
 
 GEOMETRY = ("image", "padding", "stride", "dilation", "groups")
-NOT_OF_KERNELS = ("activations", "input_std", "inputs", "repeats")
+NOT_OF_KERNELS = ("activations", "tau", "clip", "input_std", "inputs", "repeats")
 OF_STACKS = (*PICKING, "inputs", *GEOMETRY, *DESCRIBING)
 
 
@@ -51,6 +52,7 @@ OF_STACKS = (*PICKING, "inputs", *GEOMETRY, *DESCRIBING)
 @layer_options
 @value_options
 @activations_option(default="linear")
+@threshold_options
 @click.option(
     "--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I) behind h = W x."
 )
@@ -100,6 +102,8 @@ def spectrum(
     picked: dict[str, Any],
     method: tuple[str, ...],
     activations: tuple[str, ...],
+    tau: float | None,
+    clip: float | None,
     input_std: float,
     inputs: str | None,
     repeats: int | None,
@@ -136,7 +140,7 @@ def spectrum(
         raise SaoError("--picture cdf draws the distance to a reference layer; --reference dense or a FILE gives one")
     comparison = _comparison(options)
     geometry = {name: options.pop(name) for name in GEOMETRY}
-    chosen_activations = list(PLAIN_ACTIVATIONS if "all" in activations else dict.fromkeys(activations))
+    chosen_activations = asked_activations(activations, tau, clip)
     read = None if source is None or module is not None else read_layers(source, picked, talk, ordered=False)
     sampled: dict[str, Any] = {"input_std": input_std, "seed": seed, "progress": talk}
     if module is not None:

@@ -149,7 +149,7 @@ def activations_option(default: str) -> Callable[[F], F]:
         type=Named("activation", catalog.ACTIVATIONS, "all"),
         multiple=True,
         default=[default],
-        help=f"{', '.join(catalog.PLAIN_ACTIVATIONS)}, or all; may be repeated.  [default: {default}]",
+        help=f"{', '.join(catalog.ACTIVATIONS)}, or all that take no number; may be repeated.  [default: {default}]",
     )
 
 

@@ -9,6 +9,7 @@ import click
 
 from sao_cli import catalog
 from sao_cli.base.names import one_of
+from sao_cli.cli.shared.activations import asked_activation, threshold_options
 from sao_cli.cli.shared.options import data_options
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 OPTIONS = (
-    *("activation", "data", "data_folder", "samples", "labels", "temperature"),
+    *("activation", "tau", "clip", "data", "data_folder", "samples", "labels", "temperature"),
     *("rounds", "unit", "biases", "train_mode"),
 )
 
@@ -34,6 +35,7 @@ def score_options(command: F) -> F:
             type=Named("activation", catalog.ACTIVATIONS),
             help="What follows each matrix of a chain but the last; the folder of a run tells its own.",
         ),
+        threshold_options,
         data_options,
         click.option(
             "--labels",
@@ -68,6 +70,8 @@ def asked_scores(
     run: "tuple[nn.Module, Sequence[Tensor]] | None",
     *,
     activation: str | None,
+    tau: float | None,
+    clip: float | None,
     seed: int,
     talk: Talk,
     **asked: Any,
@@ -80,7 +84,7 @@ def asked_scores(
             asked |= {"module": run[0], "example": _one_input(run[1])}
         elif activation is None:
             asked |= of_run(model)
-        asked = {"activation": activation} | asked
+        asked = {"activation": asked_activation(activation, tau, clip)} | asked
         with contextlib.redirect_stdout(sys.stderr):
             return score_checkpoint(checkpoint, method, seed=seed, progress=talk, **asked)
     from sao_cli.models.stored_scores import score_stored
