@@ -39,7 +39,8 @@ class NetworkSetting(Report):
     depth: int = fact("layers that the Jacobian leads through; with --by-layer, the layer")
     method: str = fact('method that made the weights; empty, or "given", where that is not known')
     activation: str = fact("activation of every layer")
-    gain: float = fact("factor on every weight")
+    gain: float = fact("factor on every weight; sigma_w of mean-field theory")
+    sigma_b: float = fact("standard deviation of the biases that were drawn; 0 where none were", default=0.0)
 
 
 class Computed(Report):

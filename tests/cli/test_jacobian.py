@@ -17,7 +17,7 @@ from sao_cli.weights.build_weights import weight_stack
 from .conftest import Done
 
 KEYS = """record command version seed source
-    depth method activation gain m n inputs mean variance log10_sigma_max log10_sigma_min
+    depth method activation gain sigma_b m n inputs mean variance log10_sigma_max log10_sigma_min
     log10_mean log10_std rank resolved participation predicted_log10_mean_square predicted_relative_variance device
     dtype reason"""
 

@@ -27,12 +27,14 @@ class LayerMoments:
 
     `mean_square` is ||W||_F^2/m, the variance that unit inputs give to each output; `mean` the mean of the squared
     singular values of W, and `spread` their variance over the square of that mean: 0 for orthogonal weights and 1 for
-    a square Gaussian (-s_1 in Pennington, Schoenholz and Ganguli 2017).
+    a square Gaussian (-s_1 in Pennington, Schoenholz and Ganguli 2017). `bias_square` is the mean square of the biases,
+    sigma_b^2 of normal ones.
     """
 
     mean_square: float
     mean: float
     spread: float
+    bias_square: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +57,12 @@ def jacobian_moments(
 ) -> JacobianMoments:
     """The mean and the relative variance of the squared singular values of J = D_l W_l ... D_1 W_1, for every l.
 
-    With h_l ~ N(0, q_l), q_l = mean_square E[phi(h_{l-1})^2], q_1 = mean_square input_std^2, and all factors free of
+    With h_l ~ N(0, q_l), q_l = mean_square E[phi(h_{l-1})^2] + bias_square, where E is input_std^2 for q_1, all free of
     each other, S-transforms multiply: the mean is prod mu_1(q_l) mean_l, and relative variances add up to
     sum mu_2(q_l)/mu_1(q_l)^2 - 1 + spread_l, mu_k = E[phi'(sqrt(q) z)^{2k}] (Pennington, Schoenholz and Ganguli,
     NIPS 2017; there at the fixed point q*, with mean 1: L (mu_2/mu_1^2 - 1 - s_1)). Square layers;
     widths that differ change the mean by their ratio, which `mean` carries. NaN from where q_l leaves float64.
-    `activation` is one for all layers, or one a layer; there are no biases.
+    `activation` is one for all layers, or one a layer.
 
     Raises SaoError for an unknown activation and a negative or infinite `input_std`. O(L), one quadrature a layer.
 
@@ -76,7 +78,7 @@ def jacobian_moments(
     square = input_std**2
     logs, variances, preactivations = [], [], []
     for layer, function in zip(layers, functions, strict=True):
-        variance = layer.mean_square * square
+        variance = layer.mean_square * square + layer.bias_square
         if not math.isfinite(variance):
             logs.append(math.nan)
             variances.append(math.nan)

@@ -27,6 +27,7 @@ from sao_cli.nets.jacobians.operators import SPARSE, BlockValues, LayerOperator,
 from sao_cli.nets.jacobians.points import drawn_inputs
 from sao_cli.nets.jacobians.signals import Signals, activated, preactivations
 from sao_cli.reports.networks import DepthJacobian
+from sao_cli.weights.biases import check_sigma_b, normal_biases
 
 Values = NDArray[np.float64]
 
@@ -39,6 +40,7 @@ def network_jacobian(
     activation: str | ActivationFunction = "linear",
     *,
     biases: Sequence[ArrayLike | None] | None = None,
+    sigma_b: float = 0.0,
     linear_output: bool = False,
     depths: Sequence[int] | None = None,
     inputs: int = 1,
@@ -53,18 +55,18 @@ def network_jacobian(
     """One row a depth: the singular values of J = D_l W_l ... D_1 W_1 (SAO, Eq. 3), for each l of `depths` in one pass.
 
     D_l = diag(phi'(h_l)), h_l = W_l x_{l-1} + b_l, x_l = phi(h_l), exactly and not by finite differences; `biases` are
-    the b_l, (m_l,) or None, one a layer, and none by default. With `linear_output` the stack's last layer has no
-    activation, as an FNN's. x_0 ~ N(0, input_std^2 I), `inputs` draws of it, or the rows of `x` (B, n). The product is
-    a GradedProduct, whose small singular values are right to an estimated relative error, past 1e-6 told in `reason`;
-    what can't be told from zero is no part of the rank. Any gain that a float holds will do: the number of each unit
-    has its own power of two. `depths` is all of them where it is None, in ascending order. `by_layer` gives the
-    singular values of each D_l W_l alone instead (layerwise dynamical isometry).
+    the b_l, (m_l,) or None, one a layer, or with `sigma_b` they are normal_biases of the seed. With `linear_output` the
+    stack's last layer has no activation, as an FNN's. x_0 ~ N(0, input_std^2 I), `inputs` draws of it, or the rows of
+    `x` (B, n). The product is a GradedProduct, whose small singular values are right to an estimated relative error,
+    past 1e-6 told in `reason`; what can't be told from zero is no part of the rank. Any gain that a float holds will
+    do: the number of each unit has its own power of two. `depths` is all of them where it is None, in ascending order.
+    `by_layer` gives the singular values of each D_l W_l alone instead (layerwise dynamical isometry).
 
     `stack` holds Matrix objects, or what Matrix.of takes, first layer first, or is a file's path; gains are in the
     weights. `device` is "auto" (CUDA where there is one), or torch's name of one; `dtype` float64, or float32 with its
     own resolution.
-    Where all layers are square and no bias is other than 0, mean-field predictions stand beside the measured ones
-    (measure.layer.mean_field).
+    Where all layers are square, mean-field predictions stand beside the measured ones, which know of weights and biases
+    their mean squares and the spread of singular values (measure.layer.mean_field).
 
     Raises SaoError for unknown names, depths that the stack has not and devices that are not there, FormatError for
     layers that do not chain, are masks, or hold numbers that are not finite, and for biases of other sizes,
@@ -78,7 +80,9 @@ def network_jacobian(
     """
     layers = [_checked(Matrix.of(weight), number) for number, weight in enumerate(stack_of(stack), 1)]
     wanted = _depths(depths, len(layers))
-    shifts = _checked_biases(biases, layers)
+    shifts = _drawn_biases(sigma_b, layers, seed) if sigma_b else _checked_biases(biases, layers)
+    if sigma_b and biases is not None:
+        raise SaoError(f"sigma_b {sigma_b:g} draws biases, and others are given; leave one out")
     function, linear = ActivationFunction.of(activation), ActivationFunction("linear")
     functions = [function] * (len(layers) - linear_output) + [linear] * linear_output
     layers = layers[: wanted[-1]]
@@ -98,6 +102,7 @@ def network_jacobian(
         "method": str(layers[0].mask.provenance.get("method", "given")),
         "activation": str(function),
         "gain": float(layers[0].mask.provenance.get("gain", 1.0)),
+        "sigma_b": float(sigma_b),
         "inputs": len(start),
         "device": str(where),
         "dtype": dtype,
@@ -120,11 +125,10 @@ class _Layer(NamedTuple):
 
 
 class _Predicted(NamedTuple):
-    """Of the mean squared singular value, its log10, and the relative variance; or why there is none."""
+    """Of the mean squared singular value, its log10, and the relative variance; or None of both."""
 
     log10_mean: float | None = None
     relative_variance: float | None = None
-    reason: str | None = None
 
 
 def _rows(
@@ -212,7 +216,6 @@ def _row(
     if found.error > 1e-6 and resolved.size:
         reasons.append(f"singular values are right to {found.error:.1g} only, relatively")
     reasons += _unresolved(values, told_from_zero)
-    reasons += [predicted.reason] if predicted.reason else []
     return DepthJacobian(
         depth=depth,
         m=shape[0],
@@ -267,17 +270,14 @@ def _unresolved(values: Values, told_from_zero: int) -> list[str]:
 
 
 def _predictions(layers: Sequence[_Layer], start: Values) -> Callable[[int], _Predicted]:
-    """depth -> what mean-field theory predicts up to there: nothing where widths differ, and nothing past a bias."""
-    plain = list(itertools.takewhile(lambda layer: layer.bias is None, layers))
+    """depth -> what mean-field theory predicts up to there: nothing where widths differ."""
     moments: JacobianMoments | None = None
     if all(layer.weight.mask.m == layer.weight.mask.n for layer in layers):
-        input_std, functions = math.sqrt(float(np.square(start).mean())), [layer.activation for layer in plain]
-        found = [_layer_moments(layer.weight, layer.blocks) for layer in plain]
+        input_std, functions = math.sqrt(float(np.square(start).mean())), [layer.activation for layer in layers]
+        found = [_layer_moments(layer.weight, layer.blocks, layer.bias) for layer in layers]
         moments = jacobian_moments(found, functions, input_std=input_std)
 
     def at(depth: int) -> _Predicted:
-        if depth > len(plain):
-            return _Predicted(reason=f"no mean-field prediction: layer {len(plain) + 1} has biases, and it has none")
         if moments is None or not math.isfinite(mean := float(moments.log_mean[depth - 1])):
             return _Predicted()
         return _Predicted(mean / math.log(10), float(moments.relative_variance[depth - 1]))
@@ -285,7 +285,7 @@ def _predictions(layers: Sequence[_Layer], start: Values) -> Callable[[int], _Pr
     return at
 
 
-def _layer_moments(layer: Matrix, blocks: BlockValues | None) -> LayerMoments:
+def _layer_moments(layer: Matrix, blocks: BlockValues | None, bias: Values | None) -> LayerMoments:
     """||W||_F^2/m, the mean of the squared singular values, and their relative variance by ||W W^T||_F^2."""
     assert layer.values is not None
     peak = float(np.abs(layer.values).max(initial=0.0)) or 1.0
@@ -303,7 +303,9 @@ def _layer_moments(layer: Matrix, blocks: BlockValues | None) -> LayerMoments:
     size = min(layer.shape)
     spread = fourth * size / square**2 - 1 if square else 0.0
     mean_square, mean = square / layer.mask.m * peak * peak, square / size * peak * peak
-    return LayerMoments(mean_square=mean_square, mean=mean, spread=max(spread, 0.0))
+    with np.errstate(over="ignore"):
+        bias_square = 0.0 if bias is None else float(np.square(bias).mean())
+    return LayerMoments(mean_square=mean_square, mean=mean, spread=max(spread, 0.0), bias_square=bias_square)
 
 
 def _checked(layer: Matrix, number: int) -> Matrix:
@@ -314,6 +316,11 @@ def _checked(layer: Matrix, number: int) -> Matrix:
         row, column = int(layer.mask.entry_rows[wrong]) + 1, int(layer.mask.indices[wrong]) + 1
         raise FormatError(f"layer {number} has {layer.values[wrong]} at row {row}, column {column}; {FINITE}")
     return layer
+
+
+def _drawn_biases(sigma_b: float, layers: Sequence[Matrix], seed: int) -> list[Values | None]:
+    check_sigma_b(sigma_b)
+    return [normal_biases(layer.mask.m, sigma_b, seed=seed, layer=number) for number, layer in enumerate(layers, 1)]
 
 
 def _checked_biases(biases: Sequence[ArrayLike | None] | None, layers: Sequence[Matrix]) -> list[Values | None]:

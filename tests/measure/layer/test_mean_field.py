@@ -125,3 +125,14 @@ def test_bad_input():
         jacobian_moments([layer], "tahn")
     with pytest.raises(SaoError, match="input_std -1"):
         jacobian_moments([layer], "tanh", input_std=-1.0)
+
+
+def test_at_the_edge_of_chaos_with_biases_the_mean_is_1_at_every_depth():
+    """Known values: cst, s = 0.85, m = 1, q* = 1."""
+    cst = ActivationFunction("cst", tau=1.4395314709384557, clip=1.0)
+    square, bias = 2.718699753098352**2, 0.8361399228510996**2
+    layer = LayerMoments(mean_square=square, mean=square, spread=1.0, bias_square=bias)
+    found = jacobian_moments([layer] * 30, cst, input_std=math.sqrt((1 - bias) / square))
+    np.testing.assert_allclose(found.preactivation_variance, 1, rtol=1e-9)
+    np.testing.assert_allclose(found.log_mean, 0, atol=1e-8)
+    np.testing.assert_allclose(found.relative_variance, 7.391328347497041 * np.arange(1, 31), rtol=1e-8)

@@ -9,12 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from sao_cli.base.errors import FormatError
+from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.catalog import PLAIN_ACTIVATIONS
 from sao_cli.data.matrix import Matrix
 from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative, activation_value
+from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
 from sao_cli.nets.jacobians.chain import network_jacobian
+from sao_cli.nets.jacobians.points import drawn_inputs
 from sao_cli.nets.layers.activation import activation_module
+from sao_cli.weights.biases import normal_biases
 from sao_cli.weights.build_weights import weight_stack
 
 THRESHOLDS = [
@@ -124,18 +127,52 @@ def test_each_layer_alone_is_where_the_biases_put_it():
         x = activation_value("tanh", h)
 
 
-def test_predictions_end_where_biases_begin():
+def test_predictions_know_the_mean_square_of_each_bias():
     stack = weight_stack([16] * 5, method="dense", gain=1.1)
     biases = [None, np.zeros(16), np.full(16, 0.1), None]
     plain, rows = (list(network_jacobian(stack, "tanh", biases=given)) for given in (None, biases))
     assert rows[1].to_dict() == plain[1].to_dict()
-    assert rows[1].predicted_log10_mean_square is not None
-    for row in rows[2:]:
-        assert (row.predicted_log10_mean_square, row.predicted_relative_variance) == (None, None)
-        assert "layer 3 has biases" in row.reason
+    assert rows[2].predicted_log10_mean_square < plain[2].predicted_log10_mean_square  # a wider h, of less slope
+    square = float(np.square(drawn_inputs(1, [16], 1.0, 0)).mean())
+    layers = [LayerMoments(mean_square=1.21, mean=1.21, spread=0.0, bias_square=one) for one in (0, 0, 0.01, 0)]
+    wanted = jacobian_moments(layers, "tanh", input_std=math.sqrt(square))
+    for row, log_mean in zip(rows, wanted.log_mean, strict=True):
+        assert row.predicted_log10_mean_square == pytest.approx(log_mean / math.log(10), rel=1e-9)
     *_, last = network_jacobian(stack, "tanh", linear_output=True)
     linear = plain[2].predicted_log10_mean_square + 2 * math.log10(1.1)
     assert last.predicted_log10_mean_square == pytest.approx(linear, rel=1e-12)
+
+
+def test_at_the_edge_of_chaos_the_mean_square_is_as_predicted():
+    """Known values: cst, s = 0.85, m = 1. With 200 units q differs by network, and so does what is predicted of it."""
+    cst = ActivationFunction("cst", tau=1.4395314709384557, clip=1.0)
+    sigma_w, sigma_b = 2.718699753098352, 0.8361399228510996
+    told = {"inputs": 2, "input_std": math.sqrt(1 - sigma_b**2) / sigma_w, "depths": [10], "sigma_b": sigma_b}
+    found, predicted = [], []
+    for seed in range(12):
+        stack = weight_stack([200] * 11, method="dense", values="normal", gain=sigma_w, seed=seed)
+        [row] = network_jacobian(stack, cst, seed=seed, **told)
+        found.append(math.log10(row.variance + row.mean**2))
+        predicted.append(row.predicted_log10_mean_square)
+        assert row.predicted_relative_variance == pytest.approx(10 * 7.391328347497041, rel=0.15)
+    for logs in (found, predicted):
+        assert abs(np.mean(logs)) < 4 * np.std(logs) / math.sqrt(12)  # 1 at the edge of chaos
+        assert np.std(logs) < 0.6
+
+
+def test_drawn_biases_are_normal_biases_of_the_seed():
+    stack = weight_stack([16] * 4, method="dense", gain=1.5)
+    biases = [normal_biases(16, 0.3, seed=5, layer=number) for number in (1, 2, 3)]
+    drawn, given = (
+        list(network_jacobian(stack, "tanh", seed=5, **told)) for told in ({"sigma_b": 0.3}, {"biases": biases})
+    )
+    for one, two in zip(drawn, given, strict=True):
+        np.testing.assert_array_equal(one.log10_values, two.log10_values)
+        assert (one.sigma_b, two.sigma_b) == (0.3, 0.0)
+    with pytest.raises(SaoError, match=r"sigma_b 0.3 draws biases, and others are given"):
+        network_jacobian(stack, "tanh", sigma_b=0.3, biases=biases)
+    with pytest.raises(SaoError, match=r"sigma_b -0.3: the standard deviation"):
+        network_jacobian(stack, "tanh", sigma_b=-0.3)
 
 
 @pytest.mark.parametrize(
