@@ -64,6 +64,14 @@ from sao_cli.measure.layer.jacobian import layer_jacobian as layer_jacobian
 from sao_cli.measure.layer.activations import ActivationFunction as ActivationFunction
 from sao_cli.measure.layer.activations import activation_value as activation_value
 from sao_cli.measure.layer.activations import activation_derivative as activation_derivative
+from sao_cli.measure.criticality.criticality import criticality as criticality
+from sao_cli.measure.criticality.variance_map import edge_of_chaos as edge_of_chaos
+from sao_cli.measure.criticality.variance_map import sparse_activation as sparse_activation
+from sao_cli.measure.criticality.variance_map import VarianceMap as VarianceMap
+from sao_cli.measure.criticality.fixed_points import fixed_variances as fixed_variances
+from sao_cli.measure.criticality.fixed_points import FixedVariance as FixedVariance
+from sao_cli.measure.criticality.correlation import correlation_gaps as correlation_gaps
+from sao_cli.measure.criticality.variance_chains import variance_chains as variance_chains
 from sao_cli.measure.layer.spectrum import compare_spectra as compare_spectra
 from sao_cli.measure.layer.spectrum import Comparison as Comparison
 from sao_cli.measure.values.ks import ks_test as ks_test
@@ -130,6 +138,10 @@ from sao_cli.reports.spectra import KernelSpectrum as KernelSpectrum
 from sao_cli.reports.spectra import KSTest as KSTest
 from sao_cli.reports.spectra import Repeats as Repeats
 from sao_cli.reports.spectra import Within as Within
+from sao_cli.reports.criticalities import Criticality as Criticality
+from sao_cli.reports.criticalities import FixedPoint as FixedPoint
+from sao_cli.reports.criticalities import PredictedJacobian as PredictedJacobian
+from sao_cli.reports.criticalities import CriticalityThresholds as CriticalityThresholds
 from sao_cli.reports.networks import DepthJacobian as DepthJacobian
 from sao_cli.reports.audits import WeightFacts as WeightFacts
 from sao_cli.reports.audits import AuditRow as AuditRow

@@ -14,7 +14,7 @@ VALUES, REFERENCE, INPUTS, PROBES = 1, 2, 3, 4
 SPLIT, ORDER, AUGMENT = 5, 6, 7  # of data, in streams of layer 0, which no layer of weights is
 SEARCH, LABELS = 8, 9
 SCORES, CONTROL = 10, 11
-BIASES = 12
+BIASES, CHAINS = 12, 13
 
 
 def generator(seed: int, *stream: int) -> "np.random.Generator":

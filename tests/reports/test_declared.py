@@ -9,7 +9,10 @@ from sao_cli.reports.report import LineHead, facts_of
 
 RECORDS = {"layer", "depth", "chain", "epoch", "change", "failure", "module", "network", "summary"}
 MEANS = {"c", "d"}  # degrees: whole numbers where all rows have as many, else means
-BOTH = {"collapsed": {frozenset({"boolean"}), frozenset({"list of texts"})}}  # of a layer whether, of a network which
+BOTH = {
+    "collapsed": {frozenset({"boolean"}), frozenset({"list of texts"})},  # of a layer whether, of a network which
+    "kappa": {frozenset({"whole number"}), frozenset({"number"})},  # weights that stay; a factor: the papers' letters
+}
 TOLD = [kind for kind in kinds() if kind.record]
 
 
