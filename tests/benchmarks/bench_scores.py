@@ -40,9 +40,10 @@ def compare_passes(what: str, model: nn.Module, x: torch.Tensor, repeats: int) -
     def passes() -> None:
         torch.autograd.grad(nn.functional.cross_entropy(model(x), y), weights)
 
-    least = bench.median_seconds(passes, repeats)
-    for name, score, goal in (("snip", snip, SNIP_GOAL), ("grasp", grasp, GRASP_GOAL)):
-        taken = bench.median_seconds(lambda score=score: score(model, [(x, y)]), repeats)
+    scores = {"snip": (snip, SNIP_GOAL), "grasp": (grasp, GRASP_GOAL)}
+    calls = [passes, *(lambda score=score: score(model, [(x, y)]) for score, _ in scores.values())]
+    least, *others = bench.processor_seconds(calls, repeats)
+    for (name, (_, goal)), taken in zip(scores.items(), others, strict=True):
         bench.print_ratio(f"{name} of {what} against forward and backward", taken, least, goal)
 
 

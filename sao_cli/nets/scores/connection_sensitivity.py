@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sao_cli.base.errors import FormatError
 from sao_cli.nets.scores.objectives import Loss, Pair, make_loss, paired
+from sao_cli.nets.scores.plain_derivatives import PlainDerivatives
 from sao_cli.nets.scores.score_tensors import Scores, per_unit, shapes_of, signed_sums
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
 from sao_cli.pruning.scores.score_record import ScoreFacts
@@ -56,7 +57,7 @@ def snip(
     loss = make_loss(labels, temperature, seed)
     with module.opened():
         mean = mean_gradient(module, module.weights, batches, loss)
-    products = per_unit({name: one.double() * mean.gradients[name] for name, one in module.weights.items()}, unit)
+    products = per_unit({name: mean.gradients[name].mul_(one) for name, one in module.weights.items()}, unit)
     facts: ScoreFacts[Tensor] = ScoreFacts(
         "snip",
         shapes_of(module.weights),
@@ -67,7 +68,7 @@ def snip(
         temperature,
         training_mode=train_mode,
     )
-    return Scores({name: one.abs() for name, one in products.items()}, facts)
+    return Scores({name: one.abs_() for name, one in products.items()}, facts)
 
 
 def mean_gradient(module: ScoredModule, weights: Mapping[str, Tensor], batches: Any, loss: Loss) -> MeanGradient:
@@ -76,20 +77,21 @@ def mean_gradient(module: ScoredModule, weights: Mapping[str, Tensor], batches: 
     total: Weights = {}
     value, samples = 0.0, 0
     for x, y in paired(batches, module):
-        found = loss(module.run(leaves, x), y)
+        with PlainDerivatives():
+            found = loss(module.run(leaves, x), y)
         parts = torch.autograd.grad(found, list(leaves.values()), allow_unused=True)
         for (name, leaf), part in zip(leaves.items(), parts, strict=True):
             own = torch.zeros_like(leaf) if part is None else part
-            add_weighted(total, name, own, len(y))
+            average_(total, name, own, len(y), samples)
         value, samples = value + float(found.detach()) * len(y), samples + len(y)
     if not samples:
         raise FormatError("the batches hold no sample; scores are a mean over one at least")
-    return MeanGradient({name: one.div_(samples) for name, one in total.items()}, value / samples, samples)
+    return MeanGradient(total, value / samples, samples)
 
 
-def add_weighted(total: Weights, name: str, part: Tensor, count: int) -> None:
-    """Add count * part, in float64, to what `total` has of that name."""
-    if name in total:
-        total[name].add_(part.double(), alpha=count)
+def average_(means: Weights, name: str, part: Tensor, count: int, before: int) -> None:
+    """Take the mean `part` of `count` samples into that of `before` others, in float64, which `means` has by name."""
+    if name in means:
+        means[name].lerp_(part.double(), count / (before + count))
     else:
-        total[name] = part.double() * count
+        means[name] = part.to(torch.float64, copy=True)

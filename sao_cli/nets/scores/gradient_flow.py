@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sao_cli.nets.scores.connection_sensitivity import add_weighted, mean_gradient
+from sao_cli.nets.scores.connection_sensitivity import average_, mean_gradient
 from sao_cli.nets.scores.objectives import Loss, Pair, make_loss, paired
+from sao_cli.nets.scores.plain_derivatives import PlainDerivatives
 from sao_cli.nets.scores.score_tensors import Scores, per_unit, shapes_of, signed_sums
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
 from sao_cli.pruning.scores.score_record import ScoreFacts
@@ -61,28 +62,31 @@ def grasp_abs(model: nn.Module, batches: Iterable[Pair] | Pair, **options: objec
 
 
 def _hessian_gradient(
-    module: ScoredModule, pairs: list[tuple[torch.Tensor, torch.Tensor]], first: Loss, second: Loss
+    module: ScoredModule, pairs: list[tuple[Tensor, Tensor]], first: Loss, second: Loss
 ) -> tuple[float, int, Weights]:
     """Loss, samples and H g; the two losses are the same one, begun anew where it draws labels."""
     whole = mean_gradient(module, module.weights, pairs, first) if len(pairs) != 1 else None
     leaves = {name: one.detach().requires_grad_() for name, one in module.weights.items()}
-    samples = sum(len(y) for _, y in pairs)
     total: Weights = {}
-    value = 0.0
+    value, samples = 0.0, 0
     for x, y in pairs:
-        found = second(module.run(leaves, x), y)
-        parts = torch.autograd.grad(found, list(leaves.values()), create_graph=True, allow_unused=True)
-        dot = found.new_zeros(())
-        for (name, leaf), part in zip(leaves.items(), parts, strict=True):
-            if part is not None:
-                aim = part.detach() if whole is None else whole.gradients[name].to(leaf.dtype)
-                dot = dot + (part * aim).sum()
-        curved = (
-            torch.autograd.grad(dot, list(leaves.values()), allow_unused=True)
-            if dot.requires_grad
-            else [None] * len(leaves)
-        )
-        for (name, leaf), one in zip(leaves.items(), curved, strict=True):
-            add_weighted(total, name, torch.zeros_like(leaf) if one is None else one, len(y))
-        value += float(found.detach()) * len(y)
-    return value / samples, samples, {name: one.div_(samples) for name, one in total.items()}
+        with PlainDerivatives():
+            found = second(module.run(leaves, x), y)
+        for name, one in _curved(found, leaves, None if whole is None else whole.gradients).items():
+            average_(total, name, one, len(y), samples)
+        value, samples = value + float(found.detach()) * len(y), samples + len(y)
+    return value / samples, samples, total
+
+
+def _curved(loss: Tensor, leaves: Weights, aims: Weights | None) -> Weights:
+    """H v of the loss, by a derivative of its gradient in the direction of v: the `aims`, or the gradient itself."""
+    parts = torch.autograd.grad(loss, list(leaves.values()), create_graph=True, allow_unused=True)
+    curved = {name: part for name, part in zip(leaves, parts, strict=True) if part is not None and part.requires_grad}
+    along = [one.detach() if aims is None else aims[name].to(one.dtype) for name, one in curved.items()]
+    found = (
+        torch.autograd.grad(list(curved.values()), list(leaves.values()), along, allow_unused=True)
+        if curved
+        else [None] * len(leaves)
+    )
+    pairs = zip(leaves.items(), found, strict=True)
+    return {name: torch.zeros_like(leaf) if one is None else one for (name, leaf), one in pairs}

@@ -56,7 +56,7 @@ class ScoredModule:
         With `train_mode` its batch norms use each batch's own statistics; dropout is off all the same.
         """
         with undisturbed(self.model, self.device):
-            torch.manual_seed(self._seed)
+            self._seed_here()
             self.model.eval()
             for one in self.model.modules():
                 if self.train_mode and isinstance(one, _NORMS):
@@ -86,6 +86,12 @@ class ScoredModule:
         if given.is_floating_point():
             given = given.to(next(iter(self.weights.values())).dtype)
         return given
+
+    def _seed_here(self) -> None:
+        """Begin the random numbers of this device anew: torch.manual_seed would those of all, which stay so."""
+        torch.default_generator.manual_seed(self._seed)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index or 0].manual_seed(self._seed)
 
     def _cast(self, tensor: Tensor) -> Tensor:
         """The values, of floating-point numbers in the dtype to compute in; buffers that a run changes are copies."""
