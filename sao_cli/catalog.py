@@ -208,6 +208,7 @@ LABELS = table(
     Row("prediction", "the entropy of what the network predicts"),
     Row("argmax", "the class that the network predicts"),
     Row("random", "uniformly random ones"),
+    Row("logits", "none: the sum of all that the network gives"),
 )
 UNITS = table(Row("weight", "every number by itself"), Row("kernel", "a whole 2-D kernel as one"))
 

@@ -61,6 +61,9 @@ from sao_cli.nets.experiments.memorisation import memorisation_errors as memoris
 from sao_cli.nets.experiments.sculpting import sculpted_errors as sculpted_errors
 from sao_cli.nets.experiments.first_layer import first_layer_counts as first_layer_counts
 from sao_cli.nets.experiments.first_layer import InputCounts as InputCounts
+from sao_cli.nets.experiments.unsupervised_pruning import unsupervised_errors as unsupervised_errors
+from sao_cli.nets.experiments.unsupervised_pruning import WayErrors as WayErrors
+from sao_cli.nets.experiments.transfer import transfer_errors as transfer_errors
 
 # Reports: what the functions above give back
 from sao_cli.reports.networks import ModuleJacobian as ModuleJacobian

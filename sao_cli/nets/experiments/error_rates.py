@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,8 @@ AS_SNIP: dict[str, Any] = {
     "weight_decay": 5e-4,
     "jacobian_at": (),
 }
+
+Read = tuple[Dataset, Dataset | None]  # what is trained on, and what is pruned by where that is something else
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,34 @@ def error_rates(
     >>> rates.kept, rates.weights, rates.biases, len(rates.test)
     (5020, 50200, 410, 1)
     """
+
+    def read(seeded: TrainingSettings) -> Read:
+        return _first(load_data(seeded, folder, progress=progress), images, test_images), None
+
+    return rates_by_seed(settings, read, seeds, progress)
+
+
+def rates_by_seed(
+    settings: TrainingSettings,
+    read: Callable[[TrainingSettings], Read],
+    seeds: Sequence[int],
+    progress: Progress = silent,
+) -> ErrorRates:
+    """error_rates of the data, and those that scores are of where they are others, that `read` gives of each seed."""
     if not seeds:
         raise SaoError("no seeds: an error rate is of one network at least")
     settings = settings.resolved()
-    runs = [_run(replace(settings, seed=seed), folder, (images, test_images), progress) for seed in seeds]
+    runs = [_run(one, read(one), progress) for one in (replace(settings, seed=seed) for seed in seeds)]
     train, test = zip(*(rates for _, rates in runs), strict=True)
     return ErrorRates(replace(settings, seed=seeds[0]), *runs[0][0], train, test)
 
 
 def _run(
-    settings: TrainingSettings, folder: str | None, counts: tuple[int | None, int | None], progress: Progress
+    settings: TrainingSettings, read: Read, progress: Progress
 ) -> tuple[tuple[int, int, int], tuple[float, float]]:
     """(weights, kept, biases) and the errors (train, test) of one network."""
-    data = _first(load_data(settings, folder, progress=progress), *counts)
-    training = Training(settings, data, device="cpu", progress=progress)
+    data, prune_data = read
+    training = Training(settings, data, prune_data=prune_data, device="cpu", progress=progress)
     for _ in training.epochs():
         pass
     learnt = randomly_labelled(data, settings.seed) if settings.random_labels else data

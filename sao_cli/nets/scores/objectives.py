@@ -42,7 +42,8 @@ def make_loss(labels: str = "true", temperature: float = 1.0, seed: int = 0) -> 
     """The mean over samples of the cross-entropy of logits (N, K) / temperature, by catalog.LABELS.
 
     `prediction` is the entropy of the softmax, through which the derivative goes: with the softmax as fixed labels it
-    is identically 0. `random` labels are drawn by `seed`, sample after sample, whatever the batches are.
+    is identically 0. `random` labels are drawn by `seed`, sample after sample, whatever the batches are. `logits` is no
+    cross-entropy: the mean over samples of the logits' sum.
     """
     check("labels", labels, catalog.LABELS)
     if not 0 < temperature < float("inf"):
@@ -55,6 +56,8 @@ def make_loss(labels: str = "true", temperature: float = 1.0, seed: int = 0) -> 
                 f"the module makes {tuple(output.shape)} of {len(y)} samples; scores are of logits (N, K)"
             )
         logits, classes = output / temperature, output.shape[1]
+        if labels == "logits":
+            return logits.sum(dim=1).mean()
         logs = functional.log_softmax(logits, dim=1)
         if labels == "uniform":
             return -logs.mean()

@@ -130,6 +130,18 @@ def test_labels_of_the_network_itself():
         assert found[place] == pytest.approx(abs(weights[0][place] * entropy(moved).imag / 1e-30), rel=1e-10)
 
 
+def test_the_sum_of_logits_needs_no_labels():
+    weights, pixels, _ = arrays()
+    h = [pixels, np.tanh(pixels @ weights[0].T)]
+    h.append(np.tanh(h[1] @ weights[1].T))
+    back, by_hand = np.full((8, 3), 1 / 8), []
+    for layer in (2, 1, 0):
+        by_hand.insert(0, np.abs(weights[layer] * (back.T @ h[layer])).ravel())
+        back = back @ weights[layer] * (1 - h[layer] ** 2)
+    found = flat(snip(net_a(), [batch_a()], labels="logits"))
+    np.testing.assert_allclose(found, np.concatenate(by_hand), rtol=1e-12, atol=1e-16)
+
+
 @pytest.mark.parametrize(
     ("temperature", "known", "kept", "kept_places"),
     [
