@@ -19,7 +19,7 @@ from sao_cli.measure.layer.activations import (
     activation_value,
 )
 
-_NEAR, _LEAST = 1e-12, 1e-60  # the least q of a quadrature and of a closed form; below, all is as there
+_NEAR, _LEAST = 1e-12, 1e-60  # the least q of a quadrature and of a closed form; below, phi is straight
 _AT_ONCE = 1000  # values of q whose nodes are held together: 14 MB an array
 
 
@@ -51,13 +51,14 @@ def moments(activation: str | ActivationFunction, q: ArrayLike) -> Moments:
     function, q = ActivationFunction.of(activation), np.asarray(q, dtype=np.float64)
     if not (np.isfinite(q).all() and (q >= 0).all()):
         raise SaoError(f"q {q[~(np.isfinite(q) & (q >= 0))].flat[0]}: a variance is a finite number from 0")
-    flat = q.reshape(-1)
-    if (shape := function.threshold) is not None:
-        found = _closed(shape, np.maximum(flat, _LEAST))
-    else:
-        parts = [flat[start : start + _AT_ONCE] for start in range(0, flat.size, _AT_ONCE)]
-        each = [_integrated(function, np.maximum(part, _NEAR)) for part in parts]
-        found = Moments(*map(np.concatenate, zip(*each, strict=True)))
+    least = _NEAR if function.threshold is None else _LEAST
+    with np.errstate(over="ignore"):
+        found = _found(function, np.maximum(q.reshape(-1), least))
+    here, below = float(activation_value(function, 0.0)) ** 2, np.minimum(q.reshape(-1) / least, 1.0)
+    square, fourth = here + (found.square - here) * below, here**2 + (found.fourth - here**2) * below**2
+    found = found._replace(
+        square=np.where(below < 1, square, found.square), fourth=np.where(below < 1, fourth, found.fourth)
+    )
     return Moments(*(one.reshape(q.shape) for one in found))
 
 
@@ -72,6 +73,13 @@ def inactive_share(activation: str | ActivationFunction, q: ArrayLike) -> Values
         return np.zeros(q.shape)
     a = _scaled(shape.tau, np.sqrt(np.maximum(q, _LEAST)))
     return 1 - (2 if shape.left else 1) * survival(a)
+
+
+def _found(function: ActivationFunction, q: Values) -> Moments:
+    if (shape := function.threshold) is not None:
+        return _closed(shape, q)
+    parts = [q[start : start + _AT_ONCE] for start in range(0, q.size, _AT_ONCE)]
+    return Moments(*map(np.concatenate, zip(*(_integrated(function, part) for part in parts), strict=True)))
 
 
 def _closed(shape: ThresholdShape, q: Values) -> Moments:

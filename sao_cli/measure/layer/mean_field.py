@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
+from sao_cli.measure.criticality.moments import moments
 from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative, activation_value
-
-_NODES = 60  # of Gauss and Legendre a piece, of which none is long beside what phi or the density does on it
-_FAR = 12.0  # standard deviations; what is beyond has a mass of 1e-32
-_BENDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of |h|, between which phi bends little
 
 Values = NDArray[np.float64]
 
@@ -99,33 +95,15 @@ def jacobian_moments(
 
 @functools.lru_cache(maxsize=4096)
 def gaussian_moments(activation: str | ActivationFunction, variance: float) -> tuple[float, float, float]:
-    """(E[phi'^2], E[phi'^4], E[phi^2]) at h ~ N(0, variance), by Gauss-Legendre rules on pieces of doubling length.
+    """(E[phi'^2], E[phi'^4], E[phi^2]) at h ~ N(0, variance): those of measure.criticality.moments.
 
-    Pieces end at kinks of phi and grow with |h| as far as phi bends, however wide the law is, and then with it: a rule
-    over all of its width would see a narrow slope, such as the sigmoid's at a variance of 1e6, at a few nodes only.
-    Relative errors of some 1e-14, at variances from 1e-12 to 1e12.
+    At a variance of 0, where they are limits, these are the values at 0 themselves.
 
     >>> [round(moment, 12) for moment in gaussian_moments("relu", 4.0)]
     [0.5, 0.5, 2.0]
     """
-    scale = math.sqrt(variance)
-    if scale == 0:
+    if not variance:
         slope, value = float(activation_derivative(activation, 0.0)), float(activation_value(activation, 0.0))
         return slope**2, slope**4, value**2
-    ends = {0.0, _FAR / 4, _FAR / 2, 3 * _FAR / 4, _FAR} | {bend / scale for bend in _BENDS if bend < _FAR * scale}
-    kinks = {kink / scale for kink, _ in ActivationFunction.of(activation).kinks if abs(kink) < _FAR * scale}
-    edges = sorted(ends | {-end for end in ends} | kinks)
-    nodes, weights = _rule()
-    moments = np.zeros(3)
-    for low, high in itertools.pairwise(edges):
-        z = (low + high) / 2 + (high - low) / 2 * nodes
-        density = (high - low) / 2 * weights * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-        slopes, values = activation_derivative(activation, scale * z), activation_value(activation, scale * z)
-        with np.errstate(over="ignore"):
-            moments += [density @ slopes**2, density @ slopes**4, density @ values**2]
-    return float(moments[0]), float(moments[1]), float(moments[2])
-
-
-@functools.cache
-def _rule() -> tuple[Values, Values]:
-    return np.polynomial.legendre.leggauss(_NODES)
+    found = moments(activation, variance)
+    return float(found.slope_square), float(found.slope_fourth), float(found.square)
