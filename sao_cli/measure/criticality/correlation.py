@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -70,6 +71,7 @@ def correlation_slope(variance_map: VarianceMap, q: float, gap: float) -> float:
     return variance_map.sigma_w**2 * float((w * activation_derivative(variance_map.activation, u) * means(True)).sum())
 
 
+@functools.lru_cache(maxsize=256)  # a row asks for it, and for the length that it takes to get there
 def fixed_correlation(variance_map: VarianceMap, q: float) -> float:
     """The c* that C(c) tends to: 1 where chi_1 <= 1, else the root of C(c) = c below 1.
 

@@ -15,7 +15,7 @@ from sao_cli.measure.layer.activations import activation_derivative, activation_
 MARGINAL = 1e-9  # |V' - 1| and |chi_1 - 1| that count as none
 _LOW, _HIGH = 1e-8, 1e6  # in units of q*
 _A_DECADE, _SMOOTH = 64, 16  # points of the grid; of functions without closed forms, which bend less
-_HALVINGS = 100
+_HALVINGS = 60
 _FIRST, _REACHED = 100, 1e-9  # steps of the map, and how near to a fixed point they are to come
 
 
