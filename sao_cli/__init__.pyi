@@ -103,6 +103,8 @@ from sao_cli.models.stored_scores import StoredScores as StoredScores
 from sao_cli.models.prune import prune_checkpoint as prune_checkpoint
 from sao_cli.models.prune_checks import prune_checks as prune_checks
 from sao_cli.models.prune_checks import prune_failures as prune_failures
+from sao_cli.models.prune_checks import epoch_checks as epoch_checks
+from sao_cli.models.prune_checks import epoch_failures as epoch_failures
 from sao_cli.models.repair import repair_checkpoint as repair_checkpoint
 from sao_cli.models.audit.row import audit_weight as audit_weight
 from sao_cli.models.audit.chains import audit_chain as audit_chain

@@ -1,7 +1,7 @@
 """`sao train`: train a sparse network on real data."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from sao_cli.catalog import (
     WITHIN,
 )
 from sao_cli.cli.shared.command import SaoCommand, help_tells
+from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import widths_of
 from sao_cli.cli.shared.options import folder_options
 from sao_cli.cli.shared.render import emit
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from sao_cli.io.datasets.dataset import Dataset
     from sao_cli.nets.training.folder import RunFolder
     from sao_cli.nets.training.settings import TrainingSettings
+    from sao_cli.reports.audits import CheckFailure
+    from sao_cli.reports.networks import EpochRow
 
 _DEPTHS = ", ".join(f"{row.name} {row.depth}" for row in SIZED_ARCHITECTURES.values())
 
@@ -161,6 +164,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--deterministic", is_flag=True, help="On a GPU too, the same numbers every time; slower there.")
+@check_option("Each epoch's row must satisfy, as in 'reachable>0'; those of a Jacobian where it is measured")
 @click.option("--resume", is_flag=True, help="Go on with the run in -o, with its settings.")
 @folder_options
 @click.pass_context
@@ -172,16 +176,19 @@ def train(
     device: str,
     deterministic: bool,
     widths: str | None,
+    checks: tuple[str, ...],
     resume: bool,
     as_json: bool | None,
     output: str | None,
     **asked: Any,
-) -> None:
+) -> int | None:
     """Train a sparse network on real data, and tell of every epoch.
 
     An epoch is a row; epoch 0 is the network before training. Rows with a Jacobian tell the singular values of d
     outputs / d inputs at test images. Masks stay exactly zero. All random numbers come of --seed, those of
-    --random-labels too, which leaves the labels of the test images as they are.
+    --random-labels too, which leaves the labels of the test images as they are. Of pruned networks, and of all that are
+    fully connected, rows tell what the masks keep and how much of it lies on a path from an input to an output. A
+    --check that a row fails makes the exit code 1, and training goes on.
 
     \b
     Methods:
@@ -201,12 +208,14 @@ def train(
 
     Example: sao train --data digits --depth 50 --method sao --d 4 --activation tanh --epochs 20 -o run/
     """
+    from sao_cli.models.prune_checks import epoch_checks, epoch_failures
     from sao_cli.nets.training.data import load_data
     from sao_cli.nets.training.folder import RunFolder
     from sao_cli.nets.training.loop import Training
     from sao_cli.nets.training.settings import TrainingSettings
     from sao_cli.reports.networks import EpochRow
 
+    conditions = epoch_checks(checks)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for; read when it is loaded
     asked["widths"] = None if widths is None else tuple(widths_of(None, None, None, widths))
@@ -224,19 +233,28 @@ def train(
     training = Training(settings, data, prune_data=pruned_by, device=device, deterministic=deterministic, progress=talk)
     if device == "auto" and training.device.type != "cpu":
         talk.say(f"training on {training.device}")
+    failures: list[CheckFailure] = []
+
+    def judged(rows: "Iterator[EpochRow]") -> "Iterator[dict[str, Any]]":
+        for row in rows:
+            failures.extend(epoch_failures(row, conditions))
+            yield row.to_dict()
+
     told: dict[str, Any] = {"as_json": as_json, "output": None, "report": EpochRow}
     if folder is None:
         talk.say("nothing but the rows is kept; -o FOLDER keeps the network, and what --resume goes on from")
-        emit("train", settings.seed, (row.to_dict() for row in training.epochs()), **told)
-        return
-    if resume:
-        folder.restore(training)
+        emit("train", settings.seed, judged(training.epochs()), **told)
     else:
-        training.prepare()  # what can't be pruned leaves no folder
-        folder.begin(settings, data_folder)
-    talk.parting = lambda: folder.to_go_on(settings.total_epochs)
-    emit("train", settings.seed, folder.epochs(training), **told)
-    talk.say(f"the trained network is in {folder.path}/final.safetensors")
+        if resume:
+            folder.restore(training)
+        else:
+            training.prepare()  # what can't be pruned leaves no folder
+            folder.begin(settings, data_folder)
+        talk.parting = lambda: folder.to_go_on(settings.total_epochs)
+        emit("train", settings.seed, judged(folder.epochs(training)), **told)
+        talk.say(f"the trained network is in {folder.path}/final.safetensors")
+    name_failures(failures, talk)
+    return FAILS if failures else None
 
 
 def _prune_data(settings: "TrainingSettings", folder: str | None, download: bool, talk: Talk) -> "Dataset | None":

@@ -45,7 +45,9 @@ class Tracer(Protocol):
         """Take them, and tell what is left, by the names of the checkpoint's entries."""
 
 
-class _Link(NamedTuple):
+class StackLink(NamedTuple):
+    """A layer of a plain stack: "matrix" or "kernel", its sides, and where its weights are."""
+
     kind: str
     m: int
     n: int
@@ -60,7 +62,7 @@ class PlainStack:
 
     def __init__(self, structure: Structure) -> None:
         order = structure.order
-        self._structure, self._links = structure, dict[str, _Link]()
+        self._structure, self._links = structure, dict[str, StackLink]()
         self._stack: tuple[str, ...] = order.stacks[0] if order.stacks and order.reason is None else ()
         told = order.reason or "the names number no stack of layers"
         self.why_not = None if self._stack else f"{told}; {WAY_OUT}"
@@ -71,7 +73,7 @@ class PlainStack:
             if list(axes) != sorted(axes):
                 self.why_not = f"{name} is {entry.name} with its axes in another order; {WAY_OUT}"
             if self.why_not is None and name in self._stack:
-                self._links[name] = _Link(layer.kind, *layer.sides, layer.pattern)
+                self._links[name] = StackLink(layer.kind, *layer.sides, layer.pattern)
 
     def left(self, read: Callable[[Entry], Layer]) -> WhatIsLeft:
         """The facts of the stack, `read` giving those weights that were not pruned."""
@@ -81,7 +83,7 @@ class PlainStack:
             for entry in self._structure.entries:
                 if entry.name in self._stack and entry.name not in self._links:
                     self.add(entry, read(entry))
-            found = _of_chain(self._stack, [self._links[name] for name in self._stack])
+            found = left_of_stack(self._stack, [self._links[name] for name in self._stack])
         except UNMEASURED as error:
             return WhatIsLeft(reason=said(error))
         tied = [name for entry in self._structure.entries for name in self._structure.tied_with(entry)]
@@ -90,7 +92,8 @@ class PlainStack:
         return replace(found, effective=once, reason=reason)
 
 
-def _of_chain(names: Sequence[str], links: Sequence[_Link]) -> WhatIsLeft:
+def left_of_stack(names: Sequence[str], links: Sequence[StackLink]) -> WhatIsLeft:
+    """The facts of layers, by `names`, each of which reads what the one before writes. As chain_facts costs."""
     facts: dict[str, Any] = chain_facts(links)
     counts = effective_counts(links)
     return WhatIsLeft(

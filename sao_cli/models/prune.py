@@ -23,11 +23,11 @@ from sao_cli.models.ends import dense_ends, kept_dense, warn_of_ends
 from sao_cli.models.left import Tracer
 from sao_cli.models.opened import opened
 from sao_cli.models.prune_run import PruneRun, Watch
-from sao_cli.models.prune_whole import count_unchanged, in_context, signals_of, summary_of, warn_of_death
+from sao_cli.models.prune_whole import count_unchanged, in_context, signals_of, summary_of
 from sao_cli.models.rewrite import rewritten
 from sao_cli.models.score_pruning import Scored, ScorePruner
 from sao_cli.models.select import Selection, read_or_reason, weights_asked_for
-from sao_cli.pruning.keep import warn_of_collapse
+from sao_cli.pruning.keep import warn_of_collapse, warn_of_death
 from sao_cli.pruning.pruner import Pruner
 from sao_cli.pruning.rules import RulePruner
 from sao_cli.reports.changes import Changes, PrunedWeight, PruneSummary
@@ -140,7 +140,7 @@ def prune_checkpoint(
     pruned = [row for row in rows if isinstance(row, PrunedWeight)]
     summary = summary_of(run, pruned, len(choice.skipped), ends, unchanged, left)
     warn_of_collapse([shown(row.name) for row in pruned if row.collapsed], signals_of(summary))
-    warn_of_death(summary)
+    warn_of_death(summary.reachable, summary.collapsed_layers)
     warn_of_ends(structure, ends)
     return Changes(rows, summary)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from sao_cli.base.errors import SaoError, SaoWarning
+from sao_cli.base.errors import SaoError
 from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.order import WAY_OUT
 from sao_cli.io.checkpoints.structure import Structure
@@ -101,13 +100,6 @@ def in_context(row: PrunedWeight | SkippedWeight, left: WhatIsLeft) -> PrunedWei
     if not counts:
         return row
     return replace(row, effective=counts[0], effective_sparsity=1 - counts[0] / math.prod(row.shape))
-
-
-def warn_of_death(summary: PruneSummary) -> None:
-    """Say where no signal passes the network, though something is left of every layer."""
-    if summary.reachable == 0 and not summary.collapsed_layers:
-        told = "no input reaches an output, though no layer is empty: the network is dead; prune less"
-        warnings.warn(told, SaoWarning, stacklevel=3)
 
 
 def signals_of(summary: PruneSummary) -> str:

@@ -85,3 +85,10 @@ def warn_of_collapse(empty: Sequence[str], signals: str = NO_SIGNAL) -> None:
         more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
         told = f"nothing is left of {', '.join(empty[:NAMED])}{more}: {signals}; prune less"
         warnings.warn(told, SaoWarning, stacklevel=3)
+
+
+def warn_of_death(reachable: float | None, collapsed: int | None) -> None:
+    """Warn where no signal passes, though something is left of each layer: no input reaches an output."""
+    if reachable == 0 and not collapsed:
+        told = "no input reaches an output, though no layer is empty: the network is dead; prune less"
+        warnings.warn(told, SaoWarning, stacklevel=3)

@@ -61,7 +61,35 @@ class PrunedWeight(
     after: dict[str, Any] = fact("WeightFacts of it after; `reason` says why something is null")
 
 
-class PruneSummary(Report, record="summary"):
+class WhatStays(Report, Generic[Gap]):
+    """What pruning left of a network: the numbers that masks keep, and which of them lie on a path."""
+
+    kappa: int | None = fact(
+        "how many numbers of the pruned ones the sparsity leaves; null for a degree", unit="round((1 - s) weights)"
+    )
+    kept: int | Gap = fact("numbers of the pruned ones that masks keep")
+    compression: float | None = fact("how many times fewer they are; null where none is", unit="weights/kept")
+    effective: int | None = fact("weights of the pruned ones that lie on a path; null where that can't be told")
+    effective_sparsity: float | None = fact("share of them that lie on no path", unit="1 - effective/weights")
+    effective_compression: float | None = fact(
+        "how many times fewer those on a path are; null where there is none", unit="weights/effective"
+    )
+    collapsed_layers: int | Gap = fact("pruned weights of which nothing is left")
+    ties_at_threshold: int | None = fact(
+        "units that were dropped though they score as much as the least that is kept; null unless all are compared"
+    )
+    zero_scores: int | None = fact("units that are kept though they score 0; null unless all are compared")
+    reachable: float | None = fact("share of the network's input-output pairs that some path joins")
+    lost_inputs: int | None = fact("inputs of the network that reach no output")
+    unreached_outputs: int | None = fact("outputs of the network that no input reaches")
+    unknown: tuple[str, ...] | Gap = fact(
+        "operations of the module of which nothing is known; the facts of paths are bounds where there are"
+    )
+    assumed: str | None = fact("what a file alone does not tell of its network, and is taken for granted")
+    reason: str | None = fact("why something is null")
+
+
+class PruneSummary(WhatStays[Never], record="summary"):
     """All weights together: the last line of `sao prune`."""
 
     summary: bool = fact("true: this line closes the report", default=True)
@@ -76,29 +104,6 @@ class PruneSummary(Report, record="summary"):
     dense_ends: tuple[str, ...] = fact("names of the first and the last weight, which were kept dense")
     order: str | None = fact('what tells which these are: "numbered names", or null where the names tell no order')
     kept_norm: float | None = fact("share of the pruned ones' squared Frobenius norm that is left")
-    kappa: int | None = fact(
-        "how many numbers of the pruned ones the sparsity leaves; null for a degree", unit="round((1 - s) weights)"
-    )
-    kept: int = fact("numbers of the pruned ones that masks keep")
-    compression: float | None = fact("how many times fewer they are; null where none is", unit="weights/kept")
-    effective: int | None = fact("weights of the pruned ones that lie on a path; null where that can't be told")
-    effective_sparsity: float | None = fact("share of them that lie on no path", unit="1 - effective/weights")
-    effective_compression: float | None = fact(
-        "how many times fewer those on a path are; null where there is none", unit="weights/effective"
-    )
-    collapsed_layers: int = fact("pruned weights of which nothing is left")
-    ties_at_threshold: int | None = fact(
-        "units that were dropped though they score as much as the least that is kept; null unless all are compared"
-    )
-    zero_scores: int | None = fact("units that are kept though they score 0; null unless all are compared")
-    reachable: float | None = fact("share of the network's input-output pairs that some path joins")
-    lost_inputs: int | None = fact("inputs of the network that reach no output")
-    unreached_outputs: int | None = fact("outputs of the network that no input reaches")
-    unknown: tuple[str, ...] = fact(
-        "operations of the module of which nothing is known; the facts of paths are bounds where there are"
-    )
-    assumed: str | None = fact("what a file alone does not tell of its network, and is taken for granted")
-    reason: str | None = fact("why something is null")
 
 
 class RepairedWeight(

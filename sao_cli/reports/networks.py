@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.data.arrays import Values
+from sao_cli.reports.changes import WhatStays
 from sao_cli.reports.masks import Reached
 from sao_cli.reports.report import Gap, Report, fact
 from sao_cli.reports.weights import RepairFacts
@@ -100,16 +101,18 @@ class RepairedLayer(RepairFacts):
 
 
 class EpochRow(
-    Report,
+    WhatStays[None],
     record="epoch",
-    table="epoch phase train_loss train_accuracy test_loss test_accuracy learning_rate sparsity seconds jacobian.mean "
-    "jacobian.variance jacobian.log10_sigma_max jacobian.log10_sigma_min",
-    spare="sparsity phase learning_rate jacobian.variance jacobian.mean train_loss seconds",
+    table="epoch phase train_loss train_accuracy test_loss test_accuracy learning_rate sparsity effective_sparsity "
+    "reachable seconds jacobian.mean jacobian.variance jacobian.log10_sigma_max jacobian.log10_sigma_min",
+    spare="reachable effective_sparsity sparsity phase learning_rate jacobian.variance jacobian.mean train_loss "
+    "seconds",
 ):
     """One epoch of training: a line of `sao train`. Epoch 0 is the network before any.
 
     Losses and accuracies of training are means over the epoch's samples, each before its batch was learnt from; those
-    of epoch 0 are of all training images.
+    of epoch 0 are of all training images. What is told of the pruned ones is told of the matrices and kernels that the
+    method may make sparse, by their masks: a weight that is kept counts, whatever its value is.
     """
 
     data: str = fact("what it is trained on")

@@ -18,7 +18,9 @@ SMALL = ["--depth", 3, "--width", 16, "--epochs", 2]
 KEYS = """record command version seed source
     data arch method depth width widths phase epoch epochs sparsity jacobian train_loss
     train_accuracy test_loss test_accuracy learning_rate seconds
-    jacobian_dense jacobian_pruned jacobian_repaired repairs"""
+    jacobian_dense jacobian_pruned jacobian_repaired repairs
+    kappa kept compression effective effective_sparsity effective_compression collapsed_layers ties_at_threshold
+    zero_scores reachable lost_inputs unreached_outputs unknown assumed reason"""
 
 
 @pytest.fixture
@@ -107,6 +109,19 @@ def test_a_network_pruned_by_scores_goes_on_without_scoring_again(run, monkeypat
     assert run("--resume", "-o", "run", "-q").code == 0
     one, two = (tmp_path / name / "final.safetensors" for name in ("run", "whole"))
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_check_of_every_row_decides_the_exit_code(run, expect_line, tmp_path):
+    asked = ["--widths", "16,16", "--method", "erk", "--sparsity", 0.997, "--epochs", 1]
+    done = run(*asked, "--check", "reachable>0.5", "--check", "jacobian.m==10", "-o", "run")
+    assert done.code == 1
+    assert [row["epoch"] for row in done.rows] == [0, 1]
+    assert "epoch 0: reachable is" in done.err
+    assert "epoch 1: reachable is" in done.err
+    assert "jacobian.m" not in done.err
+    assert (tmp_path / "run" / "final.safetensors").exists()
+    assert run(*asked, "--check", "kept==4", "-q").code == 0
+    expect_line(*asked, "--check", "reach>0", said="unknown field 'reach'; did you mean")
 
 
 def test_without_a_folder_nothing_is_kept(run, tmp_path):

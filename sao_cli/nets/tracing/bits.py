@@ -237,7 +237,7 @@ class Propagation:
             return summed
         if self._norms == "unit" and operation.name == "sub" and is_mean_of(operation, self.makers):
             return _centred
-        found = stand_in(operation, self._norms)
+        found = stand_in(operation, self._norms, self.recording.values)
         if found is None and self.is_dynamic(operation):
             self._unknown[operation] = told_of(operation.path, operation.name)
         return settled(operation, found, self.recording.values) if found else unknown

@@ -20,9 +20,11 @@ from sao_cli.nets.tracing.norm_stand_ins import NORM_STANDS, statistic
 from sao_cli.nets.tracing.recording import FACTORIES, SOFTMAX, Operation, Recorded
 
 
-def stand_in(operation: Operation, norms: str) -> Stand | None:
+def stand_in(operation: Operation, norms: str, values: Sequence[Recorded]) -> Stand | None:
     """The operation's stand-in, None where it is not known; `norms` is "unit" or "strict"."""
     name = operation.name
+    if name == "as_strided":
+        return first if _is_in_place(operation, values) else None
     if name in STATISTICS:
         return statistic if norms == "unit" else STATISTICS[name]
     if name in NORM_STANDS:
@@ -32,6 +34,16 @@ def stand_in(operation: Operation, norms: str) -> Stand | None:
     if name in UNARY or torch.Tag.pointwise in operation.function.tags:
         return unary if len(operation.operands) == 1 else None
     return None
+
+
+def _is_in_place(view: Operation, values: Sequence[Recorded]) -> bool:
+    """Whether each number of a view of given strides stands where it stood, as when pooling names an image's layout."""
+    made = view.outputs[0]
+    before, after = values[view.operands[0]], values[-1 if made is None else made]
+    sides = [axis for axis, size in enumerate(before.shape) if size > 1]
+    return before.shape == after.shape and all(
+        before.layout[n] == after.layout[n] for n in (0, *(s + 1 for s in sides))
+    )
 
 
 def settled(operation: Operation, stand: Stand, values: Sequence[Recorded]) -> Stand:

@@ -84,7 +84,7 @@ class RunFolder:
         except FormatError as error:
             raise FormatError(f"{self._shown(LAST)}: {error}") from error
 
-    def epochs(self, training: Training) -> Iterator[dict[str, Any]]:
+    def epochs(self, training: Training) -> Iterator[EpochRow]:
         """The rows of the epochs to come, each written when it is there; at the end, the trained network."""
         with atomic_output(self.path / METRICS) as file:  # a killed process may have left out a line
             file.writelines(self._line(row, training) for row in training.rows)
@@ -94,7 +94,7 @@ class RunFolder:
             self._kept = row.epoch
             with self._naming(METRICS), (self.path / METRICS).open("ab") as file:
                 file.write(self._line(row.to_dict(), training))
-            yield row.to_dict()
+            yield row
         told = json.dumps(training.settings.to_dict(), allow_nan=False)
         made = {name: Lazy(*one) for name, one in final_tensors(training.model).items()}
         write_checkpoint(made, self.path / FINAL, {"sao": __version__, "settings": told})

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import prune
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory, telling_memory
@@ -24,11 +25,15 @@ from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.training.data import Batches
 from sao_cli.nets.training.jacobian_row import input_output_jacobian
 from sao_cli.nets.training.labels import randomly_labelled
+from sao_cli.nets.training.left_to_train import left_to_train
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
 from sao_cli.nets.training.preparation import first_samples, prepare_, require_same_shapes
 from sao_cli.nets.training.resume import MASK, TrainingState, restore_, state_tensors
 from sao_cli.nets.training.settings import TrainingSettings, learning_rate
+from sao_cli.pruning.keep import warn_of_death
 from sao_cli.reports.networks import EpochRow, InputOutputJacobian
+
+_OF_SCORES = ("ties_at_threshold", "zero_scores")  # what is known of masks when they are chosen, and never again
 
 
 class DivergedError(SaoError):
@@ -93,7 +98,9 @@ class Training:
                 jacobian = self._jacobian if measured else None
                 steps = self._prune_samples, self._build, jacobian
                 self._before = prepare_(self.model, self.settings, *steps, self._progress)
-            self._begin()
+            chosen = {name: self._before.pop(name) for name in _OF_SCORES}
+            self._begin(chosen)
+            self._what_is_left()  # which warns of a network that is dead
 
     def _build(self, seed: int) -> nn.Module:
         return build_model(replace(self.settings, seed=seed), *self._sizes)
@@ -139,13 +146,28 @@ class Training:
             raise FormatError("the checkpoint is of another network: it has no masks, and this one is pruned before")
         self._optimizer = restore_(self.model, self._new_optimizer, tensors)
         if TRAIN_METHODS[self.settings.method].dense:  # the masks of all others follow from the settings
-            self._kept = kept_places(self.model, self.settings.prunes_ends)
+            self._take_masks({name: rows[-1].get(name) for name in _OF_SCORES})
         self.rows = list(rows)
 
-    def _begin(self) -> None:
-        """Begin a phase: with the masks that there are now, and without momentum."""
-        self._kept = kept_places(self.model, self.settings.prunes_ends)
+    def _begin(self, chosen: dict[str, Any] | None = None) -> None:
+        """Begin a phase: with the masks that there are now, which scores have `chosen`, and without momentum."""
+        self._take_masks(chosen or {})
         self._optimizer = self._new_optimizer()
+
+    def _take_masks(self, chosen: dict[str, Any]) -> None:
+        """Look at which weights there are now."""
+        self._kept, self._chosen = kept_places(self.model, self.settings.prunes_ends), chosen
+        self._left: dict[str, Any] | None = None
+
+    def _what_is_left(self) -> dict[str, Any]:
+        """The facts of the masks, found once. A SaoWarning tells of a pruned network that no signal passes."""
+        if self._left is None:
+            pruned = TRAIN_METHODS[self.settings.method].prunes and prune.is_pruned(self.model)
+            left = left_to_train(self.model, self.settings, self._batches.probes(1), self._kept, pruned)
+            self._left = dict.fromkeys(_OF_SCORES) | left | self._chosen
+            if pruned:
+                warn_of_death(left["reachable"], left["collapsed_layers"])
+        return self._left
 
     def _new_optimizer(self) -> Any:
         assert self.settings.weight_decay is not None
@@ -174,6 +196,7 @@ class Training:
             epoch=epoch,
             epochs=settings.total_epochs,
             sparsity=self._sparsity(),
+            **self._what_is_left(),
             **self._jacobians(epoch),
             **measured,
         )
@@ -182,8 +205,8 @@ class Training:
         """What one epoch of a phase measures, which `before` epochs came before. The second phase begins by pruning."""
         start = time.perf_counter()
         if before and epoch == before + 1:
-            prune_(self.model, self.settings)
-            self._begin()
+            chose = prune_(self.model, self.settings)
+            self._begin({name: getattr(chose, name) for name in _OF_SCORES})
         if epoch:
             train_loss, train_accuracy, rate = self._train(epoch, before)
         else:

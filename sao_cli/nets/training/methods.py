@@ -76,17 +76,17 @@ def _built(settings: TrainingSettings, channels: int, side: int, classes: int) -
     return FNN(depth, [inputs, *narrowing, width, classes], **told)
 
 
-def prune_(model: nn.Module, settings: TrainingSettings) -> None:
+def prune_(model: nn.Module, settings: TrainingSettings) -> Pruner:
     """Prune `model`, any but a LipConvNet, in place by the rule of the method of `settings` (SAO, section III-E).
 
     What it keeps is told by pruning.rules.RulePruner; of a convolution it keeps or drops whole kernels. The first and
     the last layer stay dense, but for `all_layers`. Masks are torch.nn.utils.prune's, and what is pruned becomes
     exactly 0. Of a dense network fresh from build_model it leaves what FNN(method=...) has. A SaoWarning tells of
-    layers of which nothing is left. O(weights).
+    layers of which nothing is left. Gives what chose. O(weights).
 
     >>> settings = TrainingSettings(method="lmp-s", depth=3, width=16).resolved()
     >>> model = build_model(settings, 1, 8, 10)
-    >>> prune_(model, settings)
+    >>> _ = prune_(model, settings)
     >>> [int(layer.weight_mask.sum()) for layer in prunable(model)]
     [64, 64]
     """
@@ -99,6 +99,7 @@ def prune_(model: nn.Module, settings: TrainingSettings) -> None:
     prune_layers_(
         {f"layer {number}": layer for number, layer in enumerate(layers, first)}, pruner, [one // unit for one in taps]
     )
+    return pruner
 
 
 def prune_layers_(

@@ -15,6 +15,7 @@ from sao_cli.nets.initialise.masked_isometry import repair_masked_
 from sao_cli.nets.training.methods import prune_
 from sao_cli.nets.training.scored_masks import Build, Samples, prune_by_scores_
 from sao_cli.nets.training.settings import TrainingSettings
+from sao_cli.pruning.pruner import Pruner
 from sao_cli.reports.networks import InputOutputJacobian
 
 
@@ -35,9 +36,10 @@ def prepare_(
     if jacobian is not None:
         told["jacobian_dense"] = jacobian()
     if TRAIN_METHODS[settings.method].scored:
-        prune_by_scores_(model, settings, samples(), build, progress)
+        chose: Pruner = prune_by_scores_(model, settings, samples(), build, progress)
     else:
-        prune_(model, settings)
+        chose = prune_(model, settings)
+    told |= {"ties_at_threshold": chose.ties_at_threshold, "zero_scores": chose.zero_scores}
     if jacobian is not None:
         told["jacobian_pruned"] = jacobian()
     if settings.isometry:

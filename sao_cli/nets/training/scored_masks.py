@@ -24,7 +24,7 @@ Build = Callable[[int], nn.Module]  # the dense network from a seed
 
 def prune_by_scores_(
     model: nn.Module, settings: TrainingSettings, samples: Samples, build: Build, progress: Progress = silent
-) -> None:
+) -> NetworkPruner:
     """Prune `model`, any but a LipConvNet, in place by the score or the density that `settings` name as the method.
 
     All layers are scored as they are, and exactly kappa of all weights together stay: nets.scores, or
@@ -32,7 +32,8 @@ def prune_by_scores_(
     keeps the lowest scores, "shuffle" puts each layer's ones at random places, and "fresh" draws the network's weights
     anew, as `build` makes it from another seed, under the mask of those that were scored.
 
-    Warns of layers of which nothing is left, and of kept weights that score 0. Raises what scores and densities raise.
+    Gives what chose. Warns of layers of which nothing is left, and of kept weights that score 0. Raises what scores and
+    densities raise.
     """
     names = {id(module): name for name, module in model.named_modules()}
     layers = {f"{names[id(layer)]}.weight": layer for layer in prunable(model, all_layers=True)}
@@ -48,6 +49,7 @@ def prune_by_scores_(
             _redraw_(model, settings.seed, build)
 
     prune_layers_(layers, pruner, sizes, before)
+    return pruner
 
 
 def _scored(

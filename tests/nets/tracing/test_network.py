@@ -199,6 +199,22 @@ def test_a_plain_stack_reaches_as_its_masks_do(seed):
     assert [row.name for row in rows] == ["0.weight", "2.weight", "4.weight"]
 
 
+class Restrided(nn.Module):
+    def forward(self, x):
+        return torch.as_strided(1 * x, (2, 2), (1, 2))
+
+
+def test_a_view_of_strides_is_known_where_every_number_stays():
+    pooled = nn.Sequential(nn.Conv2d(2, 3, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    with torch.no_grad():
+        pooled[0].weight[1] = 0
+    network = Network.from_module(pooled, torch.ones(1, 2, 2, 2))  # of one pixel, whose layout pooling names
+    assert network.summary.unknown == ()
+    assert network.effective("3.weight").tolist() == [[True, False, True]] * 2
+    turned = Network.from_module(nn.Sequential(nn.Linear(2, 2), Restrided()), torch.ones(2, 2))
+    assert turned.summary.unknown == ("1: as_strided",)
+
+
 def test_the_summary_as_a_line_of_a_report():
     summary = Network.from_module(filled(OnePixel(), 260), torch.ones(1, 3, 1, 1)).summary
     row = summary.facts.to_dict()
