@@ -71,6 +71,8 @@ from sao_cli.measure.criticality.variance_map import VarianceMap as VarianceMap
 from sao_cli.measure.criticality.fixed_points import fixed_variances as fixed_variances
 from sao_cli.measure.criticality.fixed_points import FixedVariance as FixedVariance
 from sao_cli.measure.criticality.correlation import correlation_gaps as correlation_gaps
+from sao_cli.measure.criticality.phase_plane import edge_curve as edge_curve
+from sao_cli.measure.criticality.phase_plane import fixed_point_counts as fixed_point_counts
 from sao_cli.measure.criticality.variance_chains import variance_chains as variance_chains
 from sao_cli.measure.layer.spectrum import compare_spectra as compare_spectra
 from sao_cli.measure.layer.spectrum import Comparison as Comparison

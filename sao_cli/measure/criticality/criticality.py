@@ -63,7 +63,7 @@ def criticality(
 
     >>> [row] = criticality("cst", activation_sparsity=0.85, slope=0.7, width=300, chains=100)
     >>> row.verdict, round(row.sigma_w, 4), len(row.fixed_points), row.escape
-    ('trainable', 2.7183, 1, 0.0)
+    ('trainable', 2.718, 1, 0.0)
     >>> criticality("relu-tau", activation_sparsity=0.85)[0].verdict
     'half-stable'
     """

@@ -54,11 +54,13 @@ def _of_stability(point: FixedPoint, escape: Escape | None) -> tuple[str, str] |
 
 
 def _of_escape(point: FixedPoint, others: int, escape: Escape | None) -> tuple[str, str] | None:
-    if escape is None or escape.share <= THRESHOLDS.escape or not others:
+    every = point.stability == "neutral"
+    if escape is None or escape.share <= THRESHOLDS.escape or not (others or every):
         return None
+    which = "every q is one" if every else f"{others} besides q* = {point.q:.4g}"
     return "several-fixed-points", (
-        f"several-fixed-points: {others} besides q* = {point.q:.4g}, and {escape.share:.1%} of networks of width "
-        f"{escape.width} pass q = {escape.level:.4g}; a smaller slope or a greater width keeps them"
+        f"several-fixed-points: {which}, and {escape.share:.1%} of networks of width {escape.width} pass q = "
+        f"{escape.level:.4g}; a {'' if every else 'smaller slope or a '}greater width keeps them"
     )
 
 

@@ -5,9 +5,10 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from sao_cli import ActivationFunction, SaoError, SaoWarning, criticality
+from sao_cli import ActivationFunction, SaoError, SaoWarning, criticality, weight_stack
 
 SPARSE = {"activation_sparsity": 0.85}
 
@@ -50,6 +51,13 @@ def test_three_fixed_points_are_left():
     assert row.trainable
 
 
+def test_where_every_variance_is_kept_networks_wander():
+    shallow, deep = criticality("relu", width=300, depths=(30, 100))
+    assert (shallow.verdict, shallow.fixed_points[0].stability) == ("trainable", "neutral")
+    assert deep.reasons[0].startswith(f"several-fixed-points: every q is one, and {deep.escape:.1%} of networks")
+    assert 30 < deep.trainable_depth < 100
+
+
 def test_all_reasons_stand_the_worst_first():
     [row] = criticality("relu-tau", tau=2.0, sigma_w=1.0, sigma_b=0.0, width=10)
     assert [reason.partition(":")[0] for reason in row.reasons] == ["ordered", "too-sparse"]
@@ -82,6 +90,18 @@ def test_a_critical_tanh_without_biases_is_examined_at_zero():
 def test_the_jacobian_by_the_weights(told, spread):
     [row] = criticality("relu", depths=[12], **told)
     assert (row.jacobian.mean, row.jacobian.variance) == pytest.approx((1, 12 * (1 + spread)))
+
+
+def test_a_gaussian_on_a_sparse_mask_has_that_spread():
+    """Of the squared singular values of 40 layers, within five standard errors: 1 + 1/d."""
+    found = []
+    for seed in range(40):
+        [weight] = weight_stack([96, 96], method="rg-n", d=4, seed=seed)
+        squares = np.linalg.svd(weight.to_dense(), compute_uv=False) ** 2
+        found.append([squares.mean(), (squares**2).mean()])
+    (mean, fourth), error = np.mean(found, axis=0), np.std(found, axis=0) / math.sqrt(len(found))
+    assert mean == pytest.approx(1, abs=5 * error[0])
+    assert fourth == pytest.approx(2 + 1 / 4, abs=5 * error[1])
 
 
 def test_few_ones_on_living_units_are_warned_of():
