@@ -40,9 +40,10 @@ class ThresholdActivation(nn.Module):  # type: ignore[misc]
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         """phi(h), of the shape and dtype of `h`. O(size)."""
         tau, clip, left = self._threshold
-        past = h  # softshrink has slope 0 at 0 too, where an odd function without threshold has 1
-        if tau or not left:
-            past = functional.softshrink(h, tau) if left else functional.relu(h - tau)
+        past = h  # softshrink by 0 would have slope 0 at 0, where an odd function without threshold has 1
+        if tau:
+            past = functional.softshrink(h, tau) if tau > 0 else h - tau
+        past = past if left else functional.relu(past)
         return past if math.isinf(clip) else functional.hardtanh(past, -clip, clip)
 
     def extra_repr(self) -> str:

@@ -9,6 +9,8 @@ from sao_cli.catalog import PLAIN_ACTIVATIONS
 from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative, activation_value
 from sao_cli.nets.layers.activation import activation_module
 from sao_cli.nets.networks.fnn import FNN
+from sao_cli.nets.scores.synaptic_flow import synflow
+from sao_cli.nets.tracing.network import Network
 
 H = np.concatenate([np.linspace(-60, 60, 4001), [0.0, -1.0, 1.0]])
 
@@ -57,6 +59,16 @@ def test_a_network_prints_its_thresholds_and_is_refused_without():
     assert "(1): ThresholdActivation(cst(tau=0.75,clip=1.5))" in str(FNN(3, (8, 8), activation=function, degree=2))
     with pytest.raises(SaoError, match="activation 'cst' needs tau and clip"):
         FNN(3, (8, 8), activation="cst", degree=2)
+
+
+@pytest.mark.parametrize("function", [one for one in THRESHOLDS if one.tau >= 0], ids=str)
+def test_a_network_of_thresholds_is_recorded_and_linearised_as_any_other(function):
+    """Nothing of it is unknown to a record of its run, and SynFlow, which leaves activations out, reads none."""
+    found, plain = (FNN(2, (8, 8, 8, 4), activation=one, degree=2) for one in (function, "linear"))
+    record = Network.from_module(found, torch.ones(1, 8))
+    assert (record.summary.unknown, record.summary.effective_sparsity) == ((), 1 - 128 / 224)
+    for one, other in zip(*(synflow(model).values() for model in (found, plain)), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_the_modules_hold_no_parameters_and_another_name_is_refused():
