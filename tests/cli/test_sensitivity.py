@@ -144,6 +144,18 @@ def test_methods_in_rounds_say_how_far_they_go(run):
     assert 6 < left <= round(62 * 0.1**0.5)  # what the first round has left, but for what lies on no path
 
 
+def test_a_network_that_has_learnt_its_samples_is_a_warning_of_both_commands(run):
+    np.savez("learnt.npz", x=10 * np.eye(3), y=np.arange(3))
+    write_checkpoint({"0.weight": np.eye(3) + 0.1, "1.weight": np.eye(3)}, "learnt.safetensors")
+    asked = ("learnt.safetensors", "--data", "learnt.npz", "--activation", "linear", "--method", "snip")
+    code, rows, err = run(*asked)
+    assert (code, rows[-1]["loss"] < 0.01) == (0, True)
+    assert "warning: the mean loss of the samples is " in err
+    assert "and a guess's 1.1: the network has learnt them, so that snip's scores are mostly noise" in err
+    pruned = run(*asked, "--sparsity", 0.5, "-o", "p.safetensors", command="prune")
+    assert (pruned[0], "scores are mostly noise" in pruned[2]) == (0, True)
+
+
 def test_biases_of_the_checkpoint_count_in_the_loss_and_as_scores(run):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 4), activation_module("silu"), nn.Linear(4, 3)).double()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sao_cli.base.errors import FormatError
-from sao_cli.nets.scores.objectives import Loss, Pair, make_loss, paired
+from sao_cli.nets.scores.objectives import MeanLoss, Pair, paired, warn_of_noise
 from sao_cli.nets.scores.plain_derivatives import PlainDerivatives
 from sao_cli.nets.scores.score_tensors import Scores, per_unit, shapes_of, signed_sums
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
@@ -45,8 +45,9 @@ def snip(
     `labels` are a name of catalog.LABELS. `model` is run in evaluation mode, or with `train_mode` its batch norms with
     each batch's statistics, and is left as it was bit for bit: weights, buffers, gradients, modes, random states.
 
-    Numbers are computed in `dtype` or the module's own, and scores are float64. Raises SaoError and FormatError for
-    what has no scores. One forward and one backward pass.
+    Numbers are computed in `dtype` or the module's own, and scores are float64. A SaoWarning tells of samples that the
+    network has learnt, whose mean loss is below a hundredth of log K: scores are noise then, as warn_of_noise says.
+    Raises SaoError and FormatError for what has no scores. One forward and one backward pass.
 
     >>> linear = nn.Linear(3, 2, bias=False)
     >>> scores = snip(linear, [(torch.ones(4, 3), torch.tensor([0, 1, 0, 1]))])
@@ -54,9 +55,10 @@ def snip(
     (torch.Size([2, 3]), torch.float64)
     """
     module = ScoredModule(model, biases=biases, train_mode=train_mode, dtype=dtype, seed=seed)
-    loss = make_loss(labels, temperature, seed)
+    loss = MeanLoss(labels, temperature, seed)
     with module.opened():
         mean = mean_gradient(module, module.weights, batches, loss)
+    warn_of_noise("snip", mean.loss, loss.guess)
     products = per_unit({name: mean.gradients[name].mul_(one) for name, one in module.weights.items()}, unit)
     facts: ScoreFacts[Tensor] = ScoreFacts(
         "snip",
@@ -71,7 +73,7 @@ def snip(
     return Scores({name: one.abs_() for name, one in products.items()}, facts)
 
 
-def mean_gradient(module: ScoredModule, weights: Mapping[str, Tensor], batches: Any, loss: Loss) -> MeanGradient:
+def mean_gradient(module: ScoredModule, weights: Mapping[str, Tensor], batches: Any, loss: MeanLoss) -> MeanGradient:
     """The gradient at `weights` of the mean over the samples of all batches, which count by their sizes."""
     leaves = {name: one.detach().requires_grad_() for name, one in weights.items()}
     total: Weights = {}

@@ -13,7 +13,7 @@ from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.arrays import Values
 from sao_cli.nets.scores.connection_sensitivity import MeanGradient, mean_gradient
-from sao_cli.nets.scores.objectives import Pair, make_loss, paired
+from sao_cli.nets.scores.objectives import MeanLoss, Pair, paired, warn_of_noise
 from sao_cli.nets.scores.score_tensors import Scores, shapes_of
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
 from sao_cli.pruning.keep import Places, keep_largest
@@ -58,10 +58,14 @@ def _in_rounds(
     module = ScoredModule(model, biases=biases, train_mode=train_mode, dtype=dtype, seed=seed)
     with module.opened():
         pairs = list(paired(batches, module))
+        losses: list[tuple[float, float]] = []  # of the network that each round begins with, and of a guess
 
         def gradient(masks: Weights) -> MeanGradient:
             left = {name: one * masks[name] for name, one in module.weights.items()}
-            return mean_gradient(module, left, pairs, make_loss(labels, temperature, seed))
+            loss = MeanLoss(labels, temperature, seed)
+            found = mean_gradient(module, left, pairs, loss)
+            losses.append((found.loss, loss.guess))
+            return found
 
         def scored(masks: Weights) -> Weights:
             found = gradient(masks).gradients
@@ -69,6 +73,7 @@ def _in_rounds(
 
         masks, scores = kept_in_rounds(module.weights, scored, sparsity, rounds, method == "force", progress)
         end = gradient(masks)
+    warn_of_noise(method, *losses[0])
     left = {name: one * masks[name] for name, one in module.weights.items()}
     foresight = sum(float((one.double() * end.gradients[name]).abs().sum()) for name, one in left.items())
     facts = ScoreFacts(

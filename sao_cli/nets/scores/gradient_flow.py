@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sao_cli.nets.scores.connection_sensitivity import average_, mean_gradient
-from sao_cli.nets.scores.objectives import Loss, Pair, make_loss, paired
+from sao_cli.nets.scores.objectives import MeanLoss, Pair, paired, warn_of_noise
 from sao_cli.nets.scores.plain_derivatives import PlainDerivatives
 from sao_cli.nets.scores.score_tensors import Scores, per_unit, shapes_of, signed_sums
 from sao_cli.nets.scores.scored_module import ScoredModule, Weights
@@ -32,14 +32,16 @@ def grasp(
 
     g is the gradient of the mean loss of all samples, of logits / temperature (200, as its authors' code has it), and H
     its Hessian on the same samples (Wang et al., ICLR 2020, eq. 8). Signed: a weight whose removal would lower the
-    gradient's norm has a positive score. The other arguments, what stays as it was and what is raised are as in snip.
+    gradient's norm has a positive score. The other arguments, what stays as it was, what is warned of (by the loss at
+    this temperature, which is near log K at 200) and what is raised are as in snip.
     One forward and one double backward pass where all samples are one batch, else one forward and backward more.
     """
     module = ScoredModule(model, biases=biases, train_mode=train_mode, dtype=dtype, seed=seed)
-    loss = make_loss(labels, temperature, seed)
+    loss = MeanLoss(labels, temperature, seed)
     with module.opened():
         pairs = list(paired(batches, module))
-        value, samples, products = _hessian_gradient(module, pairs, loss, make_loss(labels, temperature, seed))
+        value, samples, products = _hessian_gradient(module, pairs, MeanLoss(labels, temperature, seed), loss)
+    warn_of_noise("grasp", value, loss.guess)
     scored = per_unit({name: one.double() * products[name] for name, one in module.weights.items()}, unit)
     facts: ScoreFacts[torch.Tensor] = ScoreFacts(
         "grasp",
@@ -62,7 +64,7 @@ def grasp_abs(model: nn.Module, batches: Iterable[Pair] | Pair, **options: objec
 
 
 def _hessian_gradient(
-    module: ScoredModule, pairs: list[tuple[Tensor, Tensor]], first: Loss, second: Loss
+    module: ScoredModule, pairs: list[tuple[Tensor, Tensor]], first: MeanLoss, second: MeanLoss
 ) -> tuple[float, int, Weights]:
     """Loss, samples and H g; the two losses are the same one, begun anew where it draws labels."""
     whole = mean_gradient(module, module.weights, pairs, first) if len(pairs) != 1 else None
