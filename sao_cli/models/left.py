@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
+from sao_cli.data.arrays import Booleans
 from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.order import PLAIN_STACK, WAY_OUT
 from sao_cli.io.checkpoints.structure import Structure
@@ -43,6 +44,9 @@ class Tracer(Protocol):
 
     def left(self, checkpoint: Checkpoint) -> WhatIsLeft:
         """Take them, and tell what is left, by the names of the checkpoint's entries."""
+
+    def effective(self, checkpoint: Checkpoint, masks: Mapping[str, Booleans]) -> Mapping[str, Booleans]:
+        """Take them but for what `masks`, by name, drop, and tell which lie on a path; all as they are stored."""
 
 
 class StackLink(NamedTuple):

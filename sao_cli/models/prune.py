@@ -75,8 +75,8 @@ def prune_checkpoint(
     `scores` by name, of the shapes of the weights or of their 2-D kernels, are any that you have, whatever the
     `method` is called; weights without a score stay as they are. By scores and densities all layers are pruned, and
     exactly kappa weights stay. The `control` "shuffle" puts what stays at random places of its layer, "fresh" draws the
-    weights anew, "invert" keeps the lowest scores. With `effective` those that then lie on no path go too, of a plain
-    stack of matrices, so that fewer than kappa stay.
+    weights anew, "invert" keeps the lowest scores. With `effective` those that then lie on no path go too, of the
+    `network` or of a plain stack of matrices, so that fewer than kappa stay.
 
     Either `sparsity`, from 0 to below 1, of which kappa = round((1 - sparsity) P) of P numbers stay, or `d`, the ones
     of a row on the mean. `include` and `exclude` are patterns of names, `groups` and `transpose` what is said by such
@@ -128,7 +128,7 @@ def prune_checkpoint(
         choice = choice.without(lambda entry: None if runs is None or entry.name in runs else NO_WEIGHT)
         choice = choice.without(lambda entry: kept_dense(structure, entry, ends)).without(run.why_not)
         if isinstance(pruner, ScorePruner):
-            choice = pruner.fitting(checkpoint, structure, selection, choice)
+            choice = pruner.fitting(checkpoint, structure, selection, choice, network)
         else:
             choice = choice.without(lambda entry: read_or_reason(checkpoint, entry, no_numbers))
         choice.require_any("prune")

@@ -16,12 +16,14 @@ from sao_cli.io.checkpoints import Checkpoint, Entry, open_checkpoint
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
-from sao_cli.measure.reach.effective import effective_weights
+from sao_cli.models.left import Tracer
+from sao_cli.models.on_paths import OnPaths, on_paths
 from sao_cli.models.select import Choice, Selection
 from sao_cli.models.stored_scores import StoredScores, require_numbers, score_stored
 from sao_cli.pruning.network_pruner import NetworkPruner
 from sao_cli.pruning.pruner import Prunable
 from sao_cli.pruning.scores.score_record import ScoreFacts
+from sao_cli.pruning.units import spread
 
 GIVEN = "scores"  # the method of scores that a user gives
 _LISTED = 3
@@ -45,20 +47,28 @@ class ScorePruner(NetworkPruner):
         super().__init__(method, **asked)
         self._given = None if scores is None else _stored(scores, method)
         self._rounds, self._unit = rounds, unit
-        self._effective, self._stack = effective, tuple[str, ...]()
+        self._effective = effective
+        self._on_paths: OnPaths | None = None
 
-    def fitting(self, checkpoint: Checkpoint, structure: Structure, selection: Selection, choice: Choice) -> Choice:
+    def fitting(
+        self,
+        checkpoint: Checkpoint,
+        structure: Structure,
+        selection: Selection,
+        choice: Choice,
+        network: Tracer | None = None,
+    ) -> Choice:
         """The weights of the choice that have scores, which are found now where none were given.
 
-        Raises FormatError for numbers that are quantised, booleans or not finite, and for scores of other shapes,
-        SaoError for those of other names.
+        The `network` tells what lies on a path, where only that is to stay. Raises FormatError for numbers that are
+        quantised, booleans or not finite, and for scores of other shapes, SaoError for those of other names.
         """
         for entry in structure.chosen(selection.include, selection.exclude):
             if entry.kind != "skipped" or entry.unread is not None:
                 require_numbers(checkpoint, entry)
         for entry in choice.entries:
             checkpoint.read(entry)  # which tells numbers that are not finite
-        self._stack = _stack_of(structure) if self._effective else ()
+        self._on_paths = on_paths(checkpoint, structure, network) if self._effective else None
         if self.is_density:
             return choice
         found = self._found(checkpoint, selection) if self._given is None else self._given
@@ -77,17 +87,8 @@ class ScorePruner(NetworkPruner):
     def prepare(self, weights: Sequence[Prunable]) -> None:
         """Choose what stays of all weights together."""
         super().prepare(weights)
-        if self._effective:
-            self._drop_dangling()
-
-    def _drop_dangling(self) -> None:
-        """Leave only weights that lie on a path of kept ones from an input to an output."""
-        if absent := [name for name in self._stack if name not in self.masks]:
-            raise SaoError(f"--effective: {shown(absent[0])} is not pruned, and what lies on a path is of all layers")
-        found = effective_weights([self.masks[name] for name in self._stack])
-        if not any(one.any() for one in found):
-            raise SaoError("--effective: no kept weight lies on a path from an input to an output; prune less")
-        self.masks |= dict(zip(self._stack, found, strict=True))
+        if self._on_paths is not None:
+            self.masks |= self._on_paths({one.name: spread(self.masks[one.name], one.shape) for one in weights})
 
     def _found(self, checkpoint: Checkpoint, selection: Selection) -> StoredScores:
         method = self.method
@@ -133,16 +134,6 @@ def _require_known(found: StoredScores, checkpoint: Checkpoint, structure: Struc
         if one.shape not in (shape, shape[:2]):
             sides = ["x".join(map(str, sizes)) or "a number" for sizes in (one.shape, shape)]
             raise FormatError(f"the scores of {shown(name)} are {sides[0]}, and the weight is {sides[1]}")
-
-
-def _stack_of(structure: Structure) -> tuple[str, ...]:
-    """The names of a plain stack of matrices. Raises SaoError where the checkpoint is none."""
-    weights = [entry for entry in structure.entries if entry.kind != "skipped"]
-    kernel = next((f"{shown(entry.name)} is a kernel" for entry in weights if entry.kind != "matrix"), None)
-    tied = next((f"{shown(entry.name)} is tied" for entry in weights if structure.others(entry)), None)
-    if (reason := structure.order.reason or kernel or tied) is not None:
-        raise SaoError(f"--effective is of plain stacks of matrices: {reason}")
-    return tuple(entry.name for entry in weights)
 
 
 def _scored_name(entry: Entry, structure: Structure, found: StoredScores) -> str:

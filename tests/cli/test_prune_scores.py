@@ -198,7 +198,20 @@ def test_what_dangles_goes_where_effective_is_asked_for(run, tmp_path):
     dead = ("--sparsity", 0.9, "--effective", *OUT, "--method", "snip")
     refused(run, tmp_path, *A, *dead, said="no kept weight lies on a path")
     refused(run, tmp_path, A[0], "--sparsity", 0.5, "--effective", *OUT, said="--effective is of scores")
-    refused(run, tmp_path, *MODULE, *dead, said="--effective is of plain stacks")
+    refused(
+        run, tmp_path, "cnn.safetensors", "--sparsity", 0.5, "--effective", *OUT, "--method", "erk", said="plain stacks"
+    )
+
+
+@pytest.mark.parametrize(("unit", "sparsity"), [("weight", 0.9), ("kernel", 0.5)])
+def test_what_dangles_in_a_module_goes_by_its_network(run, unit, sparsity):
+    asked = ("--method", "snip", "--sparsity", sparsity, "--unit", unit, "--no-facts", *OUT)
+    before = run(*MODULE, *asked)[1]
+    code, (*layers, summary), _ = run(*MODULE, *asked, "--effective")
+    assert code == 0
+    assert [row["kept"] for row in layers] == [row["effective"] for row in layers]
+    assert [row["kept"] for row in layers] == [row["effective"] for row in before[:-1]]
+    assert summary["kept"] == before[-1]["effective"] < before[-1]["kept"] <= summary["kappa"]
 
 
 def test_ends_are_kept_where_that_is_asked_for(run):

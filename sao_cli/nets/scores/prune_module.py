@@ -14,8 +14,10 @@ from torch.nn.utils import prune
 from sao_cli import catalog
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.names import check, load
+from sao_cli.nets.scores.objectives import paired
 from sao_cli.nets.scores.score_tensors import Scores
 from sao_cli.nets.scores.scored_module import ScoredModule
+from sao_cli.nets.tracing.kept_paths import kept_network
 from sao_cli.pruning.selection import KeptWeights, kept_by_masks, select
 
 
@@ -67,24 +69,36 @@ def prune_(
     sparsity: float,
     *,
     batches: Iterable[Any] | None = None,
+    effective: bool = False,
+    inputs: Tensor | None = None,
     **options: Any,
 ) -> ModulePruning:
     """Put the masks of what a score keeps on `model` by torch.nn.utils.prune, and tell what they keep.
 
     `method` is a name of catalog.SCORES, whose `options` are those of its function, or scores by the name of the weight
-    ("0.weight"), of its shape: the door for other methods. Weights that a mask excluded before stay excluded. Nothing
-    is changed where something is refused: names or shapes that the model has not, weights that are parametrised, and
-    what keep and the scores raise. O(P) and the scores' cost.
+    ("0.weight"), of its shape: the door for other methods. Weights that a mask excluded before stay excluded.
+
+    With `effective` kept weights go too that lie on no path of kept ones through the network that the model is on
+    `inputs`: by default the first of `batches`, or ones where the first layer is an nn.Linear. Fewer than kappa stay
+    then (Vysogorets and Kempe 2021). Where nothing is known of an operation, those go that certainly lie on none.
+
+    Nothing is changed where something is refused: names or shapes that the model has not, weights that are
+    parametrised, what keep and the scores raise, no effective weight. O(P), the scores' cost, and that of
+    Network.from_module.
 
     >>> pruned = prune_(nn.Linear(4, 5, bias=False), "magnitude", 0.75)
     >>> pruned.kept, pruned.compression
     ({'weight': 5}, 4.0)
     """
+    if effective and batches is not None and not isinstance(batches, tuple):
+        batches = list(batches)  # read by the scores, and once more
     scores = _scored(model, method, sparsity, batches, options)
     module = ScoredModule(model, biases=any(name.endswith("bias") for name in scores))
     _require_fitting(module, scores)
     chosen = _selected(_behind_masks(module, scores), sparsity)
     masks = _masks(scores, chosen)
+    if effective:
+        masks = _on_paths(model, module, masks, _example(module, batches) if inputs is None else inputs)
     for name, mask in masks.items():
         layer, attribute = module.places[name]
         prune.custom_from_mask(layer, attribute, mask.to(device=module.device))
@@ -96,6 +110,35 @@ def prune_(
         chosen.ties_at_threshold,
         scores,
     )
+
+
+def _on_paths(model: nn.Module, module: ScoredModule, masks: dict[str, Tensor], x: Tensor) -> dict[str, Tensor]:
+    """What of the masks lies on a path; biases, which join nothing, stay. Raises SaoError where nothing does."""
+    weights = {name: mask for name, mask in masks.items() if mask.ndim > 1}
+    earlier = {name: mask & _before(module, name, mask) for name, mask in weights.items()}
+    network = kept_network(model, (x,), {name: mask.cpu().numpy() for name, mask in earlier.items()}, "unit")
+    known = {weight.name for weight in network.weights} & set(weights)
+    found = {name: torch.from_numpy(network.effective(name)).to(masks[name].device) for name in known}
+    if not any(bool(one.any()) for one in found.values()):
+        raise SaoError("no kept weight lies on a path from an input to an output; prune less")
+    return {name: earlier.get(name, mask) & found.get(name, mask) for name, mask in masks.items()}
+
+
+def _before(module: ScoredModule, name: str, kept: Tensor) -> Tensor:
+    """What a mask that is there already keeps of a weight."""
+    layer, attribute = module.places[name]
+    mask = layer._buffers.get(f"{attribute}_mask")
+    return torch.ones_like(kept) if mask is None else mask.to(kept.device).bool()
+
+
+def _example(module: ScoredModule, batches: Any) -> Tensor:
+    """One input: of the first batch, or ones where the first layer tells their number."""
+    for x, _ in paired(batches, module) if batches is not None else ():
+        return x[:1]
+    layer, _ = next(iter(module.places.values()))
+    if isinstance(layer, nn.Linear):
+        return module.inputs(torch.ones(1, layer.in_features))
+    raise SaoError("effective weights are those of a run on inputs; give inputs=, as in torch.ones(1, 3, 32, 32)")
 
 
 def _scored(

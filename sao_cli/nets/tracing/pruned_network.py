@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor, nn
 
+from sao_cli.data.arrays import Booleans
 from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.models.left import WhatIsLeft
+from sao_cli.nets.tracing.kept_paths import kept_network
 from sao_cli.nets.tracing.loading import load_checkpoint_, shared_prefix
 from sao_cli.nets.tracing.network import Network
 from sao_cli.nets.tracing.recording import unwrapped
@@ -56,6 +58,18 @@ class PrunedNetwork:
             unreached_outputs=facts.unreached_outputs,
             unknown=facts.unknown,
         )
+
+    def effective(self, checkpoint: Checkpoint, masks: Mapping[str, Booleans]) -> Mapping[str, Booleans]:
+        """Which weights lie on a path where of some only those that `masks` keep are left; by the checkpoint's names.
+
+        Masks are as the weights are stored, and so is what is given. Where operations are unknown, those that may.
+        """
+        load_checkpoint_(self.module, checkpoint)
+        prefix = shared_prefix(self.module, checkpoint)
+        own = {name.removeprefix(prefix): mask for name, mask in masks.items()}
+        with contextlib.redirect_stdout(sys.stderr):
+            network = kept_network(self.module, self.inputs, own, self.norms)
+        return self._by_name(checkpoint, network, [network.effective(weight.name) for weight in network.weights])
 
     def _network(self, checkpoint: Checkpoint) -> Network:
         load_checkpoint_(self.module, checkpoint)
