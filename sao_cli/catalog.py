@@ -34,7 +34,8 @@ class Method(Row):
 
 
 _FULL = ("fnn", "lenet300")  # of matrices alone
-_VANILLA = (*_FULL, "cnn", "lenet5")
+_OF_KERNELS = ("cnn", "lenet5")
+_VANILLA = (*_FULL, *_OF_KERNELS)
 _ALL = (*_VANILLA, "lipconvnet")
 
 
@@ -217,6 +218,7 @@ class Density(Row):
     """How dense each layer is made, without a score; `home` takes shapes and a sparsity."""
 
     home: str
+    kernels: bool = False  # is of networks of convolutions alone
 
 
 _DENSITY = "pruning.densities"
@@ -224,6 +226,12 @@ DENSITIES = table(
     Density("erk", "p_l = sum(shape)/prod(shape), as far as that is below 1", f"{_DENSITY}:erk_densities"),
     Density("er", "p_l = (m + n)/(m n), as far as that is below 1", f"{_DENSITY}:er_densities"),
     Density("igq", "1/(1 + F N): the ideal gas quotas", f"{_DENSITY}:ideal_gas_densities"),
+    Density(
+        "smart-ratio",
+        "0.3 of matrices; kernel l of L by (L - l + 1)^2 + L - l + 1 (Su et al. 2020)",
+        f"{_DENSITY}:smart_ratio_densities",
+        kernels=True,
+    ),
     Density("uniform", "all layers alike", f"{_DENSITY}:uniform_densities"),
 )
 SCORED: dict[str, Row] = {**SCORES, **DENSITIES}  # of which exactly kappa of all weights stay
@@ -245,7 +253,10 @@ TRAIN_METHODS = table(
         if not row.by_degree  # an SAO mask is built, and not pruned to
     ),
     *(TrainMethod(row.name, row.line, _VANILLA, scored=True, dense=True) for row in SCORES.values()),
-    *(TrainMethod(row.name, row.line, _VANILLA, scored=True, dense=True) for row in DENSITIES.values()),
+    *(
+        TrainMethod(row.name, row.line, _OF_KERNELS if row.kernels else _VANILLA, scored=True, dense=True)
+        for row in DENSITIES.values()
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""How dense each layer is made, without a score: ER, ERK, the ideal gas, uniform; and exactly so many weights."""
+"""How dense each layer is made, without a score: ER, ERK, ideal gas, smart ratio, uniform; and exactly so many."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from sao_cli.pruning.keep import keep_largest
 
 Shape = Sequence[int]
 
+LINEAR_KEPT = 0.3  # of the matrices of a network of kernels (Su et al. 2020)
+
 
 def uniform_densities(shapes: Sequence[Shape], sparsity: float) -> Values:
     """(L,) the density D = 1 - s of every layer."""
@@ -34,12 +36,12 @@ def erk_densities(shapes: Sequence[Shape], sparsity: float) -> Values:
     >>> erk_densities([(300, 784), (100, 300), (10, 100)], 0.9).round(4)
     array([0.0796, 0.2302, 1.    ])
     """
-    return _filled(shapes, sparsity, [sum(shape) / math.prod(shape) for shape in shapes])
+    return _of_shapes(shapes, sparsity, [sum(shape) / math.prod(shape) for shape in shapes])
 
 
 def er_densities(shapes: Sequence[Shape], sparsity: float) -> Values:
     """(L,) as erk_densities has them with p_l = (m + n) / (m n), whatever the kernel (Mocanu et al. 2018)."""
-    return _filled(shapes, sparsity, [sum(shape[:2]) / math.prod(shape[:2]) for shape in shapes])
+    return _of_shapes(shapes, sparsity, [sum(shape[:2]) / math.prod(shape[:2]) for shape in shapes])
 
 
 def ideal_gas_densities(shapes: Sequence[Shape], sparsity: float) -> Values:
@@ -60,6 +62,30 @@ def ideal_gas_densities(shapes: Sequence[Shape], sparsity: float) -> Values:
         more = float((sizes / (1 + 2.0**middle * sizes)).sum()) > wanted
         low, high = (middle, high) if more else (low, middle)
     densities: Values = 1 / (1 + 2.0**high * sizes)
+    return densities
+
+
+def smart_ratio_densities(shapes: Sequence[Shape], sparsity: float) -> Values:
+    """(L,) densities of 0.3 of matrices, and of kernel l of L layers min(1, e p_l), p_l = (L - l + 1)^2 + L - l + 1.
+
+    Smart ratio (Su et al., NeurIPS 2020): the later, the sparser; l counts all layers, as the authors'
+    code does, which divides p_l by l^2 for VGG alone. e by water-filling, so that sum_l density_l N_l = D P: what
+    exceeds 1 goes to all other kernels by their p_l, and in that code to the next ones. O(L log L).
+
+    Raises InfeasibleError where there is no kernel, and where 0.3 of the matrices leaves the kernels nothing of D P, or
+    more than they have: 0.3 stays what it is.
+
+    >>> smart_ratio_densities([(16, 3, 3, 3), (32, 16, 3, 3), (10, 32)], 0.9).round(4)
+    array([0.1542, 0.0771, 0.3   ])
+    """
+    sizes, kernels = _sizes(shapes), np.array([len(shape) > 2 for shape in shapes])
+    fixed = LINEAR_KEPT * float(sizes[~kernels].sum())
+    wanted = density_of(sparsity) * float(sizes.sum()) - fixed
+    if not 0 < wanted <= sizes[kernels].sum():
+        raise InfeasibleError(_why_no_smart_ratio(sizes, kernels, sparsity, fixed))
+    left = np.arange(len(sizes), 0, -1.0)
+    densities = np.full(len(sizes), LINEAR_KEPT)
+    densities[kernels] = _filled(sizes[kernels], wanted, (left**2 + left)[kernels])
     return densities
 
 
@@ -117,10 +143,13 @@ def density_masks(
     return masks
 
 
-def _filled(shapes: Sequence[Shape], sparsity: float, weights: Sequence[float]) -> Values:
-    """min(1, e p_l) by water-filling: the more layers are full, the more is left to the others."""
-    sizes, p = _sizes(shapes), np.array(weights)
-    wanted = density_of(sparsity) * sizes.sum()
+def _of_shapes(shapes: Sequence[Shape], sparsity: float, weights: Sequence[float]) -> Values:
+    sizes = _sizes(shapes)
+    return _filled(sizes, density_of(sparsity) * float(sizes.sum()), np.array(weights))
+
+
+def _filled(sizes: Values, wanted: float, p: Values) -> Values:
+    """min(1, e p_l), `wanted` numbers in all, by water-filling: the more layers are full, the more others get."""
     order = np.argsort(-p, kind="stable")
     for full in range(len(p)):
         rest = order[full:]
@@ -129,6 +158,18 @@ def _filled(shapes: Sequence[Shape], sparsity: float, weights: Sequence[float]) 
             break
     densities: Values = np.minimum(1.0, factor * p)
     return densities
+
+
+def _why_no_smart_ratio(sizes: Values, kernels: Booleans, sparsity: float, fixed: float) -> str:
+    others = ", ".join(name for name, row in catalog.DENSITIES.items() if not row.kernels)
+    if not kernels.any():
+        return f"smart-ratio is of convolutions, and none of {len(sizes)} layers is one; of any layers are {others}"
+    total, movable = float(sizes.sum()), float(sizes[kernels].sum())
+    least, most = 1 - (fixed + movable) / total, 1 - fixed / total
+    return (
+        f"smart-ratio keeps {LINEAR_KEPT} of the {total - movable:.0f} weights of linear layers, so that of sparsities "
+        f"of all {total:.0f} it has {least:.4g} to below {most:.4g}, and not {sparsity}; any have {others}"
+    )
 
 
 def _sizes(shapes: Sequence[Shape]) -> Values:

@@ -105,6 +105,9 @@ def test_a_module_s_kernels_lose_single_taps_or_whole_kernels(run):
         assert set(whole) <= {0, 9}
     asked = ("--method", "erk", "--sparsity", 0.5, "--no-facts", *OUT)
     assert run(*MODULE, *asked)[1][-1]["kept"] == 112
+    (*layers, summary) = run("cnn.safetensors", "--method", "smart-ratio", *asked[2:])[1]
+    assert [row["kept"] for row in layers] == [35, 53, 24]  # 0.3 of the 81 of the matrix, and 12 to 6
+    assert summary["kappa"] == 112
 
 
 def test_scores_of_the_user_s_own_with_ties(run):

@@ -11,6 +11,7 @@ from sao_cli.pruning.densities import (
     erk_densities,
     ideal_gas_densities,
     kept_by_layer,
+    smart_ratio_densities,
     uniform_densities,
 )
 
@@ -59,6 +60,39 @@ def test_several_saturated_layers_hand_on_to_all_others():
     p = np.array([sum(shape) / np.prod(shape) for shape in shapes])
     assert densities[:2].tolist() == [1, 1]
     assert densities[2] / p[2] == pytest.approx(densities[3] / p[3])
+
+
+VGG = [(8, 3, 3, 3), (16, 8, 3, 3), (32, 16, 3, 3), (32, 32, 3, 3), (10, 32)]
+
+
+@pytest.mark.parametrize("sparsity", [0.02, 0.1, 0.5, 0.9, 0.99])
+def test_the_smart_ratio_is_what_a_search_for_its_factor_finds(sparsity):
+    """Against bisection for e of sum_l N_l min(1, e p_l) = D P - 0.3 N_linear, where e has a closed form."""
+    sizes = np.array([np.prod(shape) for shape in VGG], float)
+    p, wanted = np.array([30.0, 20, 12, 6]), (1 - sparsity) * sizes.sum() - 0.3 * 320
+    low, high = 0.0, 10.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        more = sizes[:4] @ np.minimum(1, middle * p) > wanted
+        low, high = (low, middle) if more else (middle, high)
+    found = smart_ratio_densities(VGG, sparsity)
+    np.testing.assert_allclose(found, [*np.minimum(1, low * p), 0.3], rtol=1e-9)
+    assert found @ sizes == pytest.approx((1 - sparsity) * sizes.sum(), rel=1e-12)
+    masks = density_masks({str(number): np.ones(shape) for number, shape in enumerate(VGG)}, "smart-ratio", sparsity)
+    counts = [int(mask.sum()) for mask in masks.values()]
+    assert sum(counts) == round((1 - sparsity) * sizes.sum())
+    assert (np.abs(counts - found * sizes) < 1).all()
+
+
+def test_linear_layers_that_leave_kernels_nothing_or_too_much_are_told():
+    with pytest.raises(InfeasibleError, match="none of 3 layers is one; of any layers are erk, er, igq, uniform"):
+        smart_ratio_densities(LENET, 0.9)
+    lenet5 = [(20, 1, 5, 5), (50, 20, 5, 5), (500, 800), (10, 500)]
+    assert smart_ratio_densities(lenet5, 0.7)[2:].tolist() == [0.3, 0.3]
+    for sparsity in (0.9, 0.5):
+        with pytest.raises(InfeasibleError, match=rf"has 0\.6585 to below 0\.7178, and not {sparsity}"):
+            smart_ratio_densities(lenet5, sparsity)
+    assert (smart_ratio_densities(VGG[:4], 0) == 1).all()
 
 
 def test_masks_have_the_counts_and_the_places():

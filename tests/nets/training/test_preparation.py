@@ -13,6 +13,7 @@ from sao_cli.nets.training.data import Batches
 from sao_cli.nets.training.loop import Training
 from sao_cli.nets.training.methods import build_model, kept_places
 from sao_cli.nets.training.preparation import first_samples
+from sao_cli.nets.training.scored_masks import prune_by_scores_
 from sao_cli.nets.training.settings import TrainingSettings
 
 SMALL = {"widths": (12, 10), "sparsity": 0.7, "dtype": "float64", "jacobian_at": (), "epochs": 0, "batch_size": 16}
@@ -55,7 +56,7 @@ def test_snip_keeps_the_weights_whose_loss_is_felt(tiny, samples):
     assert row.method == "snip"
 
 
-@pytest.mark.parametrize("method", [*SCORES, *DENSITIES])
+@pytest.mark.parametrize("method", [*SCORES, *(name for name, row in DENSITIES.items() if not row.kernels)])
 def test_every_score_and_density_keeps_exactly_so_many(tiny, method):
     rounds = {"rounds": 4} if method in SCORES and SCORES[method].rounds else {}
     one, same = (prepared(tiny, method=method, **rounds) for _ in range(2))
@@ -66,6 +67,19 @@ def test_every_score_and_density_keeps_exactly_so_many(tiny, method):
         module, _, kind = name.rpartition(".")
         after = getattr(one.model.get_submodule(module), kind)
         assert torch.equal(after, torch.where(after != 0, before, 0.0))  # what stays is as it was
+
+
+def test_the_smart_ratio_is_of_networks_of_kernels():
+    settings = TrainingSettings(method="smart-ratio", arch="cnn", depth=4, width=8, sparsity=0.8).resolved()
+    model = build_model(settings, 1, 32, 10)
+    prune_by_scores_(model, settings, [], lambda seed: model)
+    *kernels, matrix = kept_places(model, all_layers=True).values()
+    assert sum(int(one.sum()) for one in (*kernels, matrix)) == kappa(sum(one.size for one in (*kernels, matrix)), 0.8)
+    assert abs(matrix.sum() - 0.3 * matrix.size) < 1
+    shares = [one.mean() for one in kernels]
+    assert shares == sorted(shares, reverse=True)
+    with pytest.raises(SaoError, match="method 'smart-ratio' is none of a fnn's"):
+        TrainingSettings(method="smart-ratio", sparsity=0.8).resolved()
 
 
 def test_random_labels_are_those_that_are_pruned_by(tiny):
