@@ -97,6 +97,7 @@ def prune_checkpoint(
     the network's; FileError for an `out` that can't be written, or that `model` reads. Time: O(numbers), "sao" that of
     projected_mask, and audit_weight's with `facts`. Memory: one weight, what its facts need, and a bit a number.
 
+    >>> import numpy as np
     >>> from sao_cli.io.checkpoints import write_checkpoint
     >>> write_checkpoint({f"net.{layer}.weight": np.eye(4) + layer for layer in range(3)}, "dense.safetensors")
     >>> rows, summary = prune_checkpoint("dense.safetensors", "sparse.safetensors", sparsity=0.75)

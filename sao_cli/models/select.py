@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sao_cli.base.errors import SaoError
 from sao_cli.io.checkpoints import Checkpoint, Entry
+from sao_cli.io.checkpoints.entries import ALONE
 from sao_cli.io.checkpoints.layouts import Said
 from sao_cli.io.checkpoints.structure import Structure, structure_of
 from sao_cli.io.output import shown
@@ -83,7 +84,7 @@ def weights_asked_for(structure: Structure, selection: Selection) -> Choice:
     for entry in chosen:
         tied = structure.tied_with(entry)
         if entry.kind == "skipped":
-            if include:
+            if include or entry.reason == ALONE:  # which would be a kernel but for its name
                 skipped[entry.name] = entry.reason or "no weight"
         elif names is not None and (kept := next((name for name in tied if name not in names), None)):
             skipped[entry.name] = f"one weight with {kept}, which --exclude leaves as it is"

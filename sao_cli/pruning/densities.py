@@ -76,7 +76,7 @@ def smart_ratio_densities(shapes: Sequence[Shape], sparsity: float) -> Values:
     more than they have: 0.3 stays what it is.
 
     >>> smart_ratio_densities([(16, 3, 3, 3), (32, 16, 3, 3), (10, 32)], 0.9).round(4)
-    array([0.1542, 0.0771, 0.3   ])
+    array([0.1608, 0.0804, 0.3   ])
     """
     sizes, kernels = _sizes(shapes), np.array([len(shape) > 2 for shape in shapes])
     fixed = LINEAR_KEPT * float(sizes[~kernels].sum())

@@ -106,6 +106,20 @@ def test_what_can_not_be_is_refused_and_nothing_written(model, tmp_path, asked, 
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_positions_and_tokens_are_told_and_stay_as_they_are(tmp_path):
+    tensors = {"positions": normal(1, 5, 4), "cls": normal(1, 1, 4)}
+    tensors |= {"body.weight": normal(4, 4), "conv.weight": normal(3, 4, 2)}
+    write_checkpoint(tensors, tmp_path / "m.safetensors")
+    asked = {"method": "magnitude", "sparsity": 0.5, "facts": False}
+    rows, summary = sao_cli.prune_checkpoint(tmp_path / "m.safetensors", tmp_path / "out.safetensors", **asked)
+    assert [row.name for row in rows if isinstance(row, SkippedWeight)] == ["cls", "positions"]
+    assert all("and no kernel" in row.reason for row in rows if isinstance(row, SkippedWeight))
+    assert (summary.weights, summary.kept, summary.skipped_tensors) == (40, 20, 2)
+    with open_checkpoint(tmp_path / "out.safetensors") as out:
+        for name in ("positions", "cls"):
+            np.testing.assert_array_equal(out.file.read(name), tensors[name])
+
+
 def test_collapse_is_warned_of(tmp_path):
     sizes = {"a": 3.0, "b": 2.0, "c": 1.0}
     write_checkpoint({name: np.full((4, 4), size) for name, size in sizes.items()}, tmp_path / "m.safetensors")

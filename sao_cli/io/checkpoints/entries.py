@@ -19,6 +19,7 @@ from sao_cli.io.tensors import AXES
 MATRIX, KERNEL, SKIPPED = "matrix", "kernel", "skipped"
 UNKNOWN = "weight"  # of unknown shape
 EMBEDDING = "embedding"
+ALONE = "a parameter by itself with an axis of 1, as a token or positions, and no kernel; --include NAME makes it one"
 _PREFIXES = ("module.", "_orig_mod.")  # of torch.nn.DataParallel, and of torch.compile
 
 _BIAS = re.compile(r"(?:^|_)bias(?:es)?(?:_|\d*$)", re.IGNORECASE)
@@ -26,6 +27,7 @@ _NORM = re.compile(r"(?:.*_)?(?:(?:layer|batch|group|instance|rms)_?)?norm\d*|bn
 _EMBEDDING = re.compile(r"emb(?:ed|$|s$)|^w[tp]e$|^shared$|^relative_attention_bias$", re.IGNORECASE)
 _PROJECTION = re.compile(r"proj|mapping|hidden", re.IGNORECASE)  # what reads embeddings is a matrix
 _TOKEN = re.compile(r"(?:cls|class|dist|mask|reg(?:ister)?|query)_?tokens?$", re.IGNORECASE)
+_OF_LAYERS = re.compile(r"weight|kernel|filt|^w\d*$|^\d*$", re.IGNORECASE)  # what layers call their weights
 _SCALES = ("scale", "scales", "scale_inv", "absmax", "zero_point", "zeros")  # of quantised weights
 _PACKED = ("qweight", "weight_packed")  # of several weights in each number
 _QUANTISED = ("weight", *_PACKED, "_packed_params._packed_params.0")
@@ -190,7 +192,19 @@ def _by_name(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | N
         reason = _by_quantised(name, stored) or reason
     bias = stored.get(f"{path}.bias")
     is_linear = reason == EMBEDDING and last == "weight" and bias is not None and bias.shape == tensor.shape[:1]
+    is_kernel = bias is not None and bias.shape == tensor.shape[:1]
+    if reason is None and not is_kernel and _is_alone(last, tensor.shape):
+        return ALONE
     return None if is_linear else reason
+
+
+def _is_alone(last: str, shape: tuple[int, ...]) -> bool:
+    """Whether a parameter has a batch's axis of 1 first (or second, as of a sequence), and no name of a layer's weight.
+
+    A Conv1d kernel (c_out, c_in, k) has 3 axes as well, and its name is its layer's: "weight".
+    """
+    ones = shape[:2] if len(shape) == 3 else shape[:1]
+    return len(shape) in AXES and len(shape) > 2 and 1 in ones and _OF_LAYERS.search(last) is None
 
 
 @lru_cache(maxsize=4096)
@@ -258,10 +272,12 @@ def _by_owner(name: str, tensor: Stored, stored: Mapping[str, Stored]) -> str | 
 def as_weight(entry: Entry, patterns: Sequence[str]) -> Entry:
     """An embedding that a pattern names, as the weight that it is then; any other entry as it is.
 
-    A pattern names one that is the whole name, or has the word in it for which the tensor is taken for an embedding:
+    So is what stands alone with an axis of 1, where it is the pattern. A pattern names an embedding that is the whole
+    name, or has the word in it for which the tensor is taken for an embedding:
     "*.time_embedding.*" does, and "*" does not.
     """
-    if entry.reason != EMBEDDING or not any(_names(pattern, entry.name) for pattern in patterns):
+    by_pattern = entry.reason == EMBEDDING and any(_names(pattern, entry.name) for pattern in patterns)
+    if not by_pattern and (entry.reason != ALONE or entry.name not in patterns):
         return entry
     kind = MATRIX if len(entry.shape) == 2 else KERNEL
     return replace(entry, kind=kind, reason=None) if len(entry.shape) in AXES else entry

@@ -7,6 +7,8 @@ import pytest
 
 from sao_cli.base.errors import FormatError
 from sao_cli.io.checkpoints import open_checkpoint, write_checkpoint
+from sao_cli.io.checkpoints.entries import ALONE
+from sao_cli.io.checkpoints.structure import structure_of
 
 
 def listed(path):
@@ -57,6 +59,17 @@ ONE, TWO, FOUR = np.ones(4, np.float32), np.ones((4, 4), np.float32), np.ones((4
         ("shared.weight", TWO, "embedding"),
         ("pos_embed", FOUR, "embedding"),
         ("cls_token", FOUR[0], "embedding"),
+        ("positions", FOUR[:1, ..., 0], ALONE),
+        ("encoder.cls", FOUR[:1, :1, 0], ALONE),
+        ("pe", FOUR[:, :1, 0], ALONE),
+        ("map", FOUR[:1], ALONE),
+        ("conv.weight", FOUR[:1, ..., 0], "kernel"),
+        ("conv.weight", FOUR[:, :1, 0], "kernel"),
+        ("conv.weight", FOUR[:1], "kernel"),
+        ("layer.1", FOUR[:1], "kernel"),
+        ("blur.filter", FOUR[:1], "kernel"),
+        ("stack", FOUR[..., 0], "kernel"),
+        ("gates", FOUR[:, :1], "kernel"),
         ("fc.weight", TWO.astype(np.int8), "quantised (int8): dequantise it, then save"),
         ("position_ids", TWO.astype(np.int64), "integers"),
         ("fc.weight", TWO.astype(np.complex64), "complex numbers"),
@@ -66,6 +79,18 @@ ONE, TWO, FOUR = np.ones(4, np.float32), np.ones((4, 4), np.float32), np.ones((4
 )
 def test_what_a_tensor_is(tmp_path, name, array, kind):
     assert kinds(stored(tmp_path, **{name: array})) == {name: kind}
+
+
+def test_a_kernel_of_one_channel_by_another_name_is_told_by_its_bias(tmp_path):
+    path = stored(tmp_path, mix__own=FOUR[:1, ..., 0], mix__bias=ONE[:1], other__own=FOUR[:1, ..., 0])
+    assert kinds(path) == {"mix.own": "kernel", "mix.bias": "bias", "other.own": ALONE}
+
+
+def test_a_parameter_by_itself_is_a_kernel_where_it_is_named(tmp_path):
+    with open_checkpoint(stored(tmp_path, positions=FOUR[:1, ..., 0], a__weight=TWO)) as checkpoint:
+        for include, kind in (((), "skipped"), (("*",), "skipped"), (("positions",), "kernel")):
+            named = {entry.name: entry for entry in structure_of(checkpoint, include=include).entries}
+            assert named["positions"].kind == kind
 
 
 def test_what_a_tensor_is_may_depend_on_its_neighbours(tmp_path):

@@ -9,11 +9,11 @@ from sao_cli.nets.tracing.pruned_network import PrunedNetwork
 
 
 class Tokens(nn.Module):
-    """Tokens with positions, whose shape is that of a kernel, and a head that is tied to the first layer."""
+    """Tokens with positions, whose shape is that of a matrix, and a head that is tied to the first layer."""
 
     def __init__(self):
         super().__init__()
-        self.position = nn.Parameter(torch.randn(1, 3, 6))
+        self.position = nn.Parameter(torch.randn(3, 6))
         self.first, self.second, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6)
         self.head.weight = self.first.weight
 
