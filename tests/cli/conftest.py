@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click.testing
+import numpy as np
 import pytest
 
 from sao_cli.cli import main
+from sao_cli.io.checkpoints import write_checkpoint
 
 BIN = Path(sys.executable).parent
 
@@ -84,6 +86,48 @@ def expect_error(sao, tmp_path):
         assert sorted(tmp_path.rglob("*")) == before
 
     return check
+
+
+KNOWN_CNN = """
+from torch import nn
+
+def cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.Tanh(), nn.Conv2d(4, 3, 3, stride=2, padding=1, bias=False),
+        nn.Tanh(), nn.Flatten(), nn.Linear(27, 3, bias=False),
+    ).double()
+"""
+
+
+@pytest.fixture
+def on_known(tmp_path, monkeypatch):
+    """on_known("prune", "a.safetensors", ..., stdin=b"..."): exit code, rows and stderr, in a folder of known networks.
+
+    Net A and the CNN of tests/nets/scores/known_networks.py are there, their batches as .npz, and own.py:cnn.
+    """
+    from ..nets.scores import known_networks as known
+
+    monkeypatch.chdir(tmp_path)
+    for name, net, (x, y) in (("a", known.net_a(), known.batch_a()), ("cnn", known.cnn(), known.batch_cnn())):
+        write_checkpoint({key: one.numpy() for key, one in net.state_dict().items()}, f"{name}.safetensors")
+        np.savez(f"{name}.npz", x=x.numpy(), y=y.numpy())
+    (tmp_path / "own.py").write_text(KNOWN_CNN)
+
+    def run(command, *arguments, stdin=b""):
+        done = click.testing.CliRunner().invoke(main, [command, *map(str, arguments)], input=stdin)
+        return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+    return run
+
+
+def refused(run, folder, *arguments, said, **given):
+    """Assert that `run` leaves exit code 2, one line that says all of "this|that", and no file behind in the folder."""
+    before = sorted(folder.rglob("*"))
+    code, rows, told = run(*arguments, **given)
+    assert (code, rows, told.count("\n")) == (2, [], 1), told
+    for one in said.split("|"):
+        assert one in told
+    assert sorted(one for one in folder.rglob("*") if "__pycache__" not in str(one)) == before
 
 
 @pytest.fixture(scope="session")

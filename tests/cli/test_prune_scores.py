@@ -1,38 +1,22 @@
 """`sao prune` by scores and densities: exactly kappa of all weights, against the known values; controls, refusals."""
 
-import importlib.util
-import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import click.testing
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from sao_cli import prune_checkpoint
-from sao_cli.cli import main
 from sao_cli.io.checkpoints import write_checkpoint
 
-NETWORKS = Path(__file__).parent.parent / "nets" / "scores" / "known_networks.py"
-spec = importlib.util.spec_from_file_location("known_networks_of_pruning", NETWORKS)
-known = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(known)
+from ..nets.scores import known_networks as known
+from .conftest import refused
 
 NAMES = ("0.weight", "2.weight", "4.weight")
 A = ("a.safetensors", "--data", "a.npz", "--activation", "tanh")
 OUT = ("-o", "out.safetensors")
-CNN = """
-from torch import nn
-
-def cnn():
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.Tanh(), nn.Conv2d(4, 3, 3, stride=2, padding=1, bias=False),
-        nn.Tanh(), nn.Flatten(), nn.Linear(27, 3, bias=False),
-    ).double()
-"""
 MODULE = ("cnn.safetensors", "--module", "own.py:cnn", "--example", "1x1x6x6", "--data", "cnn.npz")
 KNOWN = {  # of sparsity 0.8: kept by layer, and the places of what is kept
     ("snip",): ([6, 3, 3], [10, 12, 13, 15, 22, 28, 39, 48, 49, 53, 60, 61]),
@@ -48,33 +32,14 @@ EFFECTIVE = {("synflow",): [3, 3, 5], ("itersnip", "--rounds", 20): [4, 4, 4], (
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """run("a.safetensors", ..., stdin=b"..."): exit code, rows and stderr, in a folder with net A and the CNN in it."""
-    monkeypatch.chdir(tmp_path)
-    for name, net, (x, y) in (("a", known.net_a(), known.batch_a()), ("cnn", known.cnn(), known.batch_cnn())):
-        write_checkpoint({key: one.numpy() for key, one in net.state_dict().items()}, f"{name}.safetensors")
-        np.savez(f"{name}.npz", x=x.numpy(), y=y.numpy())
-    (tmp_path / "own.py").write_text(CNN)
-
-    def of(*arguments, stdin=b"", command="prune"):
-        done = click.testing.CliRunner().invoke(main, [command, *map(str, arguments)], input=stdin)
-        return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
-
-    return of
+def run(on_known):
+    """on_known of this command, unless another is named."""
+    return lambda *arguments, command="prune", **given: on_known(command, *arguments, **given)
 
 
 def left(path="out.safetensors", names=NAMES):
     tensors = load_file(path)
     return np.flatnonzero(np.concatenate([tensors[name].ravel() for name in names])).tolist()
-
-
-def refused(run, tmp_path, *arguments, said, command="prune"):
-    before = sorted(tmp_path.rglob("*"))
-    code, rows, told = run(*arguments, command=command)
-    assert (code, rows, told.count("\n")) == (2, [], 1), told
-    for one in said.split("|"):
-        assert one in told
-    assert sorted(one for one in tmp_path.rglob("*") if "__pycache__" not in str(one)) == before
 
 
 @pytest.mark.parametrize("method", KNOWN, ids=lambda method: "-".join(map(str, method)))

@@ -1,9 +1,5 @@
 """`sao sensitivity`: scores of a checkpoint's weights, as a chain or by a module, against the known values."""
 
-import importlib.util
-import json
-from pathlib import Path
-
 import click.testing
 import numpy as np
 import pytest
@@ -15,10 +11,8 @@ from sao_cli.cli import main
 from sao_cli.io.checkpoints import write_checkpoint
 from sao_cli.nets.layers.activation import activation_module
 
-NETWORKS = Path(__file__).parent.parent / "nets" / "scores" / "known_networks.py"
-spec = importlib.util.spec_from_file_location("known_networks_of_commands", NETWORKS)
-known = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(known)
+from ..nets.scores import known_networks as known
+from .conftest import refused
 
 METHODS = ("snip", "grasp", "grasp-abs", "synflow", "itersnip", "force", "magnitude", "random")
 LAYER = {
@@ -29,43 +23,14 @@ SUMMARY = {
     *("parameters", "samples", "labels", "loss", "sum_abs", "rounds", "temperature", "training_mode", "jacobian"),
     *("record", "command", "version", "seed", "source", "summary", "reason"),
 }
-CNN = """
-from torch import nn
-
-def cnn():
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.Tanh(), nn.Conv2d(4, 3, 3, stride=2, padding=1, bias=False),
-        nn.Tanh(), nn.Flatten(), nn.Linear(27, 3, bias=False),
-    ).double()
-"""
 NAMED = ("--module", "own.py:cnn", "--example", "1x1x6x6")
 A = ("a.safetensors", "--data", "a.npz", "--activation", "tanh")
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """run("a.safetensors", ..., stdin=b"..."): exit code, rows and stderr, in a folder with net A and the CNN in it."""
-    monkeypatch.chdir(tmp_path)
-    for name, net, (x, y) in (("a", known.net_a(), known.batch_a()), ("cnn", known.cnn(), known.batch_cnn())):
-        write_checkpoint({key: one.numpy() for key, one in net.state_dict().items()}, f"{name}.safetensors")
-        np.savez(f"{name}.npz", x=x.numpy(), y=y.numpy())
-    (tmp_path / "own.py").write_text(CNN)
-
-    def of(*arguments, stdin=b"", command="sensitivity"):
-        done = click.testing.CliRunner().invoke(main, [command, *map(str, arguments)], input=stdin)
-        rows = [json.loads(line) for line in done.stdout.splitlines()] if "-o-" not in arguments else done.stdout_bytes
-        return done.exit_code, rows, done.stderr
-
-    return of
-
-
-def refused(run, tmp_path, *arguments, said):
-    before = sorted(tmp_path.rglob("*"))
-    code, rows, told = run(*arguments)
-    assert (code, rows, told.count("\n")) == (2, [], 1), told
-    for one in said.split("|"):
-        assert one in told
-    assert sorted(one for one in tmp_path.rglob("*") if "__pycache__" not in str(one)) == before
+def run(on_known):
+    """on_known of this command, unless another is named."""
+    return lambda *arguments, command="sensitivity", **given: on_known(command, *arguments, **given)
 
 
 def test_the_known_values_of_snip(run):
