@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from sao_cli.nets import Training, transfer_errors, unsupervised_errors
 from sao_cli.nets.experiments.mnist_shapes import mnist_shaped
@@ -41,11 +42,12 @@ def test_a_mask_of_the_data_itself_is_that_without_transfer():
 
 def test_rows_are_by_depth_data_and_way(monkeypatch):
     """Of both data the one that has a folder is read there, and as many images of it as are asked for."""
-    asked = []
+    asked, digits = [], mnist_shaped("digits", images=40, seed=2)
+    other = replace(digits, train_images=digits.train_images[:, :, ::-1].copy(), test_images=digits.test_images[:1])
 
     def shaped(name, folder=None, *, images=None, seed=0):
         asked.append((name, folder, images, seed))
-        return mnist_shaped("digits", images=20, seed=seed)
+        return {"digits": digits, "mnist": other}[name]
 
     monkeypatch.setattr("sao_cli.nets.experiments.transfer.mnist_shaped", shaped)
     given = {"hidden": [1, 2], "width": 4, "seeds": [2], "epochs": 0, "images": 30}
@@ -53,3 +55,6 @@ def test_rows_are_by_depth_data_and_way(monkeypatch):
     told = [(row.way, len(row.rates.settings.hidden), row.rates.settings.prune_data) for row in rows]
     assert told == [(way, depth, "mnist") for depth in (1, 2) for way in ("labels", "uniform")]
     assert asked == [("digits", None, None, 2), ("mnist", "there", 30, 2)] * 4
+    for row in rows:
+        [begun] = Training(row.rates.settings, digits, prune_data=other, device="cpu").epochs()
+        assert row.rates.test == pytest.approx((100 * (1 - begun.test_accuracy),))
