@@ -117,6 +117,7 @@ def test_public_names_load_and_are_documented():
         ("import sao_cli", ("numpy", "click", *HEAVY)),
         ("import sao_cli; sao_cli.nets.__all__", HEAVY),
         ("from sao_cli.cli import main; main(['mask', '-o', '/dev/null'])", HEAVY),
+        ("from sao_cli.cli import main; main('criticality --activation relu-tau --tau 1 --width 9'.split())", HEAVY),
         ("import sao_cli; sao_cli.expansion(sao_cli.sao_mask(8, 8, 2))", HEAVY),
         ("import sao_cli; sao_cli.reachability([sao_cli.sao_mask(8, 8, 2)])", HEAVY),
         ("import sao_cli.plots, sys; assert 'matplotlib.pyplot' not in sys.modules", ("torch", "networkx", "scipy")),

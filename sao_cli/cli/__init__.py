@@ -31,6 +31,7 @@ COMMANDS = {
     "kernel": "build a convolution kernel",
     "spectrum": "compute singular values, and test them against a dense layer",
     "jacobian": "compute the singular values of a deep network's Jacobian",
+    "criticality": "tell where signals neither die nor explode",
     "train": "train a network from any initialisation",
     "audit": "audit a checkpoint, layer by layer",
     "sensitivity": "score how much each weight of a checkpoint matters",

@@ -1,6 +1,13 @@
 """Pictures: each function returns a matplotlib Figure, and `save_figure` writes it whole or not at all."""
 
 from sao_cli.plots.audit_figures import audit_figure
+from sao_cli.plots.criticality_figures import (
+    correlation_figure,
+    phase_figure,
+    slope_figure,
+    variance_depth_figure,
+    variance_map_figure,
+)
 from sao_cli.plots.depth_histograms import depth_histogram_figure
 from sao_cli.plots.depths import depth_figure
 from sao_cli.plots.figure import MAX_PANELS, save_figure
@@ -20,6 +27,7 @@ __all__ = [
     "Curve",
     "MaskImage",
     "audit_figure",
+    "correlation_figure",
     "depth_figure",
     "depth_histogram_figure",
     "ecdf_figure",
@@ -28,9 +36,13 @@ __all__ = [
     "input_image_figure",
     "layer_sparsity_figure",
     "mask_image_figure",
+    "phase_figure",
     "reachability_figure",
     "save_figure",
     "score_histogram_figure",
     "score_share_figure",
+    "slope_figure",
     "spectrum_figure",
+    "variance_depth_figure",
+    "variance_map_figure",
 ]
