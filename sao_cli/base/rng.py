@@ -15,6 +15,7 @@ SPLIT, ORDER, AUGMENT = 5, 6, 7  # of data, in streams of layer 0, which no laye
 SEARCH, LABELS = 8, 9
 SCORES, CONTROL = 10, 11
 BIASES, CHAINS = 12, 13
+FRESH_BATCHES, FRESH_WEIGHTS = 14, 15
 
 
 def generator(seed: int, *stream: int) -> "np.random.Generator":

@@ -140,6 +140,8 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option("--prune-samples", type=int, help="Training images that scores are of.  [default: all]")
 @click.option("--prune-labels", type=Named("labels", LABELS), help=f"Of these: {one_of(LABELS)}.  [default: true]")
 @click.option("--prune-data", type=Named("data", DATA), help="Other data, of the same shapes, that scores are of.")
+@click.option("--fresh-batches", is_flag=True, help="Each round of itersnip and force reads --prune-samples N others.")
+@click.option("--fresh-weights", is_flag=True, help="Score one draw of the weights, and train another under its masks.")
 @click.option("--rounds", type=int, help="In which synflow, itersnip and force prune.  [default: 100, 60, 60]")
 @click.option("--temperature", type=float, help="That logits are divided by.  [default: grasp 200, else 1]")
 @click.option("--unit", type=Named("unit", UNITS), help="What scores compare: weight or kernel.  [default: weight]")

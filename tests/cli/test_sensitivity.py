@@ -121,6 +121,20 @@ def test_a_network_that_has_learnt_its_samples_is_a_warning_of_both_commands(run
     assert (pruned[0], "scores are mostly noise" in pruned[2]) == (0, True)
 
 
+def test_fresh_batches_are_by_the_seed_and_need_a_size(run):
+    asked = (*A, "--method", "itersnip", "--rounds", 3, "--fresh-batches")
+    one, same, other = (run(*asked, "--samples", 3, *more)[1] for more in ((), (), ("--seed", 1)))
+    plain = run(*(word for word in asked if word != "--fresh-batches"), "--samples", 3)[1]
+    shares = [[row["score_share"] for row in rows[:-1]] for rows in (one, same, other, plain)]
+    assert shares[0] == shares[1] not in shares[2:]
+    assert one[-1]["samples"] == 8
+    code, rows, err = run(*asked)
+    assert (code, rows) == (2, [])
+    assert "--fresh-batches: --samples N tells how many samples each round reads, as 100" in err
+    masks = run(*asked, "--samples", 3, "--sparsity", 0.5, "-o", "p.safetensors", command="prune")
+    assert masks[1][-1]["kept"] == 31
+
+
 def test_biases_of_the_checkpoint_count_in_the_loss_and_as_scores(run):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 4), activation_module("silu"), nn.Linear(4, 3)).double()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 OPTIONS = (
     *("activation", "tau", "clip", "data", "data_folder", "samples", "labels", "temperature"),
-    *("rounds", "unit", "biases", "train_mode"),
+    *("rounds", "unit", "biases", "train_mode", "fresh_batches"),
 )
 
 
@@ -57,6 +57,7 @@ def score_options(command: F) -> F:
         ),
         click.option("--biases", is_flag=True, help="Score biases too, of methods with samples."),
         click.option("--train-mode", is_flag=True, help="Batch norms use the samples' own statistics."),
+        click.option("--fresh-batches", is_flag=True, help="itersnip, force: each round reads --samples N others."),
     ]
     for option in reversed(options):
         command = option(command)

@@ -6,6 +6,7 @@ from sao_cli.nets.scores.gradient_flow import grasp_abs as grasp_abs
 from sao_cli.nets.scores.synaptic_flow import synflow as synflow
 from sao_cli.nets.scores.foresight import iter_snip as iter_snip
 from sao_cli.nets.scores.foresight import force as force
+from sao_cli.nets.scores.foresight import shuffled_batches as shuffled_batches
 from sao_cli.nets.scores.data_free import magnitude as magnitude
 from sao_cli.nets.scores.data_free import random as random
 from sao_cli.nets.scores.score_tensors import Scores as Scores

@@ -69,6 +69,7 @@ def score_checkpoint(
     unit: str = "weight",
     biases: bool = False,
     train_mode: bool = False,
+    fresh_batches: bool = False,
     sparsity: float | None = None,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
@@ -85,6 +86,7 @@ def score_checkpoint(
     but the last; numbers are then float64. Methods without samples need neither: score_stored does it without torch,
     as long as no module is given. The others read the first `samples` (all) of `data`, as load_samples has them to
     train on: named data standardised, FILE.npz as it is; all of them count alike.
+    With `fresh_batches` each round of a method in rounds reads `samples` others of them, as iter_snip has it.
     Other options are those of the method's function in sao_cli.nets.scores, and those that it has not are not read.
     With `jacobian` that of the samples is measured too: a backward pass an output.
     A method in rounds needs a `sparsity`; synflow without one scores the weights as they are.
@@ -109,13 +111,16 @@ def score_checkpoint(
     options |= {} if row.rounds else {"unit": unit, "biases": biases}
     options |= {"labels": labels, "temperature": temperature, "train_mode": train_mode} if row.data else {}
     options |= {"biases": biases} if row.data else {}
+    options |= {"fresh_batches": fresh_batches} if row.data and row.rounds else {}
     options |= {"seed": seed} if row.data or row.drawn else {}
     options |= {"example": (1, *run.shape)} if row.rounds and not row.data else {}
     _require_unit(run, method, unit)
     batches = None
     if row.data and data is not None:
-        read = load_samples(data, data_folder, samples, inputs=math.prod(run.shape), seed=seed, progress=progress)
-        batches = _batches(run, read, labels)
+        size = _size_of_rounds(samples) if fresh_batches and row.rounds else None
+        told = {"inputs": math.prod(run.shape), "seed": seed, "progress": progress}
+        read = load_samples(data, data_folder, samples if size is None else None, **told)
+        batches = _batches(run, read, labels, size, seed)
     found = load(row.home)(run.module, batches, **{name: one for name, one in options.items() if one is not None})
     if batches is None:
         return _stored(found, run, None, NO_SAMPLES)
@@ -172,19 +177,31 @@ def _require_unit(run: Runnable, method: str, unit: str) -> None:
         raise SaoError(f"--unit kernel: {method} has no score of whole kernels; {able} have")
 
 
-def _batches(run: Runnable, samples: Samples, labels: str) -> list[tuple[Tensor, Tensor]]:
-    """The samples as the network reads them, in pieces; checked against its inputs and outputs."""
+def _size_of_rounds(samples: int | None) -> int:
+    """How many samples a round reads. Raises SaoError where that is not told."""
+    if samples is None:
+        raise SaoError("--fresh-batches: --samples N tells how many samples each round reads, as 100")
+    return samples
+
+
+def _batches(
+    run: Runnable, samples: Samples, labels: str, size: int | None = None, seed: int = 0
+) -> list[tuple[Tensor, Tensor]]:
+    """The samples as the network reads them, checked against its inputs and outputs; in pieces, or `size` a round."""
     import torch
 
     from sao_cli.nets.jacobians.points import fitted_inputs
 
     x = torch.from_numpy(fitted_inputs(_enlarged(samples, run.shape), len(samples.x), run.shape, samples.name))
     y = torch.from_numpy(samples.y)
-    size = max(PIECE // max(math.prod(run.shape), 1), 1)
-    pairs = list(zip(x.split(size), y.split(size), strict=True))
     if labels == "true":
         _require_classes(run, x[:2], samples)
-    return pairs
+    if size is not None:
+        from sao_cli.nets.scores.foresight import shuffled_batches
+
+        return shuffled_batches(x, y, size, seed)
+    piece = max(PIECE // max(math.prod(run.shape), 1), 1)
+    return list(zip(x.split(piece), y.split(piece), strict=True))
 
 
 def _enlarged(samples: Samples, shape: tuple[int, ...]) -> NDArray[np.floating]:

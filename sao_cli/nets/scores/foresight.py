@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count, repeat
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
+from sao_cli.base.rng import FRESH_BATCHES, generator
 from sao_cli.data.arrays import Values
 from sao_cli.nets.scores.connection_sensitivity import MeanGradient, mean_gradient
 from sao_cli.nets.scores.objectives import MeanLoss, Pair, paired, warn_of_noise
@@ -26,8 +28,12 @@ def iter_snip(model: nn.Module, batches: Iterable[Pair] | Pair, *, sparsity: flo
 
     Round t keeps kappa_t = round(P D^(t/T)) of all weights, on the same samples each; what was dropped does not return
     and scores 0 (de Jorge et al., ICLR 2021, "Iterative SNIP"; 60 rounds as its README has). `facts.masks` is what the
-    last round keeps, and `facts.foresight` the sum of |w dL/dw| behind it. Other options as in snip, but no unit, and
-    `progress`. Raises what snip raises, and InfeasibleError where nothing would be kept.
+    last round keeps, and `facts.foresight` the sum of |w dL/dw| behind it, on all samples. Other options as in snip,
+    but no unit, and `progress`.
+
+    With `fresh_batches` a round reads one of the `batches` alone, as its authors' code does: in an order drawn by
+    `seed`, all of them before one comes again. shuffled_batches cuts samples into such. Raises what snip raises, and
+    InfeasibleError where nothing would be kept.
     """
     return _in_rounds("itersnip", model, batches, sparsity, **options)
 
@@ -51,6 +57,7 @@ def _in_rounds(
     temperature: float = 1.0,
     biases: bool = False,
     train_mode: bool = False,
+    fresh_batches: bool = False,
     seed: int = 0,
     dtype: torch.dtype | None = None,
     progress: Progress = silent,
@@ -58,21 +65,22 @@ def _in_rounds(
     module = ScoredModule(model, biases=biases, train_mode=train_mode, dtype=dtype, seed=seed)
     with module.opened():
         pairs = list(paired(batches, module))
+        turns = _in_turn(pairs, seed) if fresh_batches else repeat(pairs)
         losses: list[tuple[float, float]] = []  # of the network that each round begins with, and of a guess
 
-        def gradient(masks: Weights) -> MeanGradient:
+        def gradient(masks: Weights, batches: Sequence[Pair]) -> MeanGradient:
             left = {name: one * masks[name] for name, one in module.weights.items()}
             loss = MeanLoss(labels, temperature, seed)
-            found = mean_gradient(module, left, pairs, loss)
+            found = mean_gradient(module, left, batches, loss)
             losses.append((found.loss, loss.guess))
             return found
 
         def scored(masks: Weights) -> Weights:
-            found = gradient(masks).gradients
+            found = gradient(masks, next(turns)).gradients
             return {name: (one.double() * found[name]).abs() for name, one in module.weights.items()}
 
         masks, scores = kept_in_rounds(module.weights, scored, sparsity, rounds, method == "force", progress)
-        end = gradient(masks)
+        end = gradient(masks, pairs)
     warn_of_noise(method, *losses[0])
     left = {name: one * masks[name] for name, one in module.weights.items()}
     foresight = sum(float((one.double() * end.gradients[name]).abs().sum()) for name, one in left.items())
@@ -90,6 +98,27 @@ def _in_rounds(
         foresight=foresight,
     )
     return Scores(scores, facts)
+
+
+def shuffled_batches(x: Tensor, y: Tensor, size: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """The samples x (N, ...) and their labels y (N,) in batches of `size`, in an order drawn by `seed`.
+
+    The last one holds what is left. Raises SaoError for a size below 1.
+
+    >>> [len(y) for _, y in shuffled_batches(torch.eye(5), torch.arange(5), 2)]
+    [2, 2, 1]
+    """
+    if size < 1:
+        raise SaoError(f"batches of {size} samples: a round reads one at least")
+    order = torch.from_numpy(generator(seed, 0, FRESH_BATCHES).permutation(len(y))).to(y.device)
+    return list(zip(x[order].split(size), y[order].split(size), strict=True))
+
+
+def _in_turn(pairs: Sequence[Pair], seed: int) -> Iterator[list[Pair]]:
+    """One after another, without an end; each time that all have been, in another order."""
+    for time in count(1):
+        for place in generator(seed, 0, FRESH_BATCHES, time).permutation(len(pairs)).tolist():
+            yield [pairs[place]]
 
 
 def kept_in_rounds(

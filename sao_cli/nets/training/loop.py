@@ -27,7 +27,7 @@ from sao_cli.nets.training.jacobian_row import input_output_jacobian
 from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.left_to_train import left_to_train
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
-from sao_cli.nets.training.preparation import first_samples, prepare_, require_same_shapes
+from sao_cli.nets.training.preparation import first_samples, prepare_, require_same_shapes, round_samples
 from sao_cli.nets.training.resume import MASK, TrainingState, restore_, state_tensors
 from sao_cli.nets.training.settings import TrainingSettings, learning_rate
 from sao_cli.pruning.keep import warn_of_death
@@ -106,7 +106,10 @@ class Training:
         return build_model(replace(self.settings, seed=seed), *self._sizes)
 
     def _prune_samples(self) -> list[tuple[Tensor, Tensor]]:
-        return first_samples(self._prune_batches.all_train(), self.settings.prune_samples)
+        settings, batches = self.settings, self._prune_batches.all_train()
+        if settings.fresh_batches and settings.prune_samples is not None:
+            return round_samples(batches, settings.prune_samples, settings.seed)
+        return first_samples(batches, settings.prune_samples)
 
     def epochs(self) -> Iterator[EpochRow]:
         """The rows of the epochs to come, each trained when it is asked for; epoch 0 first.

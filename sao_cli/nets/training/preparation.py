@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sao_cli.base.errors import SaoError
@@ -12,6 +13,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import TRAIN_METHODS
 from sao_cli.io.datasets.dataset import Dataset
 from sao_cli.nets.initialise.masked_isometry import repair_masked_
+from sao_cli.nets.scores.foresight import shuffled_batches
 from sao_cli.nets.training.methods import prune_
 from sao_cli.nets.training.scored_masks import Build, Samples, prune_by_scores_
 from sao_cli.nets.training.settings import TrainingSettings
@@ -60,6 +62,12 @@ def first_samples(batches: Iterable[tuple[Tensor, Tensor]], count: int | None) -
         chosen.append((x[:count], labels[:count]))
         count = None if count is None else count - len(labels)
     return chosen
+
+
+def round_samples(batches: Iterable[tuple[Tensor, Tensor]], size: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """All samples of the batches, shuffled by `seed`, in batches of the size that a round reads."""
+    x, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return shuffled_batches(x, labels, size, seed)
 
 
 def require_same_shapes(settings: TrainingSettings, data: Dataset, other: Dataset | None) -> Dataset:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sao_cli.base.names import load
 from sao_cli.base.progress import Progress, silent
-from sao_cli.base.rng import CONTROL, generator
+from sao_cli.base.rng import CONTROL, FRESH_WEIGHTS, generator
 from sao_cli.catalog import SCORES
 from sao_cli.data.arrays import Booleans, Values
 from sao_cli.nets.scores.score_tensors import Scores
@@ -30,7 +30,8 @@ def prune_by_scores_(
     All layers are scored as they are, and exactly kappa of all weights together stay: nets.scores, or
     pruning.densities. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0. Of the controls "invert"
     keeps the lowest scores, "shuffle" puts each layer's ones at random places, and "fresh" draws the network's weights
-    anew, as `build` makes it from another seed, under the mask of those that were scored.
+    anew, as `build` makes it from another seed, under the mask of those that were scored; so do `fresh_weights`, from a
+    seed of their own.
 
     Gives what chose. Warns of layers of which nothing is left, and of kept weights that score 0. Raises what scores and
     densities raise.
@@ -45,8 +46,8 @@ def prune_by_scores_(
     sizes = [layer.weight[0, 0].numel() for layer in layers.values()]
 
     def before() -> None:
-        if settings.control == "fresh":
-            _redraw_(model, settings.seed, build)
+        if settings.control == "fresh" or settings.fresh_weights:
+            _redraw_(model, settings.seed, CONTROL if settings.control == "fresh" else FRESH_WEIGHTS, build)
 
     prune_layers_(layers, pruner, sizes, before)
     return pruner
@@ -72,13 +73,14 @@ def _options(settings: TrainingSettings, progress: Progress) -> dict[str, Any]:
     if row.data or row.drawn:
         asked |= {"seed": settings.seed}
     if row.rounds:
+        asked |= {"fresh_batches": settings.fresh_batches} if row.data else {}
         return asked | {"rounds": settings.rounds, "sparsity": settings.sparsity, "progress": progress}
     return asked | {"unit": settings.unit}
 
 
-def _redraw_(model: nn.Module, seed: int, build: Build) -> None:
+def _redraw_(model: nn.Module, seed: int, stream: int, build: Build) -> None:
     """Give `model` the weights of the network that is built from another seed, which follows from this one."""
-    other = build(int(generator(seed, 0, CONTROL).integers(2**31)))
+    other = build(int(generator(seed, 0, stream).integers(2**31)))
     with torch.no_grad():
         for parameter, drawn in zip(model.parameters(), other.parameters(), strict=True):
             parameter.copy_(drawn)

@@ -76,8 +76,9 @@ class TrainingSettings:
     - `all_layers` prunes the first and the last layer too, where a method prunes; scores and densities always do, and
       need a `sparsity`. Of their own are `prune_samples`, the first so many training images (all) of `prune_data` (the
       data itself), `prune_labels` (true), `rounds`, `temperature`, `unit`, `within` and `control`: see nets.prune_.
-      `isometry` then repairs what is
-      pruned before training, on its mask, to `gain` times an approximate isometry, by projections, or by so many
+      With `fresh_batches` each round of itersnip and force reads `prune_samples` others, and with `fresh_weights` one
+      draw of the weights is scored, and another trained under its masks. `isometry` then repairs what is pruned before
+      training, on its mask, to `gain` times an approximate isometry, by projections, or by so many
       `isometry_steps` of the gradient descent of Lee et al. (2020).
     - `random_labels`: each training image has a uniformly random label, by the seed; test labels stay true.
     - `augment`: random crops, flips and AutoAugment, where the paper has them: convolutions on cifar and cinic data.
@@ -116,6 +117,8 @@ class TrainingSettings:
     prune_data: str | None = None
     prune_samples: int | None = None
     prune_labels: str | None = None
+    fresh_batches: bool = False
+    fresh_weights: bool = False
     rounds: int | None = None
     temperature: float | None = None
     unit: str | None = None
@@ -320,11 +323,24 @@ class TrainingSettings:
                 raise SaoError(f"{name} {getattr(self, name)} is not for method {self.method!r}; leave it out")
         if (score or density) and (self.d is not None or self.sparsity is None):
             raise SaoError(f"method {self.method!r} compares all layers and needs a sparsity, as 0.9, and no degree")
+        self._check_fresh(reads)
         for name in ("prune_samples", "rounds"):
             number = getattr(self, name)
             _require(number is None or number >= 1, name, number, "a whole number from 1")
         heat = self.temperature
         _require(heat is None or (math.isfinite(heat) and heat > 0), "temperature", heat, "a positive finite number")
+
+    def _check_fresh(self, reads: dict[str, bool]) -> None:
+        """What is drawn anew: the samples of each round, and the weights after scoring."""
+        if self.fresh_batches and not (reads["prune_samples"] and reads["rounds"]):
+            of = one_of(name for name, row in SCORES.items() if row.data and row.rounds)
+            raise SaoError(f"fresh_batches are of the rounds of {of}, and not of method {self.method!r}; leave it out")
+        if self.fresh_batches and self.prune_samples is None:
+            raise SaoError("fresh_batches: prune_samples tells how many samples each round reads, as 100")
+        if self.fresh_weights and not reads["control"]:
+            raise SaoError(f"fresh_weights are of scores and densities, and {self.method!r} is none; leave it out")
+        if self.fresh_weights and self.control == "fresh":
+            raise SaoError("control fresh draws the weights anew already; leave fresh_weights out")
 
     def _check_init(self) -> None:
         if self.init is None:

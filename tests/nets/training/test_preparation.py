@@ -9,6 +9,7 @@ import torch
 from sao_cli.base.errors import SaoError
 from sao_cli.catalog import DENSITIES, SCORES
 from sao_cli.masks.degrees import kappa
+from sao_cli.nets.scores import iter_snip, shuffled_batches
 from sao_cli.nets.training.data import Batches
 from sao_cli.nets.training.loop import Training
 from sao_cli.nets.training.methods import build_model, kept_places
@@ -108,6 +109,45 @@ def test_controls_change_the_mask_or_the_weights_alone(tiny):
     np.testing.assert_array_equal(kept(fresh), kept(plain))
     assert not torch.equal(fresh.model.net[0].weight, plain.model.net[0].weight)
     assert not (kept(inverted) & kept(plain)).any()
+
+
+def test_fresh_weights_are_trained_under_the_masks_of_those_that_were_scored(tiny):
+    plain, fresh, again, control = (
+        prepared(tiny, method="snip", init="vs-g", **given)
+        for given in ({}, {"fresh_weights": True}, {"fresh_weights": True}, {"control": "fresh"})
+    )
+    np.testing.assert_array_equal(kept(fresh), kept(plain))
+    weights = [one.model.net[0].weight[one.model.net[0].weight_mask != 0] for one in (plain, fresh, again, control)]
+    assert torch.equal(weights[1], weights[2])
+    assert not any(torch.equal(weights[1], weights[other]) for other in (0, 3))
+    assert float(weights[1].std()) == pytest.approx(float(weights[3].std()), rel=0.2)  # of the same law
+
+
+def test_each_round_reads_fresh_samples(tiny):
+    fresh = prepared(tiny, method="itersnip", prune_samples=16, fresh_batches=True, rounds=3, init="vs-g")
+    model = build_model(fresh.settings, 1, 8, 2)
+    x, y = (
+        torch.cat(parts) for parts in zip(*Batches(tiny, fresh.settings, torch.device("cpu")).all_train(), strict=True)
+    )
+    told = {"sparsity": 0.7, "rounds": 3, "seed": fresh.settings.seed, "fresh_batches": True}
+    masks = iter_snip(model, shuffled_batches(x, y, 16, fresh.settings.seed), **told).facts.masks
+    np.testing.assert_array_equal(kept(fresh), torch.cat([one.flatten() for one in masks.values()]).numpy())
+    same = prepared(tiny, method="itersnip", prune_samples=16, rounds=3, init="vs-g")
+    assert (kept(fresh) != kept(same)).any()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"method": "snip", "fresh_batches": True}, "fresh_batches are of the rounds of itersnip or force, and not of"),
+        ({"method": "force", "fresh_batches": True}, "fresh_batches: prune_samples tells how many samples each round"),
+        ({"method": "lmp-s", "fresh_weights": True}, "fresh_weights are of scores and densities, and 'lmp-s' is none"),
+        ({"method": "snip", "fresh_weights": True, "control": "fresh"}, "control fresh draws the weights anew already"),
+    ],
+)
+def test_what_is_drawn_anew_goes_with_some_methods(given, said):
+    with pytest.raises(SaoError, match=said):
+        TrainingSettings(**{**SMALL, **given}).resolved()
 
 
 def test_samples_are_the_first_of_the_batches():
