@@ -86,7 +86,7 @@ def fixed_correlation(variance_map: VarianceMap, q: float) -> float:
         slope = correlation_slope(variance_map, q, 1 - c) - 1
         if slope >= 0 or abs(rest) <= _DONE:
             break
-        c -= rest / slope
+        c = min(c - rest / slope, 1.0)  # from below, but for rounding
     return c
 
 

@@ -36,7 +36,7 @@ def fixed_variances(variance_map: VarianceMap, q_star: float = 1.0) -> list[Fixe
     grid of 64 points a decade (16 without closed forms), with `q_star` itself among them, where the edge of chaos has
     its double root: no sign of V(q) - q changes there. Where V(q) = q on all of the grid, as of a ReLU at the edge of
     chaos, q* stands for all.
-    0 is one where sigma_b = 0 and phi(0) = 0.
+    0 is one where sigma_b = 0 and sigma_w phi(0) = 0.
 
     Stable means |V'| < 1, half-stable |V' - 1| <= 1e-9 with V'' != 0, which attracts from one side and lets run away on
     the other; at 0, with nothing below, it is stable where V'' < 0. Neutral is V' = 1 and V'' = 0. O(grid).
@@ -120,7 +120,7 @@ def _stability(slope: float, bend: float) -> str:
 
 def _at_zero(variance_map: VarianceMap, near: float) -> list[FixedVariance]:
     """0 as a fixed point, where it is one: V' there is sigma_w^2 times the mean square of the slopes on its sides."""
-    if variance_map.sigma_b or activation_value(variance_map.activation, 0.0):
+    if variance_map.sigma_b or variance_map.sigma_w * activation_value(variance_map.activation, 0.0):
         return []
     tiny = 1e-9 * math.sqrt(near)
     slopes = activation_derivative(variance_map.activation, [-tiny, tiny])

@@ -149,7 +149,8 @@ def _clip_of(a: float, slope: float, name: str) -> float:
     crossings = np.flatnonzero(below[:-1] & ~below[1:])
     if len(crossings) != 1 or (below[1:] & ~below[:-1]).any():
         raise SaoError(
-            f"slope {slope}: {len(crossings) or 'no'} clips of {name} at this threshold have it; name the clip itself"
+            f"slope {slope}: of the clips of {name} from {_CLIPS[0]:g} to {_CLIPS[-1]:g} sqrt(q*) "
+            f"{len(crossings) or 'none'} have it at this threshold; name the clip itself"
         )
     low, high = _CLIPS[crossings[0] : crossings[0] + 2]
     for _ in range(60):

@@ -118,3 +118,13 @@ def test_a_small_gap_keeps_its_digits():
     assert gap_after(edge, 1.0, 0.0) == 0.0
     with pytest.raises(SaoError, match="gap 3"):
         gap_after(edge, 1.0, 3.0)
+
+
+@pytest.mark.parametrize("chi_1", [1 + 1e-7, 1.001, 30.0])
+def test_correlations_of_barely_and_of_very_chaotic_maps(chi_1):
+    edge = edge_of_chaos("hard-tanh")
+    variance_map = VarianceMap(edge.activation, edge.sigma_w * math.sqrt(chi_1), edge.sigma_b)
+    q = fixed_variances(variance_map)[-1].q
+    c = fixed_correlation(variance_map, q)
+    assert c <= 1
+    assert gap_after(variance_map, q, 1 - c) == pytest.approx(1 - c, abs=1e-12)

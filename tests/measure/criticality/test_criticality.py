@@ -121,6 +121,10 @@ def test_few_ones_on_living_units_are_warned_of():
         ({"activation": "relu-tau", "activation_sparsity": 0}, "activation_sparsity 0: .* relu-tau is one-sided"),
         ({"activation": "cst", "activation_sparsity": 1, "clip": 1}, "activation_sparsity 1"),
         ({"activation": "cst", "activation_sparsity": 0.5, "slope": 1}, "slope 1: "),
+        (
+            {"activation": "cst", "activation_sparsity": 0.5, "slope": 1e-7},
+            r"0.0001 to 40 sqrt\(q\*\) none have it",
+        ),
         ({"activation": ActivationFunction("relu-tau", tau=1), "tau": 1}, r"relu-tau\(tau=1\) is a function as it is"),
         ({"activation": "relu", "q_star": 0}, "q_star 0"),
         ({"activation": "relu", "sigma_w": 1}, "examined together"),

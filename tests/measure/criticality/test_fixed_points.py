@@ -76,6 +76,7 @@ def test_where_every_variance_is_kept_one_stands_for_all(name):
         ("relu", 1.0, [(0.0, 0.5, "stable")]),
         ("selu", 0.5, [(0.0, 0.25 * 1.0507009873554805**2 * (1 + 1.6732632423543772**2) / 2, "stable")]),
         ("sigmoid", 1.0, [(None, None, "stable")]),
+        ("sigmoid", 0.0, [(0.0, 0.0, "stable")]),
     ],
 )
 def test_zero_is_one_where_nothing_is_added(name, sigma_w, expected):
