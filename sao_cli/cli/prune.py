@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option(
     "--control", type=Named("control", CONTROLS), help=f"Compare with another mask: {one_of(CONTROLS)}, of scores."
 )
-@click.option("--effective", is_flag=True, help="Drop what then lies on no path too, of scores and densities.")
+@click.option("--effective", is_flag=True, help="Drop what then lies on no path too.")
 @pattern_options
 @click.option(
     "--skip-ends/--all",

@@ -21,6 +21,7 @@ from sao_cli.masks.degrees import density_of
 from sao_cli.models.audit.row import NO_WEIGHT
 from sao_cli.models.ends import dense_ends, kept_dense, warn_of_ends
 from sao_cli.models.left import Tracer
+from sao_cli.models.on_paths import OnPathsPruner
 from sao_cli.models.opened import opened
 from sao_cli.models.prune_run import PruneRun, Watch
 from sao_cli.models.prune_whole import count_unchanged, in_context, signals_of, summary_of
@@ -75,8 +76,10 @@ def prune_checkpoint(
     `scores` by name, of the shapes of the weights or of their 2-D kernels, are any that you have, whatever the
     `method` is called; weights without a score stay as they are. By scores and densities all layers are pruned, and
     exactly kappa weights stay. The `control` "shuffle" puts what stays at random places of its layer, "fresh" draws the
-    weights anew, "invert" keeps the lowest scores. With `effective` those that then lie on no path go too, of the
-    `network` or of a plain stack of matrices, so that fewer than kappa stay.
+    weights anew, "invert" keeps the lowest scores.
+
+    With `effective` weights that then lie on no path go too, whatever chose them: of the `network`, or without one of a
+    plain stack of matrices. Fewer stay then than the sparsity leaves.
 
     Either `sparsity`, from 0 to below 1, of which kappa = round((1 - sparsity) P) of P numbers stay, or `d`, the ones
     of a row on the mean. `include` and `exclude` are patterns of names, `groups` and `transpose` what is said by such
@@ -110,11 +113,10 @@ def prune_checkpoint(
     if scores is not None or method in catalog.SCORED:
         if sparsity is None:
             raise SaoError(f"--d {d}: scores and densities keep a share of all weights; give --sparsity")
-        asked |= {"rounds": rounds, "unit": unit, "within": within, "control": control, "effective": effective}
+        asked |= {"rounds": rounds, "unit": unit, "within": within, "control": control}
         pruner = ScorePruner(method, scores, **asked)
-    elif control is not None or effective:
-        named = "--effective" if effective else f"--control {control}"
-        raise SaoError(f"{named} is of scores and densities, and {method} is none")
+    elif control is not None:
+        raise SaoError(f"--control {control} is of scores and densities, and {method} is none")
     else:
         pruner = RulePruner(method, d=d, **asked)
     selection = Selection.of(include, exclude, groups, transpose)
@@ -129,11 +131,13 @@ def prune_checkpoint(
         choice = choice.without(lambda entry: None if runs is None or entry.name in runs else NO_WEIGHT)
         choice = choice.without(lambda entry: kept_dense(structure, entry, ends)).without(run.why_not)
         if isinstance(pruner, ScorePruner):
-            choice = pruner.fitting(checkpoint, structure, selection, choice, network)
+            choice = pruner.fitting(checkpoint, structure, selection, choice)
         else:
             choice = choice.without(lambda entry: read_or_reason(checkpoint, entry, no_numbers))
         choice.require_any("prune")
-        pruner.prepare([run.prunable(entry) for entry in choice.entries])
+        if effective:
+            run.pruner = OnPathsPruner(pruner, checkpoint, structure, network)
+        run.pruner.prepare([run.prunable(entry) for entry in choice.entries])
         unchanged = count_unchanged(checkpoint, structure, choice.entries)
         found = rewritten(checkpoint, structure, choice, run.change, written, run.provenance(), progress)
         left = run.left(written, network)

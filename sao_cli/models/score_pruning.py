@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +16,10 @@ from sao_cli.io.checkpoints import Checkpoint, Entry, open_checkpoint
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
-from sao_cli.models.left import Tracer
-from sao_cli.models.on_paths import OnPaths, on_paths
 from sao_cli.models.select import Choice, Selection
 from sao_cli.models.stored_scores import StoredScores, require_numbers, score_stored
 from sao_cli.pruning.network_pruner import NetworkPruner
-from sao_cli.pruning.pruner import Prunable
 from sao_cli.pruning.scores.score_record import ScoreFacts
-from sao_cli.pruning.units import spread
 
 GIVEN = "scores"  # the method of scores that a user gives
 _LISTED = 3
@@ -41,34 +37,23 @@ class ScorePruner(NetworkPruner):
         *,
         rounds: int | None = None,
         unit: str = "weight",
-        effective: bool = False,
         **asked: Any,
     ) -> None:
         super().__init__(method, **asked)
         self._given = None if scores is None else _stored(scores, method)
         self._rounds, self._unit = rounds, unit
-        self._effective = effective
-        self._on_paths: OnPaths | None = None
 
-    def fitting(
-        self,
-        checkpoint: Checkpoint,
-        structure: Structure,
-        selection: Selection,
-        choice: Choice,
-        network: Tracer | None = None,
-    ) -> Choice:
+    def fitting(self, checkpoint: Checkpoint, structure: Structure, selection: Selection, choice: Choice) -> Choice:
         """The weights of the choice that have scores, which are found now where none were given.
 
-        The `network` tells what lies on a path, where only that is to stay. Raises FormatError for numbers that are
-        quantised, booleans or not finite, and for scores of other shapes, SaoError for those of other names.
+        Raises FormatError for numbers that are quantised, booleans or not finite, and for scores of other shapes,
+        SaoError for those of other names.
         """
         for entry in structure.chosen(selection.include, selection.exclude):
             if entry.kind != "skipped" or entry.unread is not None:
                 require_numbers(checkpoint, entry)
         for entry in choice.entries:
             checkpoint.read(entry)  # which tells numbers that are not finite
-        self._on_paths = on_paths(checkpoint, structure, network) if self._effective else None
         if self.is_density:
             return choice
         found = self._found(checkpoint, selection) if self._given is None else self._given
@@ -83,12 +68,6 @@ class ScorePruner(NetworkPruner):
             chosen = {name: turn(masks[names[name]]) for name, turn in turned.items()}
         self.take({name: turn(found.scores[names[name]]) for name, turn in turned.items()}, chosen)
         return choice
-
-    def prepare(self, weights: Sequence[Prunable]) -> None:
-        """Choose what stays of all weights together."""
-        super().prepare(weights)
-        if self._on_paths is not None:
-            self.masks |= self._on_paths({one.name: spread(self.masks[one.name], one.shape) for one in weights})
 
     def _found(self, checkpoint: Checkpoint, selection: Selection) -> StoredScores:
         method = self.method

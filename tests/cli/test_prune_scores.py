@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from sao_cli import prune_checkpoint
 from sao_cli.io.checkpoints import write_checkpoint
+from sao_cli.measure.reach.effective import effective_weights
 
 from ..nets.scores import known_networks as known
 from .conftest import refused
@@ -162,13 +163,27 @@ def test_what_dangles_goes_where_effective_is_asked_for(run, tmp_path):
     assert "achieved" in told
     run(*asked, "force", "--rounds", 20)
     assert len(left()) == 10
-    refused(run, tmp_path, *asked, "snip", "--skip-ends", said="--effective|is not pruned")
     dead = ("--sparsity", 0.9, "--effective", *OUT, "--method", "snip")
     refused(run, tmp_path, *A, *dead, said="no kept weight lies on a path")
-    refused(run, tmp_path, A[0], "--sparsity", 0.5, "--effective", *OUT, said="--effective is of scores")
     refused(
         run, tmp_path, "cnn.safetensors", "--sparsity", 0.5, "--effective", *OUT, "--method", "erk", said="plain stacks"
     )
+
+
+@pytest.mark.parametrize("method", ["lmp", "gmp", "lrp", "snip"])
+@pytest.mark.parametrize("ends", ["--all", "--skip-ends"])
+def test_what_dangles_goes_whatever_chose_the_rest(run, method, ends):
+    asked = (*A, "--method", method, ends, "--sparsity", 0.7, "--no-facts", *OUT)
+    before = {row["name"]: row.get("effective") for row in run(*asked)[1][:-1]}
+    first = {name: one != 0 for name, one in load_file("out.safetensors").items()}
+    rows = run(*asked, "--effective")[1]
+    assert {row["name"]: row.get("effective") for row in rows[:-1]} == before
+    assert all(row["kept"] == row["effective"] for row in rows[:-1] if "kept" in row)
+    found = {name: one != 0 for name, one in load_file("out.safetensors").items()}
+    wanted = effective_weights([first[name] for name in NAMES])
+    for name, one in zip(NAMES, wanted, strict=True):
+        is_end = ends == "--skip-ends" and name != NAMES[1]
+        np.testing.assert_array_equal(found[name], first[name] if is_end else one)
 
 
 @pytest.mark.parametrize(("unit", "sparsity"), [("weight", 0.9), ("kernel", 0.5)])
