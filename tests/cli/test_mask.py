@@ -10,6 +10,12 @@ import sao_cli
 from sao_cli.masks.build_masks import METHODS
 
 
+@pytest.fixture
+def sao(sao_in_process):
+    """Single commands in this process; pipes are real ones."""
+    return sao_in_process
+
+
 def test_a_stream_that_everything_reads(sao, tmp_path):
     done = sao("mask", "--m", 256, "--n", 256, "--d", 4)
     lines = done.out.splitlines()

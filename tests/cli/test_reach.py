@@ -7,6 +7,13 @@ import scipy.sparse as sp
 
 import sao_cli
 
+
+@pytest.fixture
+def sao(sao_in_process):
+    """Single commands in this process; pipes are real ones."""
+    return sao_in_process
+
+
 KEYS = ["layer", "inputs", "outputs", "reachable", "odd_paths", "rank_f2", "unreached_outputs", "lost_inputs", "full"]
 
 

@@ -7,6 +7,13 @@ import pytest
 
 import sao_cli
 
+
+@pytest.fixture
+def sao(sao_in_process):
+    """Single commands in this process; pipes are real ones."""
+    return sao_in_process
+
+
 TABLE_6 = {  # SAO, Table 6: p-values, and k of D = k/256 that the exact law makes them of
     "1": 0,
     "0.83958": 14,

@@ -12,6 +12,13 @@ import scipy.sparse as sp
 
 import sao_cli
 
+
+@pytest.fixture
+def sao(sao_in_process):
+    """Single commands in this process; pipes are real ones."""
+    return sao_in_process
+
+
 KEYS = {
     *("layer", "m", "n", "nnz", "density", "sparsity", "biregular", "c", "d", "row_degree", "column_degree"),
     *("components", "connected", "dead_inputs", "dead_outputs", "lambda_1", "lambda_2", "lambda_2_distinct"),

@@ -8,6 +8,13 @@ import pytest
 from sao_cli.io import read_matrices
 from sao_cli.weights.build_weights import METHODS
 
+
+@pytest.fixture
+def sao(sao_in_process):
+    """Single commands in this process; pipes are real ones."""
+    return sao_in_process
+
+
 EXACTLY_ORTHOGONAL = ("sao", "dense", "eoi", "two-stage")
 
 
