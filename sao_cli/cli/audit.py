@@ -61,7 +61,7 @@ OF_FILES = ("image", "padding", "stride", "groups", "transpose")
     show_default=True,
     help="Tensors measured at once, each in memory, with one BLAS thread each where there are several.",
 )
-@check_option("What each layer must satisfy, as in 'sigma_min>0.1'")
+@check_option("What each layer must satisfy, as in 'sigma_min>0.1', or the network, as in 'reachable>0'")
 @click.option(
     "--compare",
     metavar="OTHER",

@@ -90,7 +90,7 @@ def _chain(chain: AuditChain) -> Row:
     told["layers"] = chain.layers
     if chain.reachable is None:
         return told | {"reason": chain.reason}
-    keys = ("reachable", "full_at", "lost_inputs", "unreached_outputs")
+    keys = ("reachable", "full_at", "lost_inputs", "unreached_outputs", "effective_sparsity", "collapsed_layers")
     return told | {key: getattr(chain, key) for key in keys}
 
 

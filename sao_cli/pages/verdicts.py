@@ -149,6 +149,10 @@ def _of_chain(chain: AuditChain) -> Verdict:
         counted(unreached, "output is", "outputs are") + " reached by no input" if unreached else "",
     ]
     told = "; ".join(end for end in ends if end)
+    if not reachable:
+        empty = counted(chain.collapsed_layers or 0, "empty layer", "empty layers")
+        why = f"{empty} in it" if chain.collapsed_layers else "though no layer is empty"
+        return Verdict(BAD, f"{who} is dead: no input reaches an output, {why}.")
     share = "almost all" if reachable > 0.9995 else f"{100 * reachable:.3g} %"
     text = f"{who}: {share} of the pairs of an input and an output are linked{'; ' if told else ''}{told}."
     return Verdict(BAD if told else NOTE, text)

@@ -115,6 +115,13 @@ class AuditChain(Report, record="chain"):
     effective_sparsity: float | None = fact(
         "share of weights that lie on no path", unit="1 - effective/parameters", default=None
     )
+    effective_compression: float | None = fact(
+        "how many times fewer those on a path are; null where there is none", unit="parameters/effective", default=None
+    )
+    collapsed_layers: int | None = fact(
+        "layers of which nothing is left; where `reachable` is 0 without one, no signal passes all the same",
+        default=None,
+    )
     reason: str | None = fact("why something is null", default=None)
 
 

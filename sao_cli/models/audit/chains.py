@@ -47,6 +47,7 @@ def audit_chain(rows: Iterable[AuditRow], *, progress: Progress = silent) -> lis
 
     `effective` weights lie on a path from an input to an output, as measure.reach.effective.effective_weights says;
     they are None where a layer is a kernel, whose taps may read padding alone: a file does not tell its image.
+    `collapsed_layers` are empty; a chain without one may be dead all the same, which `reachable` tells.
 
     The other facts are measure.reach.reachability's at the end of the run; `reason` says why they are None: the ones
     would not fit in memory. All-ones layers cost O(m + n), others what reachability states; runs of more than 2^24 ones
@@ -185,7 +186,9 @@ def _chain(number: int, run: _Run, order: str, assumed: str, progress: Progress)
         facts = chain_facts(rows, progress)
         if (effective := effective_counts(rows)) is not None:
             size = sum(map(_numbers, rows))
-            facts |= {"effective": sum(effective), "effective_sparsity": 1 - sum(effective) / size}
+            kept = sum(effective)
+            facts |= {"effective": kept, "effective_sparsity": 1 - kept / size}
+            facts |= {"effective_compression": size / kept if kept else None}
     except UNMEASURED as error:
         facts["reason"] = said(error)
     facts["reason"] = "; ".join(filter(None, (facts.get("reason"), run.reason))) or None
@@ -197,6 +200,7 @@ def _chain(number: int, run: _Run, order: str, assumed: str, progress: Progress)
         assumed=assumed,
         inputs=rows[0].n,
         outputs=rows[-1].m,
+        collapsed_layers=sum(not row.pattern.nnz for row in rows),
         **facts,
     )
 

@@ -18,6 +18,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
 from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.layouts import Layout
+from sao_cli.io.checkpoints.order import WAY_OUT
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
@@ -29,7 +30,18 @@ from sao_cli.models.audit.heavy_tail import require_powerlaw
 from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
 from sao_cli.models.opened import opened
 from sao_cli.models.select import Selection
-from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary, CheckFailure
+from sao_cli.reports.audits import (
+    AuditChain,
+    AuditComparison,
+    AuditRow,
+    AuditSummary,
+    CheckFailure,
+    ContextFacts,
+)
+from sao_cli.reports.report import facts_of
+
+# what a check asks of chains: no row has it, or only one that ran in its network
+_OF_CHAINS = facts_of(AuditChain).keys() - (facts_of(AuditRow).keys() - facts_of(ContextFacts).keys())
 
 BAR = 16  # characters
 
@@ -57,11 +69,11 @@ def audit_checkpoint(
     `model` is what open_checkpoint takes, or gave, which has to stay open until the rows are there. It is opened now,
     and measured as the Audit is iterated or asked: a tensor is read, measured as audit_weight tells, and forgotten.
 
-    `checks` are conditions such as "sigma_min>0.1" on the rows. `include` and `exclude` are patterns of names; the
-    first may name embeddings. `groups` and `transpose` are what is said by such patterns of layouts, which a file can't
-    tell. `threshold`, `image`, `padding`, `stride`, `max_size`, `heavy_tail` and `seed` are audit_weight's. So many
-    `jobs` read and measure at once, each with one thread of BLAS; with `heavy_tail` it is always one, whose fit
-    silences warnings and standard output of the whole process.
+    `checks` are conditions such as "sigma_min>0.1" on the rows, and "reachable>0" on the chains. `include` and
+    `exclude` are patterns of names; the first may name embeddings. `groups` and `transpose` are what is said by such
+    patterns of layouts, which a file can't tell. `threshold`, `image`, `padding`, `stride`, `max_size`, `heavy_tail`
+    and `seed` are audit_weight's. So many `jobs` read and measure at once, each with one thread of BLAS; with
+    `heavy_tail` it is always one, whose fit silences warnings and standard output of the whole process.
 
     Raises SaoError for what can't be opened, for patterns that match nothing and for checks that are none. A tensor
     that can't be read or measured is a skipped row with its reason. Time: audit_weight's for each tensor. Memory: that
@@ -76,7 +88,7 @@ def audit_checkpoint(
     >>> audit.summary.rank_deficient, [failure.name for failure in audit.failures], audit.chains[0].reachable
     (('net.2.weight',), ['net.2.weight'], 1.0)
     """
-    conditions = [Check.of(text) for text in ([checks] if isinstance(checks, str) else checks)]
+    conditions = [Check.of(text, AuditRow, AuditChain) for text in ([checks] if isinstance(checks, str) else checks)]
     jobs = allowed_jobs(jobs, heavy_tail)
     measure = {"threshold": threshold, "image": image, "padding": padding, "stride": stride, "max_size": max_size}
     measure |= {"heavy_tail": heavy_tail, "seed": seed}
@@ -142,8 +154,22 @@ class Audit:
 
     @cached_property
     def failures(self) -> list[CheckFailure]:
-        """What fails the checks, check by check; SaoError where there is one, and no row was audited."""
-        return [failure for one in self.checks for failure in check(self.rows, one.text)]
+        """What fails the checks, check by check, of the rows and of the chains.
+
+        What a file tells of chains alone is no row's; where it tells of none, that fails. Raises SaoError where there
+        is a check, and no row was audited.
+        """
+        return [failure for one in self.checks for failure in self._failures(one)]
+
+    def _failures(self, one: Check) -> list[CheckFailure]:
+        if one.field not in _OF_CHAINS:
+            return check(self.rows, one.text)
+        self.require_rows()
+        if not self.chains:
+            told = f"can't tell: the names number no chain of layers; {WAY_OUT}"
+            return [CheckFailure(name="chain", check=one.text, field=one.field, value=None, reason=told)]
+        found = [one.fails_of(f"chain {chain.chain}", chain, chain.reason) for chain in self.chains]
+        return [failure for failure in found if failure is not None]
 
     def since(self, earlier: Audit) -> list[AuditComparison]:
         """What changed since an `earlier` checkpoint of the network, of tensors that one of both audits measured.
