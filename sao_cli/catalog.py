@@ -442,6 +442,7 @@ SCORE_PICTURES = table(Row("layers", "shares of the scores by layer"), Row("scor
 PRUNE_PICTURES = table(
     Row("layers", "sparsity by layer, and the effective one"),
     Row("inputs", "the first layer's mask summed over its outputs, as an image of the inputs"),
+    Row("classes", "the same of all samples' scores, and of each class's alone"),
     Row("masks", "each layer's mask"),
     Row("scores", "histograms of log10 |score|"),
 )

@@ -1,12 +1,14 @@
 """`sao prune`: make a checkpoint sparse."""
 
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sao_cli.base.names import lines, one_of
 from sao_cli.catalog import CONTROLS, DENSITIES, PRUNE_METHODS, PRUNE_PICTURES, PRUNING, SCORED, SCORES, WITHIN
-from sao_cli.cli.prune_pictures import PrunePicture, require_drawable
+from sao_cli.cli.prune_pictures import PrunePicture, class_scores, require_classes, require_drawable
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
@@ -19,6 +21,7 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named, Sizes
 
 if TYPE_CHECKING:
+    from sao_cli.models.stored_scores import StoredScores
     from sao_cli.reports.changes import PruneSummary
 
 
@@ -78,7 +81,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="What --plot draws.",
 )
-@click.option("--image", type=Sizes(), help="Sides of the image that --picture inputs shows, HxW.  [default: a square]")
+@click.option(
+    "--image", type=Sizes(), help="Sides of the image of --picture inputs and classes, HxW.  [default: a square]"
+)
 @common_options
 @click.pass_obj
 def prune(
@@ -146,19 +151,21 @@ def prune(
     scoring = {name: asked.pop(name) for name in OPTIONS}
     _require_scored(method, scores_file, asked)
     require_drawable(picture, image, plot, method, scores_file)
+    require_classes(picture, plot, method, scores_file, asked)
     network = None if module is None else asked_tracer(module, examples, norms, seed)
     asked |= {"network": network, "rounds": scoring["rounds"], "unit": scoring["unit"]}
     if scores_file is not None or method in SCORED:
         _say_all("--scores" if scores_file is not None else method, asked["skip_ends"], talk)
         method = "scores" if scores_file is not None else method
+    classes: Iterable[tuple[int, StoredScores]] = ()
     with open_checkpoint(model) as checkpoint:
         if scores_file is not None:
             from sao_cli.models.score_pruning import read_scores
 
             asked["scores"] = read_scores(scores_file)
         elif method in SCORES:
-            patterns = {name: asked[name] for name in ("groups", "transpose")}
-            asked["scores"] = asked_scores(
+            found = partial(
+                asked_scores,
                 checkpoint,
                 model,
                 method,
@@ -168,9 +175,12 @@ def prune(
                 seed=seed,
                 talk=talk,
                 **scoring,
-                **patterns,
+                **{name: asked[name] for name in ("groups", "transpose")},
             )
-        drawn = None if plot is None else PrunePicture(plot, picture, image, checkpoint, asked)
+            asked["scores"] = found()
+            if plot is not None and picture == "classes":
+                classes = class_scores(found, scoring, seed)
+        drawn = None if plot is None else PrunePicture(plot, picture, image, checkpoint, asked, classes)
         watch = None if drawn is None else drawn.watch
         changes = prune_checkpoint(checkpoint, output, method=method, watch=watch, seed=seed, progress=talk, **asked)
         if drawn is not None:

@@ -14,6 +14,7 @@ from sao_cli.plots.figure import MAX_PANELS, save_figure
 from sao_cli.plots.mask_figures import eigenvalue_figure, reachability_figure
 from sao_cli.plots.pruned_figures import (
     MaskImage,
+    class_image_figure,
     image_sides,
     input_image_figure,
     layer_sparsity_figure,
@@ -27,6 +28,7 @@ __all__ = [
     "Curve",
     "MaskImage",
     "audit_figure",
+    "class_image_figure",
     "correlation_figure",
     "depth_figure",
     "depth_histogram_figure",

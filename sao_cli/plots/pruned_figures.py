@@ -108,6 +108,30 @@ def input_image_figure(mask: NDArray[Any], image: int | tuple[int, ...] | None =
     return figure
 
 
+def class_image_figure(masks: Mapping[str, NDArray[Any]], image: int | tuple[int, ...] | None = None) -> Figure:
+    """First-layer masks (outputs, inputs), by what was scored, summed over outputs: images of one scale of colours.
+
+    Each is as in input_image_figure, but that channels are summed too.
+    """
+    lefts = {title: np.asarray(mask) != 0 for title, mask in masks.items()}
+    counts = {title: np.count_nonzero(left, axis=0) for title, left in lefts.items()}
+    outputs, inputs = next(iter(lefts.values())).shape
+    sides = image_sides(inputs, image)
+    most = max(1, *(int(one.reshape(sides).sum(axis=0).max()) for one in counts.values()))
+    with mpl.rc_context(STYLE):
+        figure, panels = grid(len(lefts), 4, (COLUMN / 4, 1.2), (COLUMN, 2.8))
+        for panel, (title, one) in zip(panels, counts.items(), strict=True):
+            summed = one.reshape(sides).sum(axis=0)
+            drawn = panel.imshow(summed, cmap="Blues", vmin=0, vmax=most, interpolation="nearest")
+            panel.set_xticks([])
+            panel.set_yticks([])
+            _frame(panel)
+            panel.set_title(f"{title}\n{percent(one.sum() / lefts[title].size)} left", fontsize=6.5, pad=2)
+        bar = figure.colorbar(drawn, ax=panels, location="bottom", aspect=40, ticks=MaxNLocator(5, integer=True))
+        bar.set_label(f"weights left that read the pixel, of {outputs * sides[0]}")
+    return figure
+
+
 def image_sides(inputs: int, image: int | tuple[int, ...] | None = None) -> tuple[int, int, int]:
     """Channels, height and width of the image that so many inputs are.
 

@@ -14,6 +14,7 @@ from sao_cli.cli import main
 from sao_cli.io.checkpoints import write_checkpoint
 from sao_cli.plots import (
     MaskImage,
+    class_image_figure,
     image_sides,
     input_image_figure,
     layer_sparsity_figure,
@@ -28,7 +29,8 @@ MODEL = {
     "4.weight": RNG.normal(size=(3, 12)),
 }
 ASKED = ("m.safetensors", "--method", "magnitude", "--sparsity", 0.9, "--no-facts")
-PICTURES = ("layers", "inputs", "masks", "scores")
+SNIP = ("--method", "snip", "--activation", "relu")
+PICTURES = ("layers", "inputs", "masks", "scores")  # which need no samples
 
 
 @pytest.fixture
@@ -36,6 +38,8 @@ def run(tmp_path, monkeypatch):
     """run("m.safetensors", ...): exit code, stdout and stderr of `sao prune` in a folder with models in it."""
     monkeypatch.chdir(tmp_path)
     write_checkpoint(MODEL, "m.safetensors")
+    write_checkpoint({"0.weight": RNG.normal(size=(5, 64)), "1.weight": RNG.normal(size=(21, 5))}, "wide.safetensors")
+    np.savez("many.npz", x=np.ones((21, 64)), y=np.arange(21))
     write_checkpoint({"0.weight": RNG.normal(size=(6, 20)), "1.weight": RNG.normal(size=(4, 6))}, "odd.safetensors")
     write_checkpoint({"0.weight": RNG.normal(size=(4, 2, 3, 3)), "1.weight": RNG.normal(size=(4, 4))}, "k.safetensors")
 
@@ -97,6 +101,43 @@ def test_a_first_layer_that_stays_is_drawn_as_it_is(run, figures):
     assert run(*asked, "--picture", "inputs")[0] == 0  # lmp skips the ends
     assert (figures[0].axes[0].images[0].get_array() == 20).all()
     assert "100 % left" in figures[0].get_suptitle()
+
+
+def test_classes_are_masks_of_their_own_samples(run, figures):
+    """Each panel is the mask that scores of a file of that class's samples alone keep."""
+    x, y = RNG.normal(size=(40, 64)), RNG.integers(2, size=40)
+    told = ("--sparsity", 0.8, "--no-facts", "-o", "o.safetensors", "--plot", "p.png", "--picture")
+    scored = ("m.safetensors", "--method", "snip", "--activation", "relu", "--data")
+    np.savez("all.npz", x=x, y=y)
+    code, _, err = run(*scored, "all.npz", *told, "classes")
+    assert code == 0, err
+    *panels, bar = figures[0].axes
+    assert [panel.get_title().split("\n")[0] for panel in panels] == ["all", "class 0", "class 1"]
+    assert bar.get_xlabel() == "weights left that read the pixel, of 20"
+    for label, panel in zip((None, 0, 1), panels, strict=True):
+        chosen = y == label if label is not None else slice(None)
+        np.savez("one.npz", x=x[chosen], y=y[chosen])
+        assert run(*scored, "one.npz", *told, "inputs")[0] == 0
+        left = load_file("o.safetensors")["0.weight"] != 0
+        np.testing.assert_array_equal(panel.images[0].get_array(), left.sum(axis=0).reshape(8, 8))
+        assert panel.images[0].get_clim() == panels[0].images[0].get_clim()
+
+
+def test_classes_have_the_masks_of_rounds(run, figures):
+    np.savez("d.npz", x=RNG.normal(size=(12, 64)), y=np.arange(12) % 2)
+    asked = ("m.safetensors", "--method", "force", "--rounds", 2, "--activation", "relu", "--data", "d.npz")
+    told = ("--sparsity", 0.8, "--no-facts", "-o", "o.safetensors", "--plot", "p.png", "--picture", "classes")
+    assert run(*asked, *told)[0] == 0
+    assert len(figures[0].axes) == 4  # all, two classes, the bar of colours
+
+
+def test_colours_of_classes_are_summed():
+    mask = RNG.random((5, 48)) < 0.3
+    *panels, bar = class_image_figure({"all": mask, "class 1": ~mask}).axes
+    drawn = [panel.images[0].get_array() for panel in panels]
+    np.testing.assert_array_equal(drawn[0], mask.sum(axis=0).reshape(3, 4, 4).sum(axis=0))
+    np.testing.assert_array_equal(drawn[0] + drawn[1], np.full((4, 4), 15))
+    assert bar.get_xlabel().endswith("of 15")
 
 
 def test_colours_are_a_panel_each():
@@ -182,6 +223,10 @@ def test_pictures_are_a_column_wide(run, tmp_path, picture):
         ("m", ("--picture", "masks", "--image", "8x8"), ("--image", "--picture inputs")),
         ("k", ("--picture", "inputs"), ("kernels", "--picture masks")),
         ("m", ("--picture", "mask"), ("unknown picture", "masks")),
+        ("m", ("--picture", "classes"), ("lmp tells of no samples", "snip")),
+        ("m", ("--picture", "classes", "--method", "synflow"), ("synflow tells of no samples", "snip")),
+        ("m", ("--picture", "classes", *SNIP, "--control", "shuffle"), ("leave out", "--control")),
+        ("wide", ("--picture", "classes", *SNIP, "--data", "many.npz"), ("room for 19 classes", "21")),
     ],
 )
 def test_pictures_that_can_not_be_drawn_are_refused_before_anything_is_written(run, tmp_path, model, asked, said):

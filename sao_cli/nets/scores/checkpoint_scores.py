@@ -18,7 +18,7 @@ from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.io.checkpoints.checkpoint import RUN_FILES
-from sao_cli.io.datasets.samples import Samples, load_samples
+from sao_cli.io.datasets.samples import Samples, load_samples, of_class
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
 from sao_cli.measure.layer.activations import ActivationFunction
@@ -60,6 +60,7 @@ def score_checkpoint(
     data: str | None = None,
     data_folder: str | None = None,
     samples: int | None = None,
+    label: int | None = None,
     activation: str | ActivationFunction | None = None,
     module: nn.Module | None = None,
     example: Tensor | None = None,
@@ -85,7 +86,8 @@ def score_checkpoint(
     is a chain of matrices with their biases, by names that number a plain stack, which `activation` follows after each
     but the last; numbers are then float64. Methods without samples need neither: score_stored does it without torch,
     as long as no module is given. The others read the first `samples` (all) of `data`, as load_samples has them to
-    train on: named data standardised, FILE.npz as it is; all of them count alike.
+    train on: named data standardised, FILE.npz as it is; all of them count alike. With a `label` those of them that are
+    of that class are the samples.
     With `fresh_batches` each round of a method in rounds reads `samples` others of them, as iter_snip has it.
     Other options are those of the method's function in sao_cli.nets.scores, and those that it has not are not read.
     With `jacobian` that of the samples is measured too: a backward pass an output.
@@ -120,7 +122,7 @@ def score_checkpoint(
         size = _size_of_rounds(samples) if fresh_batches and row.rounds else None
         told = {"inputs": math.prod(run.shape), "seed": seed, "progress": progress}
         read = load_samples(data, data_folder, samples if size is None else None, **told)
-        batches = _batches(run, read, labels, size, seed)
+        batches = _batches(run, read if label is None else of_class(read, label), labels, size, seed)
     found = load(row.home)(run.module, batches, **{name: one for name, one in options.items() if one is not None})
     if batches is None:
         return _stored(found, run, None, NO_SAMPLES)
