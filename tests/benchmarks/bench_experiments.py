@@ -63,16 +63,24 @@ def sculpting(asked: argparse.Namespace, told: dict[str, Any]) -> None:
 
 
 def inputs(asked: argparse.Namespace, told: dict[str, Any]) -> None:
-    """How much of the first layer reads where the images of a class have ink, and where none of the class has any."""
+    """How many weights of the first layer read a pixel: where the scored images have ink, and where none of them has.
+
+    And how the counts go with the pixels' means, standardised: of each class they are nearly their absolute values.
+    """
     told.pop("seeds")
     samples = load_samples(asked.data, asked.data_folder)
-    bright = samples.x.sum(axis=1) > samples.x.min() + INK * (samples.x.max() - samples.x.min())
-    print("| scored | kept | where half have ink | where none has | pixels of either |\n|---|---|---|---|---|")
+    x = samples.x[:, 0]
+    bright = x > x.min() + INK * (x.max() - x.min())
+    print("| scored | kept | where half have ink | where none has | correlation with abs(mean) |\n" + "|---" * 5 + "|")
     for row in first_layer_counts(sparsity=0.9, **told):
-        share = bright[samples.y == row.label if row.label is not None else slice(None)].mean(axis=0)
-        places = share >= np.minimum(0.5, share.max()), share == 0
-        reads = " | ".join(f"{row.counts[one].mean():.1f}" if one.any() else "-" for one in places)
-        print(f"| {row.label} | {row.kept} | {reads} | {' and '.join(str(int(one.sum())) for one in places)} |")
+        scored = samples.y == row.label if row.label is not None else slice(None)
+        share = bright[scored].mean(axis=0)
+        most = min(0.5, share.max())
+        reads = f"{row.counts[share >= most].mean():.1f} | {row.counts[share == 0].mean():.1f}"
+        means = np.abs(x[scored].mean(axis=0)).ravel()
+        found = np.corrcoef(means, row.counts.ravel())[0, 1]
+        named = "all" if row.label is None else f"class {row.label}"
+        print(f"| {named} | {row.kept:,} | {reads} | {found:.2f} |", flush=True)
 
 
 def main() -> None:
