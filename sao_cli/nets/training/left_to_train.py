@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
 
 from sao_cli.masks.degrees import kappa
 from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.left import StackLink, WhatIsLeft, left_of_stack
 from sao_cli.models.prune_whole import NOTHING
 from sao_cli.nets.networks.fnn import FNN
-from sao_cli.nets.tracing.network import Network
-from sao_cli.nets.training.methods import Kept, kept_places, prunable
+from sao_cli.nets.tracing.kept_paths import kept_network
+from sao_cli.nets.training.methods import Kept, kept_places
 from sao_cli.nets.training.settings import TrainingSettings
 
 NOT_TOLD = "paths are told of networks that are pruned, and of fully connected ones"
@@ -26,7 +22,7 @@ def left_to_train(model: nn.Module, settings: TrainingSettings, x: Tensor, kept:
     """The facts of reports.changes.WhatStays, but for those of scores, of the layers that are `kept` where it is True.
 
     Of an FNN by one boolean pass forth and one back through its masks. Of a CNN and a LeNet-5 that are `pruned` by a
-    run on one of the inputs `x` (B, ...), with ones in the places of all weights that masks keep: what Network takes.
+    run on one of the inputs `x` (B, ...), in which all weights that masks keep count as not zero.
     """
     size = sum(places.size for places in kept.values())
     ones = {name: int(places.sum()) for name, places in kept.items()}
@@ -60,25 +56,14 @@ def _left(model: nn.Module, x: Tensor, pruned: bool) -> WhatIsLeft:
 
 
 def _as_it_runs(model: nn.Module, x: Tensor) -> WhatIsLeft:
-    """The facts by a run of a copy whose weights are their masks."""
-    ones = copy.deepcopy(model).cpu()
-    names = {f"{name}.weight": name for name in _mask_weights_(ones, kept_places(model, all_layers=True))}
-    network = Network.from_module(ones, x.cpu())
+    """The facts by a run in which what masks keep counts as not zero."""
+    places = {f"{name}.weight": one for name, one in kept_places(model, all_layers=True).items()}
+    network = kept_network(model, (x,), places, "unit")
     facts = network.summary.facts
     return WhatIsLeft(
-        effective={names[row.name]: row.effective for row in network.layers if row.name in names},
+        effective={row.name.removesuffix(".weight"): row.effective for row in network.layers if row.name in places},
         reachable=facts.reachable,
         lost_inputs=facts.lost_inputs,
         unreached_outputs=facts.unreached_outputs,
         unknown=facts.unknown,
     )
-
-
-def _mask_weights_(model: nn.Module, kept: Mapping[str, Any]) -> list[str]:
-    """Put ones in the places of the weights that are kept, and zeros elsewhere; gives the layers' names."""
-    for layer, places in zip(prunable(model, all_layers=True), kept.values(), strict=True):
-        if prune.is_pruned(layer):
-            prune.remove(layer, "weight")
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(places))
-    return list(kept)
