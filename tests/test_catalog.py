@@ -186,7 +186,8 @@ CHOSEN = {"sao", "dense", "delta", "linear", "random"}  # what is built, or comp
 EXPERIMENTS = "nets/experiments/"  # each with its paper's own data, networks and methods
 ELSEWHERE = {  # where a name stands besides its homes, and what it is there
     "normal": {
-        *("weights/random.py", "weights/isometry.py", "weights/build_weights.py", "nets/initialise/critical.py"),
+        *("weights/random.py", "weights/isometry.py", "weights/build_weights.py"),
+        *("nets/initialise/critical.py", "nets/training/methods.py"),
     },  # a law; where isometry starts; and what a mask's Gaussian weights are
     "uniform": {"weights/random.py", "nets/scores/objectives.py"},  # a law, and labels
     "eco": {"masks/architectures.py"},  # the layers of LipConvNet

@@ -24,6 +24,7 @@ from sao_cli.catalog import (
     WITHIN,
 )
 from sao_cli.cli.shared.command import SaoCommand, help_tells
+from sao_cli.cli.shared.critical import critical_options
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import widths_of
 from sao_cli.cli.shared.options import folder_options
@@ -64,7 +65,9 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     return lambda _ctx, _param, value: parse(value)
 
 
-@help_tells(methods=lines(TRAIN_METHODS), inits=lines(INITS, default=False), networks=lines(ARCHITECTURES))
+@help_tells(
+    methods=lines(TRAIN_METHODS, default=False), inits=lines(INITS, default=False), networks=lines(ARCHITECTURES)
+)
 @click.command(cls=SaoCommand)
 @click.option(
     "--data",
@@ -89,9 +92,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option(
     "--method",
     type=Named("method", TRAIN_METHODS),
-    default="sao",
-    show_default=True,
-    help=f"{one_of(TRAIN_METHODS)}.",
+    help=f"{one_of(TRAIN_METHODS)}.  [default: sao; at the edge of chaos dense]",
 )
 @click.option("--depth", type=int, help=f"N of the paper's networks.  [default: {_DEPTHS}]")
 @click.option("--width", type=int, help="Neurons, or channels, of a layer.  [default: fnn 256, else 32]")
@@ -107,6 +108,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     type=Named("activation", ACTIVATIONS),
     help=f"{one_of(ACTIVATIONS)}.  [default: tanh; lenet5, and cnn on cifar100, cinic10: relu]",
 )
+@critical_options
 @click.option(
     "--gain",
     type=float,
@@ -204,11 +206,17 @@ def train(
     Networks:
       {networks}
 
+    With --activation-sparsity, --tau, --q-star or another of these a network of matrices begins at the edge of chaos:
+    Gaussian weights, whose sigma_w takes the place of --gain, and biases. Rows tell how many of its hidden outputs are
+    0, and q by depth. --depth N of the digits is N + 1 weight matrices: the first, N - 1 square ones, and the last.
+
     -o names a folder: settings.json, metrics.jsonl (the rows), last.safetensors (replaced after each epoch; --resume
     goes on from it, to the result of an uninterrupted run) and final.safetensors, the trained weights, dense with exact
     zeros, for torch and `sao audit`. Needs scikit-learn for the digits: pip install 'sao-cli[train]'.
 
     Example: sao train --data digits --depth 50 --method sao --d 4 --activation tanh --epochs 20 -o run/
+
+    Example: sao train --depth 30 --width 300 --activation cst --activation-sparsity 0.85 --slope 0.7
     """
     from sao_cli.models.prune_checks import epoch_checks, epoch_failures
     from sao_cli.nets.training.data import load_data
@@ -220,6 +228,7 @@ def train(
     conditions = epoch_checks(checks)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for; read when it is loaded
+    asked["method"] = asked["method"] or ""
     asked["widths"] = None if widths is None else tuple(widths_of(None, None, None, widths))
     talk: Talk = ctx.ensure_object(Talk)
     folder = RunFolder(output) if output is not None else None

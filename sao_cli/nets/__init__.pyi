@@ -24,6 +24,7 @@ from sao_cli.nets.initialise.kernels import kernel_ as kernel_
 from sao_cli.nets.initialise.sparsify import sparsify as sparsify
 from sao_cli.nets.initialise.sparsify import effective_weight as effective_weight
 from sao_cli.nets.initialise.laws import initialise_by_ as initialise_by_
+from sao_cli.nets.initialise.critical import critical_ as critical_
 from sao_cli.nets.initialise.critical import set_variances_ as set_variances_
 from sao_cli.nets.initialise.masked_isometry import repair_masked_ as repair_masked_
 
@@ -69,5 +70,7 @@ from sao_cli.nets.experiments.transfer import transfer_errors as transfer_errors
 from sao_cli.reports.networks import ModuleJacobian as ModuleJacobian
 from sao_cli.reports.networks import SparsifiedLayer as SparsifiedLayer
 from sao_cli.reports.networks import EpochRow as EpochRow
+from sao_cli.reports.networks import HiddenSignals as HiddenSignals
+from sao_cli.reports.networks import HiddenLayer as HiddenLayer
 from sao_cli.reports.networks import InputOutputJacobian as InputOutputJacobian
 from sao_cli.reports.networks import RepairedLayer as RepairedLayer

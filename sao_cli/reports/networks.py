@@ -100,11 +100,31 @@ class RepairedLayer(RepairFacts):
     name: str = fact("name of the module in the network")
 
 
+class HiddenLayer(Report):
+    """What goes through one hidden layer at many inputs; q of an input is the mean of h^2 over the layer's units."""
+
+    layer: int = fact("its number, from 1")
+    q_mean: float | None = fact("mean of q over the inputs; null where one leaves the range of float64")
+    q_low: float | None = fact("5 % of the inputs have a lower q")
+    q_median: float | None = fact("half of the inputs have a lower q")
+    q_high: float | None = fact("95 % of the inputs have a lower q")
+    activation_sparsity: float = fact("share of the units' outputs that are exactly 0")
+
+
+class HiddenSignals(Report):
+    """What goes through the hidden layers of a network that began at the edge of chaos."""
+
+    samples: int = fact("test images that are counted")
+    activation_sparsity: float = fact("share of all hidden units' outputs that are exactly 0")
+    by_layer: tuple[HiddenLayer, ...] = fact("the hidden layers, first layer first")
+
+
 class EpochRow(
     WhatStays[None],
     record="epoch",
     table="epoch phase train_loss train_accuracy test_loss test_accuracy learning_rate sparsity effective_sparsity "
-    "reachable seconds jacobian.mean jacobian.variance jacobian.log10_sigma_max jacobian.log10_sigma_min",
+    "reachable seconds jacobian.mean jacobian.variance jacobian.log10_sigma_max jacobian.log10_sigma_min "
+    "signals.activation_sparsity",
     spare="reachable effective_sparsity sparsity phase learning_rate jacobian.variance jacobian.mean train_loss "
     "seconds",
 ):
@@ -138,6 +158,9 @@ class EpochRow(
     jacobian_pruned: InputOutputJacobian | None = fact("in epoch 0, after pruning, of such methods")
     jacobian_repaired: InputOutputJacobian | None = fact("in epoch 0, after the repair of --isometry")
     repairs: tuple[RepairedLayer, ...] | None = fact("in epoch 0, what --isometry did, a layer each")
+    signals: HiddenSignals | None = fact(
+        "the hidden layers at the test images, of networks that begin at the edge of chaos", default=None
+    )
 
 
 class ModuleJacobian(

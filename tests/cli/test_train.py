@@ -18,7 +18,7 @@ SMALL = ["--depth", 3, "--width", 16, "--epochs", 2]
 KEYS = """record command version seed source
     data arch method depth width widths phase epoch epochs sparsity jacobian train_loss
     train_accuracy test_loss test_accuracy learning_rate seconds
-    jacobian_dense jacobian_pruned jacobian_repaired repairs
+    jacobian_dense jacobian_pruned jacobian_repaired repairs signals
     kappa kept compression effective effective_sparsity effective_compression collapsed_layers ties_at_threshold
     zero_scores reachable lost_inputs unreached_outputs unknown assumed reason"""
 
@@ -132,6 +132,26 @@ def test_without_a_folder_nothing_is_kept(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_run_begins_at_the_edge_of_chaos_and_goes_on_there(run, tmp_path):
+    asked = ["--activation", "cst", "--activation-sparsity", 0.6, "--slope", 0.5]
+    whole = run(*SMALL, *asked, "-o", "whole")
+    assert whole.code == 0, whole.err
+    told = json.loads((tmp_path / "whole" / "settings.json").read_text())["settings"]
+    assert (told["method"], told["gain"], told["q_star"]) == ("dense", told["sigma_w"], 1.0)
+    assert all(told[name] > 0 for name in ("tau", "clip", "sigma_w", "sigma_b"))
+    assert [len(row["signals"]["by_layer"]) for row in whole.rows] == [3, 3, 3]
+    assert run(*SMALL, *asked, "-o", "whole", "--resume").code == 0  # at its end already
+    (tmp_path / "half").mkdir()
+    for name in ("settings.json", "last.safetensors"):
+        (tmp_path / "half" / name).write_bytes((tmp_path / "whole" / name).read_bytes())
+    (tmp_path / "half" / "last.safetensors").unlink()
+    assert timeless(run("--resume", "-o", "half").rows) == timeless(whole.rows)
+    final = [(tmp_path / name / "final.safetensors").read_bytes() for name in ("whole", "half")]
+    assert final[0] == final[1]
+    table = run("--depth", 3, "--width", 16, "--epochs", 1, *asked, "--q-star", 2, "--table", "-q")
+    assert "activation_sparsity" in table.out.replace("\n", "") or "signals" in table.out
+
+
 def test_no_epochs_leave_the_network_as_it_was_made(run, tmp_path):
     done = run("--depth", 3, "--width", 16, "--epochs", 0, "-o", "fresh", "--method", "lmp-s", "--sparsity", 0.9)
     assert [row["epoch"] for row in done.rows] == [0]
@@ -154,6 +174,8 @@ def test_bad_requests_are_one_line(expect_line, run, tmp_path):
     expect_line("--widths", "9,9", "--method", "snip", "--sparsity", 0.9999999, "-o", "run", said="keeps none")
     expect_line("--isometry", said="isometry repairs what is pruned before training")
     expect_line("--init", "vs-g", said="method 'sao' has values of its own")
+    expect_line("--activation", "cst", said="cst needs one of activation_sparsity and tau")
+    expect_line("--activation", "sigmoid", "--q-star", 1, "-o", "run", said="sigma_b^2 would be -5.54")
     expect_line("--init", "normal", "--method", "dense", said="give init_gamma")
     expect_line("--widths", "300,x", said="'x' is no width")
     expect_line("--widths", "300,100", "--depth", 2, said="take the place of depth and width; leave depth out")

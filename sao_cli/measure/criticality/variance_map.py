@@ -84,6 +84,42 @@ def edge_of_chaos(activation: str | ActivationFunction, q_star: float = 1.0) -> 
     return VarianceMap(function, float(found.slope_square**-0.5), math.sqrt(sigma_b_square))
 
 
+def starting_map(
+    activation: str | ActivationFunction,
+    q_star: float = 1.0,
+    sigma_w: float | None = None,
+    sigma_b: float | None = None,
+) -> VarianceMap:
+    """The map that a network begins with: the edge of chaos at q*, or that of `sigma_w` and `sigma_b`, told both.
+
+    Raises what edge_of_chaos does, and SaoError for one of them alone, a sigma_w of 0, and sigma_b^2 >= q*, with which
+    no input gives h^1 the variance q*.
+
+    >>> starting_map("tanh", sigma_w=1.5, sigma_b=0.1).sigma_w
+    1.5
+    """
+    if sigma_w is None and sigma_b is None:
+        return edge_of_chaos(activation, q_star)
+    if sigma_w is None or sigma_b is None:
+        raise SaoError("sigma_w and sigma_b: give both, or none of them for the edge of chaos")
+    check_q_star(q_star)
+    started = VarianceMap(ActivationFunction.of(activation), float(sigma_w), float(sigma_b))
+    if not sigma_w:
+        raise SaoError("sigma_w 0: weights of 0 pass nothing on; it is a positive number")
+    if sigma_b**2 >= q_star:
+        raise SaoError(f"q_star {q_star:g}: biases alone give q = sigma_b^2 = {sigma_b**2:g}; choose a larger one")
+    return started
+
+
+def input_std(start: VarianceMap, q_star: float = 1.0) -> float:
+    """The root mean square of inputs with which h^1 = W^1 x + b^1 has the variance q*: sqrt(q* - sigma_b^2)/sigma_w.
+
+    >>> round(input_std(edge_of_chaos("relu"), 4.0) ** 2, 12)
+    2.0
+    """
+    return math.sqrt(q_star - start.sigma_b**2) / start.sigma_w
+
+
 def sparse_activation(
     name: str,
     *,

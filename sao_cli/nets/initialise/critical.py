@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import nn
 
-from sao_cli.base.errors import SaoError
+from sao_cli.base.errors import SaoError, SaoWarning
 from sao_cli.base.names import check
 from sao_cli.base.rng import VALUES, generator
 from sao_cli.catalog import ENSEMBLES
 from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
+from sao_cli.measure.criticality.criticality import FEW
+from sao_cli.measure.criticality.moments import inactive_share
+from sao_cli.measure.criticality.variance_map import starting_map
+from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.nets.initialise.matrices import check_gain, dtype_name
 from sao_cli.nets.initialise.sparsify import CONVOLUTIONS, KINDS
 from sao_cli.nets.layers.linear import SAOLinear, SparseLinear
@@ -26,6 +31,39 @@ from sao_cli.weights.dense_laws import dense_values
 from sao_cli.weights.haar import haar_blocks
 from sao_cli.weights.orthogonal import orthogonal_values
 from sao_cli.weights.random import random_values
+
+
+def critical_(
+    model: nn.Module,
+    activation: str | ActivationFunction,
+    *,
+    q_star: float = 1.0,
+    sigma_w: float | None = None,
+    sigma_b: float | None = None,
+    weights: str | None = "gaussian",
+    seed: int = 0,
+) -> nn.Module:
+    """`model`, in place, at the edge of chaos of `activation`, which follows its layers: chi_1 = 1 and V(q*) = q*.
+
+    starting_map tells sigma_w and sigma_b, and set_variances_ draws by them, for `weights` and `seed` as there. Inputs
+    are to have the mean square (q* - sigma_b^2)/sigma_w^2, which is E phi^2 at the edge of chaos, so that the outputs
+    of the first layer have the variance q* too. How many hidden outputs are 0, and how fast a q off q* comes back, is
+    the activation's, which sparse_activation makes by them.
+
+    Warns (SaoWarning) where a row reads so few inputs, d, that d (1 - s) < 2 of them are not 0: sums of these are far
+    from normal, and chi_1 is not 1. Raises what starting_map and set_variances_ raise; the cost of set_variances_.
+
+    >>> from sao_cli import sparse_activation
+    >>> from sao_cli.nets import activation_module
+    >>> phi = sparse_activation("cst", activation_sparsity=0.85, slope=0.7)
+    >>> model = critical_(nn.Sequential(nn.Linear(64, 300), activation_module(phi), nn.Linear(300, 10)), phi)
+    >>> round(float(model[0].bias.detach().std()), 1)
+    0.8
+    """
+    start = starting_map(activation, q_star, sigma_w, sigma_b)
+    set_variances_(model, start.sigma_w, start.sigma_b, weights=weights, seed=seed)
+    _warn_of_few(model, 1 - float(inactive_share(start.activation, q_star)))
+    return model
 
 
 def set_variances_(
@@ -88,6 +126,19 @@ def draw_biases_(layers: Iterable[nn.Module], sigma_b: float, seed: int = 0) -> 
             drawn = normal_biases(layer.bias.numel(), sigma_b, seed=seed, layer=number)
             with torch.no_grad():
                 layer.bias.copy_(torch.from_numpy(drawn))
+
+
+def _warn_of_few(model: nn.Module, live: float) -> None:
+    """Warn where an output reads too few inputs that are not 0, of which a share `live` is not."""
+    degrees = [int(mask.row_degrees.min()) for layer in _layers(model) if (mask := _mask(layer)) is not None]
+    degrees += [layer.degree for layer in _layers(model) if isinstance(layer, SAOLinear)]
+    if degrees and min(degrees) * live < FEW:
+        warnings.warn(
+            f"an output reads {min(degrees)} inputs, of which {min(degrees) * live:.2g} are not 0: too few for a "
+            f"normal sum, and so for the edge of chaos; take a degree from {math.ceil(FEW / live)}",
+            SaoWarning,
+            stacklevel=3,
+        )
 
 
 def _layers(model: nn.Module) -> Iterator[nn.Module]:

@@ -24,7 +24,7 @@ from sao_cli.nets.jacobians.chain import computed_dtype, network_jacobian
 from sao_cli.nets.jacobians.images import at_images
 from sao_cli.nets.jacobians.points import drawn_inputs, fitted_inputs, sample_inputs
 from sao_cli.nets.tracing.loading import load_checkpoint_
-from sao_cli.nets.training.data import load_data
+from sao_cli.nets.training.data import input_moments, load_data
 from sao_cli.nets.training.folder import FINAL, RunFolder
 from sao_cli.nets.training.methods import build_model
 from sao_cli.nets.training.settings import TrainingSettings
@@ -58,7 +58,10 @@ class TrainedRun:
     @property
     def provenance(self) -> dict[str, Any]:
         """Where a row of it comes from."""
-        names = ("data", "arch", "method", "depth", "width", "widths", "d", "sparsity", "activation", "gain", "seed")
+        names = (
+            *("data", "arch", "method", "depth", "width", "widths", "d", "sparsity"),
+            *("activation", "tau", "clip", "gain", "sigma_b", "seed"),
+        )
         told = {name: getattr(self.settings, name) for name in names}
         return {"version": self.version, "command": "train"} | {
             key: one for key, one in told.items() if one is not None
@@ -66,7 +69,7 @@ class TrainedRun:
 
     def require_activation(self, activation: str) -> None:
         """Raise SaoError for another activation than the run's."""
-        has = self.settings.activation or "max-min"
+        has = str(self.settings.function or "max-min")
         if activation != has:
             raise SaoError(f"activation {activation!r}: the run's network has {has!r}; leave it out")
 
@@ -119,14 +122,15 @@ class TrainedRun:
         if data not in DATA:
             return sample_inputs(data, folder, inputs, shape, progress=progress)
         images = load_data(replace(self.settings, data=data), folder, progress=progress)
-        mean, spread = images.moments
+        mean, spread = input_moments(images, self.settings)
         return fitted_inputs((images.test_images[: max(inputs, 1)] - mean) / spread, inputs, shape, data)
 
     def _chain(self, depths: Sequence[int] | None, **asked: Any) -> Iterator[DepthJacobian]:
-        assert self.settings.activation is not None
+        function = self.settings.function
+        assert function is not None
         stack, biases = self.layers()
         told: dict[str, Any] = {"biases": biases, "linear_output": True, "depths": depths or [len(stack)]}
-        return network_jacobian(stack, self.settings.activation, **told, **asked)
+        return network_jacobian(stack, function, **told, **asked)
 
     def layers(self) -> tuple[list[Matrix], list[Values]]:
         """The weights and the biases of a network of matrices alone, first layer first."""

@@ -267,6 +267,6 @@ def of_run(folder: Path) -> dict[str, Any]:
 
     run = TrainedRun.of(folder)
     if not run.reads_images:
-        return {"activation": run.settings.activation}
+        return {"activation": run.settings.function}
     module, shape = run.network()
     return {"module": module, "example": torch.zeros(1, *shape)}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import AUGMENT, ORDER, generator
 from sao_cli.catalog import ARCHITECTURES
+from sao_cli.data.arrays import Values
 from sao_cli.io.datasets.dataset import Dataset, Images, Labels
 from sao_cli.io.datasets.samples import read_dataset
 from sao_cli.masks.architectures import LIP_IMAGE
@@ -28,7 +30,9 @@ class Batches:
     def __init__(self, data: Dataset, settings: TrainingSettings, device: torch.device) -> None:
         self._data, self._settings, self._device = data, settings, device
         self._dtype = getattr(torch, settings.dtype)
-        self._mean, self._std = (torch.from_numpy(moment).to(self._dtype).to(device) for moment in data.moments)
+        self._mean, self._std = (
+            torch.from_numpy(one).to(self._dtype).to(device) for one in input_moments(data, settings)
+        )
         self._flat = not ARCHITECTURES[settings.arch].image
         assert settings.batch_size is not None
         self._size = settings.batch_size
@@ -69,6 +73,25 @@ class Batches:
 
     def _labels(self, labels: Labels) -> Tensor:
         return torch.from_numpy(labels).to(self._device)
+
+
+def input_moments(data: Dataset, settings: TrainingSettings) -> tuple[Values, Values]:
+    """What is taken from pixels, and what they are then divided by, which broadcast over images, for resolved settings.
+
+    The moments of a channel. Of networks that begin at the edge of chaos each pixel's own mean, and one scale for all:
+    their E[x^2] is (q* - sigma_b^2)/sigma_w^2 then, so that h_1 = W_1 x + b_1 has the variance q* already.
+
+    >>> data = load_data(settings := TrainingSettings().resolved())
+    >>> input_moments(data, settings) == data.moments
+    True
+    """
+    if not settings.critical:
+        return data.moments
+    assert settings.q_star is not None
+    assert settings.sigma_w is not None
+    assert settings.sigma_b is not None
+    mean, deviation = data.centred_moments
+    return mean, deviation * settings.sigma_w / np.sqrt(settings.q_star - settings.sigma_b**2)
 
 
 def load_data(

@@ -23,15 +23,17 @@ from sao_cli.catalog import ARCHITECTURES, TRAIN_METHODS
 from sao_cli.io.datasets.dataset import Dataset
 from sao_cli.nets.devices import find_device, full_precision
 from sao_cli.nets.training.data import Batches
+from sao_cli.nets.training.hidden_signals import hidden_signals
 from sao_cli.nets.training.jacobian_row import input_output_jacobian
 from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.left_to_train import left_to_train
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
 from sao_cli.nets.training.preparation import first_samples, prepare_, require_same_shapes, round_samples
 from sao_cli.nets.training.resume import MASK, TrainingState, restore_, state_tensors
-from sao_cli.nets.training.settings import TrainingSettings, learning_rate
+from sao_cli.nets.training.schedule import learning_rate
+from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.pruning.keep import warn_of_death
-from sao_cli.reports.networks import EpochRow, InputOutputJacobian
+from sao_cli.reports.networks import EpochRow, HiddenSignals, InputOutputJacobian
 
 _OF_SCORES = ("ties_at_threshold", "zero_scores")  # what is known of masks when they are chosen, and never again
 
@@ -186,6 +188,7 @@ class Training:
         with self._arithmetic():
             try:
                 measured = self._epoch(epoch, settings.epochs if finetune else 0)
+                measured |= {"signals": self._signals()}
             except torch.linalg.LinAlgError as error:  # as ECOConv2d's solve meets weights that are no numbers
                 raise self._diverged(epoch, "weights leave the range of their dtype") from error
         return EpochRow(
@@ -229,8 +232,9 @@ class Training:
 
     def _diverged(self, epoch: int, sign: str) -> DivergedError:
         rate, gain = self.settings.learning_rate, self.settings.gain
+        what = "the slope, or the clip, of the activation" if self.settings.critical else f"the gain ({gain:g})"
         return DivergedError(
-            f"epoch {epoch}: {sign}, so training diverged; lower the learning rate ({rate:g}) or the gain ({gain:g})"
+            f"epoch {epoch}: {sign}, so training diverged; lower the learning rate ({rate:g}) or {what}"
         )
 
     def _train(self, epoch: int, before: int) -> tuple[float, float, float]:
@@ -278,6 +282,9 @@ class Training:
         self.model.eval()
         probes = self._batches.probes(self.settings.jacobian_inputs)
         return input_output_jacobian(self.model, probes, progress=self._progress)
+
+    def _signals(self) -> HiddenSignals | None:
+        return hidden_signals(self.model.net, self._batches.test()) if self.settings.critical else None
 
     @contextlib.contextmanager
     def _arithmetic(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from sao_cli.catalog import ARCHITECTURES, DATA, TRAIN_METHODS
+from sao_cli.nets.initialise.critical import critical_
 from sao_cli.nets.initialise.laws import initialise_by_
 from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.linear import SparseLinear
@@ -37,6 +38,9 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
     Table 1 for images of 1024 pixels. Listed widths are those between inputs and classes, whatever the data. The CNN on
     cifar100 and cinic10 ends as the paper's does, without pooling.
 
+    At the edge of chaos each layer is scaled to sigma_w by its own fan-in, the first and the last too, and has biases;
+    dense weights are Gaussian there but for init orthogonal. A digits' FNN of depth N has N + 1 weight matrices.
+
     A method that prunes is dense here, and orthogonal where `init` names no other law; prune_ makes it sparse. Raises
     what the networks and initialise_by_ raise.
 
@@ -48,7 +52,17 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
     if settings.init is not None:
         assert settings.gain is not None
         initialise_by_(model, settings.init, gamma=settings.init_gamma, gain=settings.gain, seed=settings.seed)
+    if settings.critical:
+        assert settings.function is not None
+        assert settings.q_star is not None
+        told: dict[str, Any] = {"q_star": settings.q_star, "sigma_w": settings.sigma_w, "sigma_b": settings.sigma_b}
+        weights = "gaussian" if _gaussian(settings) else None  # others have values of their own, of some variance
+        critical_(model, settings.function, **told, weights=weights, seed=settings.seed)
     return model
+
+
+def _gaussian(settings: TrainingSettings) -> bool:
+    return settings.critical and TRAIN_METHODS[settings.method].dense and settings.init is None
 
 
 def _built(settings: TrainingSettings, channels: int, side: int, classes: int) -> nn.Module:
@@ -62,13 +76,15 @@ def _built(settings: TrainingSettings, channels: int, side: int, classes: int) -
         if method == "sao" and settings.d is None and settings.sparsity is None:
             told["degree"] = 4
         return LipConvNet(depth, base=width, **images, **told)
-    told |= {"method": method, "activation": settings.activation, "gain": settings.gain}
+    told |= {"method": method, "activation": settings.function, "gain": settings.gain}
     if row.image and row.widths:
         return LeNet5(**images, **told)
     told["layers"] = settings.layers
     if row.image:
         told |= {"looks_linear": False} if settings.init is not None else {}  # its values are drawn anew
         return CNN(depth, width, form=data.form, **images, **told)
+    if _gaussian(settings):
+        told["values"] = "normal"  # drawn again, as all values are, but not by a QR of each layer
     inputs = channels * side**2
     if settings.hidden:  # of one layer, none is left between two ends: all are the same where it is dense
         return FNN(1, [inputs, *settings.hidden, classes], dense_ends=len(settings.hidden) > 1, **told)

@@ -27,7 +27,9 @@ from sao_cli.catalog import (
     UNITS,
     WITHIN,
 )
-from sao_cli.nets.training.paper_rates import LEAST_DIGITS_RATE, paper_rate, paper_schedule
+from sao_cli.measure.layer.activations import ActivationFunction
+from sao_cli.nets.training.critical_settings import CRITICAL, critical_choices
+from sao_cli.nets.training.paper_rates import LARGEST_CRITICAL_RATE, LEAST_DIGITS_RATE, paper_rate, paper_schedule
 from sao_cli.weights.dense_laws import check_gamma
 
 _NAMES: dict[str, Collection[str]] = {
@@ -53,8 +55,8 @@ class TrainingSettings:
 
     Names are those of catalog.py.
 
-    - `data`, one of DATA; `arch`, one of ARCHITECTURES; `method`, one of TRAIN_METHODS. The suffix -s prunes the dense
-      orthogonal network before training, -t after it, and then finetunes for as long (SAO, Fig. 1).
+    - `data`, one of DATA; `arch`, one of ARCHITECTURES; `method`, one of TRAIN_METHODS: sao unless told. The suffix -s
+      prunes the dense orthogonal network before training, -t after it, and then finetunes for as long (SAO, Fig. 1).
     - `depth` N and `width`: 50 and 256 for the FNN, 32 and 32 for the CNN, 5 and 32 (channels of the first block) for
       LipConvNet. `widths` are those of an FNN's hidden layers instead; inputs and classes are the data's. LeNets have
       their own. `d` or `sparsity` fixes the density; by neither it is the feasible degree nearest to 4.
@@ -65,10 +67,16 @@ class TrainingSettings:
       1; with 1000 layers 1.03 reaches 86 % on the digits in one epoch, 1.1 none above
       chance in eight. `layers`, one of LAYERS: "blocks" holds the weights of an SAO layer alone and is the default for
       `sao`; "masked" is what all methods can be.
+    - A network of matrices begins at the edge of chaos (arXiv 2402.16184) where one of these is told, at `q_star` (1):
+      an activation that takes them has `tau`, or the `activation_sparsity` whose threshold it is, and of crelu and cst
+      `clip`, or the `slope` V'(q_star) that fixes it; `sigma_w` and `sigma_b` follow, or are told both. `gain` is
+      sigma_w then, `method` dense with Gaussian weights unless told; weights of others, and those of init orthogonal,
+      are scaled to sigma_w, each layer by its own fan-in. Inputs are centred, with one scale, by which q_1 = q_star.
     - `epochs`: 20 for digits (ours), 100 for the FNN and the LeNets, 200 for the others (for the CNN our reading: the
       paper names the 150th epoch). `batch_size`: 64 for digits, else 128 (ours; the paper has none).
     - `learning_rate`: of Tables 2 and 3, where a depth between two has the deeper one's, for digits 1e-3 at least
-      (ours: they are 460 steps, and the paper's MNIST 47,000 of 128 images); 0.01 for LipConvNet and the LeNets.
+      (ours: they are 460 steps, and the paper's MNIST 47,000 of 128 images); 0.01 for LipConvNet and the LeNets; at the
+      edge of chaos 1e-3 at most (ours).
       `momentum` 0.9; `weight_decay` 1e-4, for LipConvNet 5e-4. `schedule` "steps" multiplies the rate by `decay` after
       each of the epochs `milestones`: 50 and 150, none for the FNN and the LeNets. "cosine" and `warmup` epochs are the
       default of CNNs where the paper has them: 10 epochs from depth 512 with tanh and 768 with relu, one for
@@ -91,13 +99,20 @@ class TrainingSettings:
 
     data: str = "digits"
     arch: str = "fnn"
-    method: str = "sao"
+    method: str = ""
     depth: int | None = None
     width: int | None = None
     widths: tuple[int, ...] | None = None
     d: int | None = None
     sparsity: float | None = None
     activation: str | None = None
+    activation_sparsity: float | None = None
+    tau: float | None = None
+    slope: float | None = None
+    clip: float | None = None
+    q_star: float | None = None
+    sigma_w: float | None = None
+    sigma_b: float | None = None
     gain: float | None = None
     init: str | None = None
     init_gamma: float | None = None
@@ -131,6 +146,10 @@ class TrainingSettings:
     dtype: str = "float32"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.method == "":
+            object.__setattr__(self, "method", "dense" if self.critical else "sao")
+
     def resolved(self) -> TrainingSettings:
         """The same settings with every None filled in, but `d`, `sparsity`, `init`, the sizes of listed widths, or
         these, and LipConvNet's activation.
@@ -146,9 +165,11 @@ class TrainingSettings:
         if activation is None and not network.fixed:
             rectified = self.arch == "lenet5" or (self.arch == "cnn" and not FORMS[data.form].pooled)
             activation = "relu" if rectified else "tanh"
+        critical = critical_choices(replace(self, activation=activation)) if self.critical else {}
         constant = listed or self.arch == "fnn"
         warmup, schedule = paper_schedule(self.arch, data, depth, activation)
         digits = data.bundled
+        rate = min(paper_rate(self.arch, depth), LARGEST_CRITICAL_RATE if critical else math.inf)
         chosen: dict[str, Any] = {
             **({} if listed else {"depth": depth, "width": network.width}),
             "activation": activation,
@@ -156,17 +177,29 @@ class TrainingSettings:
             "layers": "blocks" if self.method == "sao" and network.blocks else "masked",
             "epochs": 20 if digits else 100 if constant else 200,
             "batch_size": 64 if digits else 128,
-            "learning_rate": max(paper_rate(self.arch, depth), LEAST_DIGITS_RATE if digits else 0.0),
+            "learning_rate": max(rate, LEAST_DIGITS_RATE if digits else 0.0),
             "weight_decay": 5e-4 if network.fixed else 1e-4,
             "schedule": schedule,
             "milestones": () if constant else (50, 150),
             "warmup": warmup,
+            **critical,
             "augment": bool(network.image) and data.augmented,
         }
         filled = replace(self, **{name: told for name, told in chosen.items() if getattr(self, name) is None})
         filled._check_numbers()
         filled._check_together()
         return filled
+
+    @property
+    def critical(self) -> bool:
+        """Whether the network begins at the edge of chaos, or with the sigma_w and sigma_b that are told."""
+        takes = self.activation in ACTIVATIONS and bool(ACTIVATIONS[self.activation].takes)
+        return takes or any(getattr(self, name) is not None for name in CRITICAL)
+
+    @property
+    def function(self) -> ActivationFunction | None:
+        """The activation of resolved settings; None of a LipConvNet, which has its own."""
+        return None if self.activation is None else ActivationFunction(self.activation, self.tau, self.clip)
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -357,28 +390,6 @@ class TrainingSettings:
         check_gamma(self.init, self.init_gamma)
         if self.init_gamma is not None and self.gain != 1:
             raise SaoError(f"gain {self.gain}: init_gamma {self.init_gamma:g} is the variance already; leave gain out")
-
-
-def learning_rate(settings: TrainingSettings, epoch: float) -> float:
-    """The learning rate after `epoch` of the epochs of a phase, a fraction of one too (2.5: half of the third is done).
-
-    It rises linearly from 0 in the first `warmup` epochs. Then "steps" multiplies it by `decay` at each milestone that
-    has passed; "cosine" has (1 + cos(pi t)) / 2 of it, t the part that has passed of the epochs after the warm-up
-    (Loshchilov and Hutter, ICLR 2017). `settings` are resolved ones.
-
-    >>> [learning_rate(TrainingSettings(milestones=(1,)).resolved(), epoch) for epoch in (0, 1)]
-    [0.01, 0.001]
-    """
-    rate, warmup = settings.learning_rate, settings.warmup
-    assert rate is not None
-    assert warmup is not None
-    assert settings.milestones is not None
-    assert settings.epochs is not None
-    if epoch < warmup:
-        return rate * epoch / warmup
-    if settings.schedule == "cosine":
-        return rate * (1 + math.cos(math.pi * (epoch - warmup) / max(settings.epochs - warmup, 1))) / 2
-    return rate * settings.decay ** sum(epoch >= one for one in settings.milestones)
 
 
 def _require(holds: bool, name: str, value: Any, rule: str) -> None:

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from sao_cli.base.errors import SaoError
+from sao_cli import sparse_activation
+from sao_cli.base.errors import SaoError, SaoWarning
 from sao_cli.masks.sao import sao_mask
-from sao_cli.nets.initialise.critical import set_variances_
+from sao_cli.nets.initialise.critical import critical_, set_variances_
 from sao_cli.nets.initialise.sparsify import effective_weight, sparsify
 from sao_cli.nets.layers.linear import SAOLinear
 from sao_cli.nets.layers.two_stage_linear import TwoStageLinear
@@ -123,3 +124,32 @@ def test_a_convolution_counts_taps():
     set_variances_(model, 1.0, 0.0)
     assert torch.equal(effective_weight(model[1]) != 0, kept)
     assert 36 * float(effective_weight(model[1])[kept].var()) == pytest.approx(1, rel=0.5)
+
+
+def test_a_network_begins_at_the_edge_of_chaos_of_its_activation():
+    """Known values: cst, s = 0.85, m = 1, q* = 1, and what all of q* = 4 scales by."""
+    phi = sparse_activation("cst", activation_sparsity=0.85, clip=1.0)
+    one, two = nn.Linear(300, 300, **WIDE), nn.Linear(300, 300, **WIDE)
+    assert critical_(one, phi, seed=2) is one
+    set_variances_(two, 2.718699753098352, 0.8361399228510996, seed=2)
+    torch.testing.assert_close(one.weight, two.weight, rtol=1e-9, atol=0)
+    torch.testing.assert_close(one.bias, two.bias, rtol=1e-9, atol=0)
+    wide = sparse_activation("cst", activation_sparsity=0.85, clip=2.0, q_star=4.0)
+    critical_(two, wide, q_star=4.0, seed=2)
+    torch.testing.assert_close(one.weight, two.weight, rtol=1e-9, atol=0)
+    torch.testing.assert_close(2 * one.bias, two.bias, rtol=1e-9, atol=0)
+    critical_(two, "tanh", sigma_w=1.5, sigma_b=0.0)
+    assert not two.bias.any()
+    with pytest.raises(SaoError, match=r"sigma_b\^2 would be -5.54"):
+        critical_(two, "sigmoid")
+    with pytest.raises(SaoError, match="give both"):
+        critical_(two, "tanh", sigma_w=1.0)
+
+
+@pytest.mark.parametrize("make", [lambda d: _masked(60, 60, d), lambda d: SAOLinear(60, 60, d)])
+def test_rows_of_too_few_inputs_are_told(make):
+    phi = sparse_activation("cst", activation_sparsity=0.85, slope=0.7)
+    with pytest.warns(SaoWarning, match="reads 10 inputs, of which 1.5 are not 0: .* take a degree from 14"):
+        critical_(make(10), phi)
+    critical_(make(15), phi)
+    critical_(make(4), "relu")

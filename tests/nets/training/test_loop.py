@@ -17,7 +17,8 @@ from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.loop import DivergedError, Training
 from sao_cli.nets.training.methods import build_model, kept_places, prune_
 from sao_cli.nets.training.resume import final_tensors, read_rows
-from sao_cli.nets.training.settings import TrainingSettings, learning_rate
+from sao_cli.nets.training.schedule import learning_rate
+from sao_cli.nets.training.settings import TrainingSettings
 
 SMALL = {"depth": 3, "width": 16, "epochs": 2, "batch_size": 16}
 
@@ -120,6 +121,8 @@ def test_pruning_after_training(tiny, method):
         ({"method": "snip", "sparsity": 0.8, "init": "vs-g", "isometry": True, "jacobian_at": ()}, 0),
         ({"method": "force", "sparsity": 0.9, "rounds": 3, "control": "fresh", "arch": "lenet5", "epochs": 1}, 0),
         ({"method": "gmp-s", "sparsity": 0.8, "all_layers": True, "isometry": True, "isometry_steps": 3}, 0),
+        ({"activation": "cst", "activation_sparsity": 0.6, "slope": 0.5}, 1),
+        ({"activation": "crelu", "tau": 0.2, "clip": 1.0, "method": "sao", "d": 8}, 1),
     ],
 )
 def test_a_run_that_goes_on_ends_as_one_that_never_stopped(tiny, given, done):

@@ -7,7 +7,8 @@ import pytest
 
 from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.catalog import ARCHITECTURES, TRAIN_METHODS
-from sao_cli.nets.training.settings import TrainingSettings, learning_rate
+from sao_cli.nets.training.schedule import learning_rate
+from sao_cli.nets.training.settings import TrainingSettings
 
 
 def resolved(**given):
@@ -86,6 +87,34 @@ def test_warm_up_and_cosine():
     assert learning_rate(settings, 6) == pytest.approx(1)  # half way
     assert learning_rate(settings, 4) == pytest.approx(2 * math.cos(math.pi / 8) ** 2)
     assert learning_rate(settings, 10) == pytest.approx(0)
+
+
+CRITICAL = {"activation": "crelu", "activation_sparsity": 0.85, "slope": 0.7}
+
+
+def test_the_edge_of_chaos_fills_in_what_it_fixes():
+    found = resolved(**CRITICAL, depth=30)
+    assert found.tau == pytest.approx(1.0364333894937898, rel=1e-12)
+    assert found.clip == pytest.approx(1.1703673400915204, rel=1e-8)  # known values: invert-k1-0.85-v0.7
+    assert (found.sigma_w, found.sigma_b) == pytest.approx((2.7082871761553857, 0.771583344167356), rel=1e-8)
+    assert (found.q_star, found.gain, found.method, found.learning_rate) == (1.0, found.sigma_w, "dense", 1e-3)
+    assert found.resolved() == TrainingSettings.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    same = resolved(activation="crelu", tau=found.tau, clip=found.clip)
+    assert (same.sigma_w, same.sigma_b) == pytest.approx((found.sigma_w, found.sigma_b), rel=1e-12)
+    wide = resolved(**CRITICAL, q_star=4.0)
+    assert (wide.sigma_w, wide.tau, wide.sigma_b) == pytest.approx(
+        (found.sigma_w, 2 * found.tau, 2 * found.sigma_b), rel=1e-9
+    )
+
+
+def test_what_is_told_besides_begins_at_the_edge_too():
+    relu = resolved(activation="relu", q_star=1.0)
+    assert (relu.sigma_w, relu.sigma_b) == pytest.approx((math.sqrt(2), 0.0), abs=1e-12)
+    told = resolved(activation="tanh", sigma_w=1.5, sigma_b=0.2, method="sao", q_star=0.5)
+    assert (told.sigma_w, told.sigma_b, told.gain, told.method, told.tau) == (1.5, 0.2, 1.5, "sao", None)
+    assert resolved(**CRITICAL, method="rg-n").method == "rg-n"
+    assert resolved(**CRITICAL, data="mnist", depth=1000).learning_rate == 1e-4
+    assert not resolved(activation="tanh").critical
 
 
 def test_settings_travel_as_json():
@@ -177,6 +206,17 @@ def test_what_has_a_default_may_not_be_nothing(name):
         ({"init_gamma": 0.1, "method": "dense"}, "init_gamma 0.1 is the variance of init normal; choose that too"),
         ({"arch": "lenet5", "layers": "blocks"}, "of method sao in an fnn, cnn or lenet300"),
         ({"dtype": "float16"}, "there are: float64, float32"),
+        (CRITICAL | {"gain": 1.1}, "gain 1.1 is sigma_w, and at the edge of chaos 2.70829; leave it out"),
+        (CRITICAL | {"tau": 1.0}, "tau 1 beside activation_sparsity 0.85, which makes it 1.03643; give one of them"),
+        (CRITICAL | {"clip": 1.0}, "clip 1 beside slope 0.7, which makes it 1.17037; give one of them"),
+        (CRITICAL | {"sigma_w": 1.0}, "sigma_w and sigma_b: give both"),
+        (CRITICAL | {"sigma_w": 1.0, "sigma_b": 1.0}, "q_star 1: biases alone give q = sigma_b^2 = 1"),
+        (CRITICAL | {"sigma_w": 1.0, "sigma_b": -1.0}, "sigma_b -1.0"),
+        (CRITICAL | {"sigma_w": 0.0, "sigma_b": 0.5}, "sigma_w 0: weights of 0 pass nothing on"),
+        (CRITICAL | {"arch": "lenet5"}, "a lenet5 is no chain of matrices"),
+        (CRITICAL | {"arch": "lipconvnet", "activation": None}, "a lipconvnet is no chain of matrices"),
+        (CRITICAL | {"method": "snip", "sparsity": 0.5}, "method 'snip' prunes what is at the edge of chaos"),
+        (CRITICAL | {"init": "vs-h"}, "init vs-h has a variance of its own"),
         ({"seed": -1}, "seed -1"),
     ],
 )
