@@ -61,6 +61,23 @@ class PrunedWeight(
     after: dict[str, Any] = fact("WeightFacts of it after; `reason` says why something is null")
 
 
+class PrunedTotals(Report):
+    """How many weights were pruned, and how many numbers they hold."""
+
+    summary: bool = fact("true: this line closes the report", default=True)
+    pruned: int = fact("weights that were pruned")
+    skipped_tensors: int = fact("weights that were asked for and are as they were")
+    weights: int = fact("numbers in the pruned ones")
+    nnz: int = fact("those of them that are not zero")
+    asked_sparsity: float | None = fact("share of zeros that was asked for; null for a degree")
+    sparsity: float = fact("share of zeros in the pruned ones", unit="1 - nnz/weights")
+    all_weights: int = fact("numbers in all weights of the checkpoint")
+    overall_sparsity: float = fact("share of zeros in all weights of the checkpoint")
+    dense_ends: tuple[str, ...] = fact("names of the first and the last weight, which were kept dense")
+    order: str | None = fact('what tells which these are: "numbered names", or null where the names tell no order')
+    kept_norm: float | None = fact("share of the pruned ones' squared Frobenius norm that is left")
+
+
 class WhatStays(Report, Generic[Gap]):
     """What pruning left of a network: the numbers that masks keep, and which of them lie on a path."""
 
@@ -89,21 +106,8 @@ class WhatStays(Report, Generic[Gap]):
     reason: str | None = fact("why something is null")
 
 
-class PruneSummary(WhatStays[Never], record="summary"):
+class PruneSummary(WhatStays[Never], PrunedTotals, record="summary"):
     """All weights together: the last line of `sao prune`."""
-
-    summary: bool = fact("true: this line closes the report", default=True)
-    pruned: int = fact("weights that were pruned")
-    skipped_tensors: int = fact("weights that were asked for and are as they were")
-    weights: int = fact("numbers in the pruned ones")
-    nnz: int = fact("those of them that are not zero")
-    asked_sparsity: float | None = fact("share of zeros that was asked for; null for a degree")
-    sparsity: float = fact("share of zeros in the pruned ones", unit="1 - nnz/weights")
-    all_weights: int = fact("numbers in all weights of the checkpoint")
-    overall_sparsity: float = fact("share of zeros in all weights of the checkpoint")
-    dense_ends: tuple[str, ...] = fact("names of the first and the last weight, which were kept dense")
-    order: str | None = fact('what tells which these are: "numbered names", or null where the names tell no order')
-    kept_norm: float | None = fact("share of the pruned ones' squared Frobenius norm that is left")
 
 
 class RepairedWeight(
