@@ -18,8 +18,9 @@ from sao_cli.catalog import (
     SIZED_ARCHITECTURES,
     SIZED_SCHEMES,
 )
-from sao_cli.cli.shared.activations import asked_activations, threshold_options
+from sao_cli.cli.shared.activations import asked_activations
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.critical import CRITICAL_OPTIONS, asked_starts, critical_options
 from sao_cli.cli.shared.inputs import input_source, options_given, read_layers
 from sao_cli.cli.shared.networks import asked_run
 from sao_cli.cli.shared.options import (
@@ -43,6 +44,7 @@ from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     from sao_cli.data.matrix import Matrix
+    from sao_cli.measure.criticality.variance_map import VarianceMap
     from sao_cli.measure.layer.activations import ActivationFunction
     from sao_cli.nets.jacobians.trained import TrainedRun
     from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 DEFAULT_DEPTH = ARCHITECTURES["fnn"].depth  # the shallowest network of the paper's Table 7
 ACTIVATED = ("activations", "tau", "clip")
 # what says nothing of a module's Jacobian
-OF_CHAINS = (*PICKING, *ACTIVATED, "gain", "image", "by_layer", "norms", "picture", *DESCRIBING)
+OF_CHAINS = (*PICKING, *ACTIVATED, *CRITICAL_OPTIONS, "gain", "image", "by_layer", "norms", "picture", *DESCRIBING)
 DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
 
 
@@ -72,9 +74,15 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
 @arrangement_option
 @click.option("--gain", type=float, default=1.0, show_default=True, help="Factor on every weight that is built.")
 @activations_option(default="tanh")
-@threshold_options
+@critical_options
 @click.option("--inputs", type=int, default=1, show_default=True, help="Inputs x at which Jacobians are taken.")
-@click.option("--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I).")
+@click.option(
+    "--input-std",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="s of the inputs x ~ N(0, s^2 I); at the edge of chaos it is what makes q_1 = q*, unless given.",
+)
 @data_source_options
 @click.option("--by-layer", is_flag=True, help="The singular values of each layer's D W alone.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
@@ -133,6 +141,9 @@ def jacobian(
     convolutional networks, and J leads from an image to the features before the classifier; of a trained one, from an
     image to its outputs.
 
+    With --activation-sparsity, --q-star, --sigma-b or another of these layers have normal biases, and layers that are
+    built begin at the edge of chaos of each activation, sigma_w in the place of --gain.
+
     With --module J is of a network of your own, from inputs of the shape of --example to its outputs, in eval mode and
     with the weights of the checkpoint FILE. Inputs are normal, or the first --inputs test images of --data.
 
@@ -140,14 +151,16 @@ def jacobian(
     """
     _refuse_beside_data(data, data_folder)
     if module is None:
-        source = input_source(file, of_built=("gain",), builds=DEFAULT_NETWORK)
+        source = input_source(file, of_built=("gain", "sigma_w"), builds=DEFAULT_NETWORK)
     from sao_cli.nets.devices import find_device
     from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
 
     where = str(find_device(device, dtype))
     if device == "auto" and where != "cpu":
         talk.say(f"computing on {where}")
-    functions = asked_activations(activations, tau, clip)
+    numbers = {name: described.pop(name) for name in CRITICAL_OPTIONS}
+    starts = asked_starts(activations, tau, clip, numbers, read=module is None and source is not None)
+    functions = [start.activation for start in starts] or asked_activations(activations, tau, clip)
     asked: dict[str, Any] = {
         "inputs": inputs,
         "input_std": input_std,
@@ -174,7 +187,11 @@ def jacobian(
         if given := options_given(click.get_current_context(), "image", "scheme"):
             raise SaoError(f"{' '.join(given)} is for --arch cnn and lipconvnet; leave it out")
         read = None if source is None else read_layers(source, picked, talk, ordered=True).matrices()
-        rows = list(_of_layers(read, depths, functions, described, asked, (data, data_folder), talk))
+        of = (data, data_folder)
+        if starts:
+            rows = [row for start in starts for row in _begun(start, read, depths, described, asked, of, talk)]
+        else:
+            rows = list(_of_layers(read, depths, functions, described, asked, of, talk))
     elif data is not None:
         raise SaoError(f"--data {data}: the features of an untrained {arch} are taken at normal inputs; leave it out")
     else:
@@ -240,7 +257,7 @@ def _trained(folder: str, activations: "Sequence[ActivationFunction]") -> "Train
     if not os.path.exists(os.path.join(folder, SETTINGS)):
         return None
     context = click.get_current_context()
-    if given := options_given(context, *PICKING, "image"):
+    if given := options_given(context, *PICKING, *CRITICAL_OPTIONS, "image"):
         raise SaoError(f"{' '.join(given)}: the run in {folder!r} tells the network; leave it out")
     run = TrainedRun.of(folder)
     if options_given(context, *ACTIVATED):
@@ -272,6 +289,28 @@ def _of_layers(
             yield from network_jacobian(stack, activation, depths=depths or [len(stack)], **asked)
 
 
+def _begun(
+    start: "VarianceMap",
+    read: "list[Matrix] | None",
+    depths: tuple[int, ...],
+    described: dict[str, Any],
+    asked: dict[str, Any],
+    data: tuple[str | None, str | None],
+    talk: Talk,
+) -> "Iterator[DepthJacobian]":
+    """The rows of layers that begin with sigma_w, unless they are read, and biases of sigma_b."""
+    from sao_cli.measure.criticality.variance_map import input_std
+
+    context = click.get_current_context()
+    asked = asked | {"sigma_b": start.sigma_b}
+    if read is None:
+        described = described | {"gain": start.sigma_w}
+        if not options_given(context, "input_std"):
+            q_star = context.params["q_star"]
+            asked["input_std"] = input_std(start, 1.0 if q_star is None else q_star)
+    yield from _of_layers(read, depths, [start.activation], dict(described), asked, data, talk)
+
+
 def _of_images(
     arch: str,
     depths: tuple[int, ...],
@@ -285,7 +324,8 @@ def _of_images(
     context = click.get_current_context()
     row = ARCHITECTURES[arch]
     fixed = ("method", "scheme", *ACTIVATED, "gain") if row.fixed else ()
-    if given := options_given(context, "file", *PICKING, "c", "arrangement", "by_layer", *fixed):
+    of_chains = ("file", *PICKING, *CRITICAL_OPTIONS, "c", "arrangement", "by_layer")
+    if given := options_given(context, *of_chains, *fixed):
         raise SaoError(f"{' '.join(given)} is not for --arch {arch}; leave it out")
     options = {"degree": described["d"], "sparsity": described["sparsity"], "image": described["image"]}
     options = {name: value for name, value in options.items() if value is not None}

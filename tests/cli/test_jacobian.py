@@ -1,6 +1,7 @@
 """`sao jacobian`: what it prints, draws and refuses. In this process, since each new one would load torch again."""
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sao_cli.data.matrix import Matrix
 from sao_cli.io import write_matrices
 from sao_cli.io.checkpoints import write_checkpoint
 from sao_cli.masks.sao import sao_mask
+from sao_cli.measure.criticality.variance_map import edge_of_chaos, sparse_activation
 from sao_cli.nets.jacobians.chain import network_jacobian
 from sao_cli.weights.build_weights import weight_stack
 
@@ -168,3 +170,47 @@ def test_weights_are_named_in_the_order_in_which_they_run(run, checkpoint, tmp_p
 def test_a_stack_with_a_gap_is_one_line(expect_line, checkpoint):
     expect_line("model.safetensors", "--exclude", "net.2.*", said="net.2.weight runs between them")
     expect_line("model.safetensors", "--include", "a", "--tensor", "b", said="give one of them")
+
+
+CST = ("--activation", "cst", "--activation-sparsity", 0.85, "--slope", 0.7)
+
+
+def test_layers_begin_at_the_edge_of_chaos(run):
+    """Of each method, whose weights are sigma_w times its own, with biases of the seed and inputs by which q_1 = q*."""
+    told = run("--depth", 4, "--width", 32, "--method", "dense", "--method", "sao", *CST, "--device", "cpu")
+    assert told.code == 0, told.err
+    phi = sparse_activation("cst", activation_sparsity=0.85, slope=0.7)
+    start = edge_of_chaos(phi)
+    std = math.sqrt(1 - start.sigma_b**2) / start.sigma_w
+    for row, method in zip(told.rows, ("dense", "sao"), strict=True):
+        stack = weight_stack([32] * 5, method=method, gain=start.sigma_w)
+        [wanted] = network_jacobian(stack, phi, sigma_b=start.sigma_b, input_std=std, depths=[4], device="cpu")
+        assert row["mean"] == pytest.approx(wanted.mean, rel=1e-12)
+        assert (row["gain"], row["sigma_b"], row["method"]) == (start.sigma_w, start.sigma_b, method)
+        assert row["predicted_log10_mean_square"] == pytest.approx(wanted.predicted_log10_mean_square, rel=1e-9)
+    told = run("--depth", 3, "--width", 16, "--activation", "tanh", "--sigma-w", 1.5, "--sigma-b", 0.2)
+    assert [(row["gain"], row["sigma_b"]) for row in told.rows] == [(1.5, 0.2)]
+
+
+def test_a_stack_that_is_read_gets_biases_alone(run):
+    stack = weight_stack([16] * 4, gain=1.3)
+    [row] = run("-", "--activation", "tanh", "--sigma-b", 0.3, "--device", "cpu", stdin=text(stack)).rows
+    [wanted] = network_jacobian(stack, "tanh", sigma_b=0.3, depths=[3], device="cpu")
+    assert (row["mean"], row["gain"], row["sigma_b"]) == (pytest.approx(wanted.mean, rel=1e-12), 1.3, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([*CST, "--gain", 1.1], "--gain is sigma_w"),
+        ([*CST, "--tau", 1], "cst needs one of activation_sparsity and tau"),
+        (["--activation", "tanh", "--slope", 0.5], "tanh takes no clip"),
+        (["--activation", "tanh", "--sigma-b", 0.5, "--depth", 2], "give both"),
+        (["--activation", "sigmoid", "--q-star", 1], "sigma_b^2 would be -5.54"),
+        (["--arch", "cnn", "--q-star", 1], "--q-star is not for --arch cnn"),
+    ],
+)
+def test_what_has_no_edge_of_chaos_is_one_line(run, arguments, said):
+    done = run("--width", 16, *arguments)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done.err
+    assert said in done.err
