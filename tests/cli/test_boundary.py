@@ -205,7 +205,7 @@ def test_a_narrow_terminal_folds_names_and_keeps_numbers(tmp_path):
 
 
 def test_progress_shows_after_a_second_and_is_cleared_before_the_result(tmp_path):
-    size = ["--m", "60000", "--n", "60000", "--method", "radix"]
+    size = ["--m", "30000", "--n", "30000", "--method", "radix"]
     subprocess.run([BIN / "sao", "mask", *size, "-o", tmp_path / "a.npz"], check=True)
     code, shown = in_a_terminal("verify", tmp_path / "a.npz", "--threads", "1", seconds=60)
     assert code == 1

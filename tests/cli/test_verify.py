@@ -126,9 +126,9 @@ def test_a_report_file_and_a_table(sao, pipe, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-def test_picture(pipe, tmp_path, suffix):
-    done = pipe(f"sao mask --layers 2 --m 64 --n 64 | sao verify -q --plot fig7.{suffix}")
-    assert done.code == 0
+def test_picture(sao, pipe, tmp_path, suffix):
+    masks = sao("mask", "--layers", 2, "--m", 64, "--n", 64).out.encode()
+    assert sao("verify", "-q", "--plot", f"fig7.{suffix}", stdin=masks).code == 0
     data = (tmp_path / f"fig7.{suffix}").read_bytes()
     assert data[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
     if suffix == "png":
@@ -145,8 +145,9 @@ def test_a_mask_too_large_for_its_eigenvalues_is_drawn_by_an_estimate_that_says_
     assert "estimated" in (tmp_path / "a.svg").read_text()
 
 
-def test_a_picture_of_many_layers_says_which_it_shows(pipe, tmp_path):
-    assert pipe("sao mask --layers 23 --m 16 --n 16 | sao verify -q --plot a.svg").code == 0
+def test_a_picture_of_many_layers_says_which_it_shows(sao, tmp_path):
+    masks = sao("mask", "--layers", 23, "--m", 16, "--n", 16).out.encode()
+    assert sao("verify", "-q", "--plot", "a.svg", stdin=masks).code == 0
     # matplotlib keeps a text's words in a comment beside its glyphs
     assert "the first 20 of 23 layers" in (tmp_path / "a.svg").read_text()
 
