@@ -7,8 +7,8 @@ import click
 from sao_cli.base.names import one_of
 from sao_cli.catalog import ACTIVATIONS, CRITICALITY_PICTURES, ENSEMBLES
 from sao_cli.cli.criticality_pictures import draw, require_drawable
-from sao_cli.cli.shared.activations import edge_options
 from sao_cli.cli.shared.command import SaoCommand, help_tells
+from sao_cli.cli.shared.critical import critical_options
 from sao_cli.cli.shared.options import common_options, plot_option
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
@@ -20,9 +20,7 @@ DEFAULT_DEPTH, CHAINS = 30, 400
 @help_tells(pictures="\n      ".join(f"{row.name}  {row.line}" for row in CRITICALITY_PICTURES.values()))
 @click.command(cls=SaoCommand)
 @click.option("--activation", type=Named("activation", ACTIVATIONS), help=f"{', '.join(ACTIVATIONS)}.")
-@edge_options
-@click.option("--sigma-w", type=float, help="Examine weights of this standard deviation times sqrt(fan-in),")
-@click.option("--sigma-b", type=float, help="and biases of this one, instead of the edge of chaos at q*.")
+@critical_options
 @click.option(
     "--depth",
     "depths",
@@ -56,6 +54,7 @@ def criticality(
     talk: Talk,
     /,
     activation: str | None,
+    q_star: float | None,
     width: int | None,
     chains: int | None,
     check: bool,
@@ -90,6 +89,7 @@ def criticality(
     from sao_cli.reports.criticalities import Criticality
 
     count = CHAINS if chains is None else chains
+    asked["q_star"] = 1.0 if q_star is None else q_star
     rows = examined(activation, **asked, width=width, chains=count, seed=seed, progress=talk)
     told = [row.to_dict() for row in rows]
     emit("criticality", seed, told, as_json=as_json, output=output, report=Criticality)

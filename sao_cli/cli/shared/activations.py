@@ -8,7 +8,6 @@ import click
 from sao_cli.base.errors import SaoError
 from sao_cli.base.names import one_of
 from sao_cli.catalog import ACTIVATIONS, PLAIN_ACTIVATIONS
-from sao_cli.cli.shared.options import exclusive
 
 if TYPE_CHECKING:
     from sao_cli.measure.layer.activations import ActivationFunction
@@ -23,28 +22,6 @@ def threshold_options(command: F) -> F:
     clip = click.option("--clip", type=float, help=f"How far they rise from there, of {one_of(CLIPPED)}.")
     tau = click.option("--tau", type=float, help=f"The threshold of {one_of(THRESHOLDS)}, which are 0 up to it.")
     return tau(clip(command))
-
-
-def edge_options(command: Any) -> Any:
-    """--tau and --clip, or what the function is to do at q* instead, and --q-star: of one function."""
-    options = [
-        click.option(
-            "--activation-sparsity",
-            type=float,
-            help="Share of hidden units that are exactly 0 at q*, instead of --tau.",
-        ),
-        click.option("--slope", type=float, help="V'(q*) at the edge of chaos, between 0 and 1, instead of --clip."),
-        click.option(
-            "--q-star",
-            type=float,
-            default=1.0,
-            show_default=True,
-            help="Variance of pre-activations at the fixed point.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return exclusive(threshold_options(command), ["activation-sparsity", "tau"], ["slope", "clip"])
 
 
 def asked_activations(names: Iterable[str], tau: float | None, clip: float | None) -> "list[ActivationFunction]":

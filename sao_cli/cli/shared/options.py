@@ -91,7 +91,7 @@ def degree_options(command: Any) -> Any:
         click.option("--c", type=int, help="Ones in each column: outputs fed by one input."),
         click.option("--sparsity", type=float, help="Target sparsity; the nearest feasible degree is taken."),
     ]
-    return exclusive(_apply(command, options), ["d", "c"], ["d", "sparsity"], ["c", "sparsity"])
+    return _exclusive(_apply(command, options), ["d", "c"], ["d", "sparsity"], ["c", "sparsity"])
 
 
 def sizes_options(command: Any) -> Any:
@@ -102,7 +102,7 @@ def sizes_options(command: Any) -> Any:
         click.option("--layers", type=int, help="Layers in the stack.  [default: 1]"),
         click.option("--widths", metavar="W0,W1,...", help="Layer widths, inputs first; 256x49 repeats a width."),
     ]
-    return exclusive(_apply(command, options), ["widths", "m"], ["widths", "n"], ["widths", "layers"])
+    return _exclusive(_apply(command, options), ["widths", "m"], ["widths", "n"], ["widths", "layers"])
 
 
 def mask_options(command: Any) -> Any:
@@ -274,13 +274,11 @@ def _apply(command: F, options: Sequence[Callable[[F], F]]) -> F:
     return command
 
 
-def exclusive(command: Any, *pairs: Sequence[str]) -> Any:
-    """Refuse both options of any of the pairs, which are named as a user writes them, without dashes before them."""
-
+def _exclusive(command: Any, *pairs: Sequence[str]) -> Any:
     @functools.wraps(command)
     def checked(*args: Any, **kwargs: Any) -> Any:
         for pair in pairs:
-            if all(kwargs.get(name.replace("-", "_")) is not None for name in pair):
+            if all(kwargs.get(name) is not None for name in pair):
                 raise click.UsageError(f"--{pair[0]} and --{pair[1]} exclude each other; give one of them")
         return command(*args, **kwargs)
 
