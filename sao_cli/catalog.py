@@ -450,7 +450,7 @@ CRITICALITY_PICTURES = table(
     Row("map", "V(q) - q with its fixed points, and the cobweb of five chains"),
     Row("phase", "the plane of sigma_b and sigma_w: the edge of chaos, and where there are several fixed points"),
     Row("slope", "V'(q*) at the edge of chaos against the clip"),
-    Row("depth", "quantiles of q and of the activation sparsity by depth, of chains"),
+    Row("depth", "quantiles of q and of the activation sparsity by depth: of chains, and of one network"),
     Row("correlation", "1 - c by depth, with its law"),
 )
 VALUE_PICTURES = table(Row("density", "the distributions"), Row("cdf", "their CDFs with the KS distance"))

@@ -85,11 +85,14 @@ def _slope(row: Criticality, _: int) -> Figure:
 
 def _depth(row: Criticality, seed: int) -> Figure:
     from sao_cli.measure.criticality.curves import map_of
+    from sao_cli.measure.criticality.drawn_network import drawn_signals
     from sao_cli.measure.criticality.moments import inactive_share
     from sao_cli.plots import variance_depth_figure
 
+    width, found = row.width or WIDTH, map_of(row)
     chains = _chains(row, row.chains or CHAINS, seed)
-    return variance_depth_figure(row, row.width or WIDTH, chains, inactive_share(map_of(row).activation, chains))
+    network = drawn_signals(found, row.q_star, depth=row.depth, width=width, seed=seed)
+    return variance_depth_figure(row, width, (chains, inactive_share(found.activation, chains)), network)
 
 
 def _correlation(row: Criticality, _: int) -> Figure:

@@ -134,30 +134,34 @@ def slope_figure(
     return figure
 
 
-def variance_depth_figure(row: Criticality, width: int, chains: Values, shares: Values) -> Figure:
-    """Quantiles of q over `chains` (k, depth) by layer, and below of the activation sparsity there, `shares`.
+def variance_depth_figure(
+    row: Criticality, width: int, chains: tuple[Values, Values], network: tuple[Values, Values]
+) -> Figure:
+    """q by layer, and below it the activation sparsity there: quantiles over `chains`, and over inputs of a `network`.
 
-    `width` is that of the chains' layers. Bands hold 90 % and 50 % of the chains, the line is the median, dots are the
-    fixed point. Activations that are never exactly 0 have no lower panel.
+    Of either: q, and the share of zeros (k, depth). `width` is that of all layers. Bands hold 90 % and 50 % of the
+    chains and the line is their median; dashes are the median of the network's inputs, with 90 % of them between the
+    thin ones, and dots the fixed point. Activations that are never exactly 0 have no lower panel.
     """
-    panels: list[tuple[str, Values, float]] = [("q", chains, row.q_star)]
-    if shares.any():
-        panels.append(("activation sparsity", shares, row.activation_sparsity))
+    panels = [("q", chains[0], network[0], row.q_star)]
+    if chains[1].any():
+        panels.append(("activation sparsity", chains[1], network[1], row.activation_sparsity))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(COLUMN, 0.7 + 1.7 * len(panels)), layout="constrained")
-        for panel, (name, found, point) in zip(
+        figure = Figure(figsize=(COLUMN, 0.9 + 1.7 * len(panels)), layout="constrained")
+        for panel, (name, found, inputs, point) in zip(
             figure.subplots(len(panels), 1, sharex=True, squeeze=False).flat, panels, strict=True
         ):
             _quantiles(panel, found, point)
+            _inputs(panel, inputs)
             panel.set_ylabel(name)
             if name == "q" and found[:, -1].max() > 10 * point:
                 panel.set_yscale("log")
         panel.set_xlabel("layer")
-        panel.set_xlim(1, max(chains.shape[1], 2))
+        panel.set_xlim(1, max(found.shape[1], 2))
         panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         handles, labels = panel.get_legend_handles_labels()
-        title = f"{len(chains)} chains of width {width}"
-        figure.legend(handles, labels, frameon=False, ncols=4, loc="outside upper center", title=title)
+        title = f"{len(found)} chains of width {width}, and one network at {len(inputs)} inputs"
+        figure.legend(handles, labels, frameon=False, ncols=3, loc="outside upper center", title=title)
     return figure
 
 
@@ -172,7 +176,17 @@ def _quantiles(panel: Axes, found: Values, point: float) -> None:
             label=f"{100 * (high - low):.0f} %",
         )
     panel.plot(layers, np.median(found, axis=0), color=BLUE, linewidth=1, label="median")
-    panel.axhline(point, color=ORANGE, linewidth=1, linestyle=":", label="at q*")
+    panel.axhline(point, color=GREY, linewidth=1, linestyle=":", label="at q*")
+
+
+def _inputs(panel: Axes, found: Values) -> None:
+    """Where inputs of one network are, as far as they are finite."""
+    layers = np.arange(1, found.shape[1] + 1)
+    finite = np.isfinite(found).all(axis=0)
+    for low_and_high, width, label in ((BANDS[0], 0.5, "inputs, 90 %"), ((0.5,), 1.0, "inputs, median")):
+        lines = np.quantile(found[:, finite], low_and_high, axis=0).T
+        style: dict[str, Any] = {"color": ORANGE, "linewidth": width, "linestyle": "--"}
+        panel.plot(layers[finite], lines, label=[label, *["_"] * (len(low_and_high) - 1)], **style)
 
 
 def correlation_figure(row: Criticality, gaps: Mapping[float, Values]) -> Figure:

@@ -56,17 +56,20 @@ def test_slopes_are_dashed_where_there_are_others(row):
 
 def test_quantiles_are_over_chains(row):
     chains = np.array([[1.0, 0.5], [1.0, 1.5], [1.0, 0.7]])
-    figure = variance_depth_figure(row, 300, chains, chains / 2)
+    inputs = np.array([[2.0, 3.0], [4.0, np.inf]])
+    figure = variance_depth_figure(row, 300, (chains, chains / 2), (inputs, inputs / 4))
     above, below = figure.axes
     assert above.lines[0].get_ydata().tolist() == [1.0, 0.7]
     assert below.lines[0].get_ydata().tolist() == [0.5, 0.35]
     assert below.lines[1].get_ydata()[0] == row.activation_sparsity
-    assert figure.legends[0].get_title().get_text() == "3 chains of width 300"
+    assert figure.legends[0].get_title().get_text() == "3 chains of width 300, and one network at 2 inputs"
+    assert above.lines[-1].get_xydata().tolist() == [[1.0, 3.0]]  # where all inputs are finite
+    assert below.lines[-1].get_xydata().tolist() == [[1.0, 0.75]]
     assert above.get_yscale() == "linear"
 
 
 def test_a_runaway_is_on_a_logarithmic_axis_and_what_is_never_0_has_no_share(row):
-    [panel] = variance_depth_figure(row, 9, np.array([[1.0, 1e200]]), np.zeros((1, 2))).axes
+    [panel] = variance_depth_figure(row, 9, *[(np.array([[1.0, 1e200]]), np.zeros((1, 2)))] * 2).axes
     assert panel.get_yscale() == "log"
 
 
