@@ -177,13 +177,13 @@ CST = ("--activation", "cst", "--activation-sparsity", 0.85, "--slope", 0.7)
 
 def test_layers_begin_at_the_edge_of_chaos(run):
     """Of each method, whose weights are sigma_w times its own, with biases of the seed and inputs by which q_1 = q*."""
-    told = run("--depth", 4, "--width", 32, "--method", "dense", "--method", "sao", *CST, "--device", "cpu")
+    told = run("--depth", 4, "--width", 64, "--d", 32, "--method", "dense", "--method", "sao", *CST, "--device", "cpu")
     assert told.code == 0, told.err
     phi = sparse_activation("cst", activation_sparsity=0.85, slope=0.7)
     start = edge_of_chaos(phi)
     std = math.sqrt(1 - start.sigma_b**2) / start.sigma_w
     for row, method in zip(told.rows, ("dense", "sao"), strict=True):
-        stack = weight_stack([32] * 5, method=method, gain=start.sigma_w)
+        stack = weight_stack([64] * 5, method=method, d=32, gain=start.sigma_w)
         [wanted] = network_jacobian(stack, phi, sigma_b=start.sigma_b, input_std=std, depths=[4], device="cpu")
         assert row["mean"] == pytest.approx(wanted.mean, rel=1e-12)
         assert (row["gain"], row["sigma_b"], row["method"]) == (start.sigma_w, start.sigma_b, method)

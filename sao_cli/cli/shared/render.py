@@ -183,6 +183,10 @@ def _cell(value: Any) -> "Text":
         return Text("yes", "green") if value else Text("no", "red")
     if isinstance(value, float):
         return Text(f"{value:.6g}")
+    if isinstance(value, dict):
+        return Text(", ").join(Text(f"{visible(str(key))} ").append(_cell(one)) for key, one in value.items())
+    if isinstance(value, list | tuple) and value and all(isinstance(item, dict) for item in value):
+        return Text("\n").join(map(_cell, value))
     if isinstance(value, list | tuple) and not isinstance(value, Drawing):
         shown = [_cell(item) for item in value]
         return Text(", ").join(shown if len(shown) <= 16 else [*shown[:8], Text("..."), *shown[-4:]])

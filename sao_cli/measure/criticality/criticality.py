@@ -14,6 +14,7 @@ from sao_cli.base.names import check
 from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import ENSEMBLES
 from sao_cli.measure.criticality.correlation import decay_law, fixed_correlation, relaxation
+from sao_cli.measure.criticality.few_ones import warn_of_few_ones
 from sao_cli.measure.criticality.fixed_points import MARGINAL, FixedVariance, attracting, fixed_variances
 from sao_cli.measure.criticality.moments import inactive_share
 from sao_cli.measure.criticality.variance_chains import escape_level, escaped, linearised_std, variance_chains
@@ -23,7 +24,6 @@ from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.reports.criticalities import Criticality, FixedPoint, PredictedJacobian
 
 GAUSSIAN = next(iter(ENSEMBLES))
-FEW = 2.0  # expected ones of a row on units that are not 0, below which a sum of them is far from normal
 
 
 def criticality(
@@ -199,15 +199,8 @@ def _check_sizes(depths: Sequence[int], width: int | None, weights: str, d: int 
 
 
 def _warn(point: FixedPoint, points: Sequence[FixedPoint], d: int | None, width: int | None) -> None:
-    live = 1 - point.activation_sparsity
-    if d is not None and d * live < FEW:
-        warnings.warn(
-            f"d (1 - s) = {d * live:.3g}: with so few ones of a row on units that are not 0, pre-activations are far "
-            f"from normal, and what is told of chi_1 and the correlation is off by up to a tenth; "
-            f"d = {math.ceil(FEW / live) if live else 'more'} is better",
-            SaoWarning,
-            stacklevel=3,
-        )
+    if d is not None:
+        warn_of_few_ones(d, point.activation_sparsity, n=width, stacklevel=4)
     if width is None and len(points) > 1 and point.stability == "stable":
         warnings.warn(
             f"{len(points)} fixed points: a width tells how many networks leave q* = {point.q:.4g} for another",

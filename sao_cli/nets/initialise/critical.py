@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import nn
 
-from sao_cli.base.errors import SaoError, SaoWarning
+from sao_cli.base.errors import SaoError
 from sao_cli.base.names import check
 from sao_cli.base.rng import VALUES, generator
 from sao_cli.catalog import ENSEMBLES
 from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
-from sao_cli.measure.criticality.criticality import FEW
+from sao_cli.measure.criticality.few_ones import warn_of_few_ones
 from sao_cli.measure.criticality.moments import inactive_share
 from sao_cli.measure.criticality.variance_map import starting_map
 from sao_cli.measure.layer.activations import ActivationFunction
@@ -62,7 +61,10 @@ def critical_(
     """
     start = starting_map(activation, q_star, sigma_w, sigma_b)
     set_variances_(model, start.sigma_w, start.sigma_b, weights=weights, seed=seed)
-    _warn_of_few(model, 1 - float(inactive_share(start.activation, q_star)))
+    degrees = [int(mask.row_degrees.min()) for layer in _layers(model) if (mask := _mask(layer)) is not None]
+    degrees += [layer.degree for layer in _layers(model) if isinstance(layer, SAOLinear)]
+    if degrees:
+        warn_of_few_ones(min(degrees), float(inactive_share(start.activation, q_star)))
     return model
 
 
@@ -126,19 +128,6 @@ def draw_biases_(layers: Iterable[nn.Module], sigma_b: float, seed: int = 0) -> 
             drawn = normal_biases(layer.bias.numel(), sigma_b, seed=seed, layer=number)
             with torch.no_grad():
                 layer.bias.copy_(torch.from_numpy(drawn))
-
-
-def _warn_of_few(model: nn.Module, live: float) -> None:
-    """Warn where an output reads too few inputs that are not 0, of which a share `live` is not."""
-    degrees = [int(mask.row_degrees.min()) for layer in _layers(model) if (mask := _mask(layer)) is not None]
-    degrees += [layer.degree for layer in _layers(model) if isinstance(layer, SAOLinear)]
-    if degrees and min(degrees) * live < FEW:
-        warnings.warn(
-            f"an output reads {min(degrees)} inputs, of which {min(degrees) * live:.2g} are not 0: too few for a "
-            f"normal sum, and so for the edge of chaos; take a degree from {math.ceil(FEW / live)}",
-            SaoWarning,
-            stacklevel=3,
-        )
 
 
 def _layers(model: nn.Module) -> Iterator[nn.Module]:

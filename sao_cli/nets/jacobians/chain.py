@@ -19,6 +19,8 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import COMPUTED
 from sao_cli.data.coercion import stack_of
 from sao_cli.data.matrix import FINITE, Matrix
+from sao_cli.measure.criticality.few_ones import FEW, warn_of_few_ones
+from sao_cli.measure.criticality.moments import inactive_share
 from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.measure.layer.mean_field import JacobianMoments, LayerMoments, jacobian_moments
 from sao_cli.nets.devices import find_device, full_precision
@@ -276,6 +278,7 @@ def _predictions(layers: Sequence[_Layer], start: Values) -> Callable[[int], _Pr
         input_std, functions = math.sqrt(float(np.square(start).mean())), [layer.activation for layer in layers]
         found = [_layer_moments(layer.weight, layer.blocks, layer.bias) for layer in layers]
         moments = jacobian_moments(found, functions, input_std=input_std)
+        _warn_of_few_ones(layers, moments.preactivation_variance)
 
     def at(depth: int) -> _Predicted:
         if moments is None or not math.isfinite(mean := float(moments.log_mean[depth - 1])):
@@ -283,6 +286,17 @@ def _predictions(layers: Sequence[_Layer], start: Values) -> Callable[[int], _Pr
         return _Predicted(mean / math.log(10), float(moments.relative_variance[depth - 1]))
 
     return at
+
+
+def _warn_of_few_ones(layers: Sequence[_Layer], variances: Values) -> None:
+    """Warn once where sparse rows under a threshold are far from what the predictions are of."""
+    for layer, variance in zip(layers, variances.tolist(), strict=True):
+        d = int(layer.weight.mask.row_degrees.min())
+        if layer.activation.tau is not None and math.isfinite(variance):
+            inactive = float(inactive_share(layer.activation, variance))
+            if d * (1 - inactive) < FEW:
+                return warn_of_few_ones(d, inactive, n=layer.weight.mask.n, stacklevel=5)
+    return None
 
 
 def _layer_moments(layer: Matrix, blocks: BlockValues | None, bias: Values | None) -> LayerMoments:

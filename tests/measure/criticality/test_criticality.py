@@ -105,7 +105,7 @@ def test_a_gaussian_on_a_sparse_mask_has_that_spread():
 
 
 def test_few_ones_on_living_units_are_warned_of():
-    with pytest.warns(SaoWarning, match=r"d \(1 - s\) = 0.6: .* d = 14 is better"):
+    with pytest.warns(SaoWarning, match=r"d \(1 - s\) = 0.6 of .* d = 14 is better"):
         criticality("cst", **SPARSE, slope=0.5, d=4)
 
 

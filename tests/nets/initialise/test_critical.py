@@ -149,7 +149,7 @@ def test_a_network_begins_at_the_edge_of_chaos_of_its_activation():
 @pytest.mark.parametrize("make", [lambda d: _masked(60, 60, d), lambda d: SAOLinear(60, 60, d)])
 def test_rows_of_too_few_inputs_are_told(make):
     phi = sparse_activation("cst", activation_sparsity=0.85, slope=0.7)
-    with pytest.warns(SaoWarning, match="reads 10 inputs, of which 1.5 are not 0: .* take a degree from 14"):
+    with pytest.warns(SaoWarning, match="reads 10 inputs, d .1 - s. = 1.5 of which are not 0: .* d = 14 is better"):
         critical_(make(10), phi)
     critical_(make(15), phi)
     critical_(make(4), "relu")

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.base.errors import FormatError, SaoError, SaoWarning
 from sao_cli.catalog import PLAIN_ACTIVATIONS
 from sao_cli.data.matrix import Matrix
+from sao_cli.measure.criticality.variance_map import edge_of_chaos, input_std
 from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative, activation_value
 from sao_cli.measure.layer.mean_field import LayerMoments, jacobian_moments
 from sao_cli.nets.jacobians.chain import network_jacobian
@@ -158,6 +159,18 @@ def test_at_the_edge_of_chaos_the_mean_square_is_as_predicted():
     for logs in (found, predicted):
         assert abs(np.mean(logs)) < 4 * np.std(logs) / math.sqrt(12)  # 1 at the edge of chaos
         assert np.std(logs) < 0.6
+
+
+def test_rows_of_few_ones_under_a_threshold_are_told():
+    start = edge_of_chaos(ActivationFunction("cst", tau=1.44, clip=1.0))
+    sparse, fuller = (weight_stack([60] * 4, method="rg-n", d=d, gain=start.sigma_w) for d in (4, 20))
+    asked = {"sigma_b": start.sigma_b, "input_std": input_std(start, 1.0)}
+    with pytest.warns(SaoWarning, match=r"reads 4 inputs, d \(1 - s\) = 0\.\d+ of which .*; d = 1\d is better"):
+        list(network_jacobian(sparse, start.activation, **asked))
+    list(network_jacobian(sparse, start.activation, by_layer=True, **asked))  # nothing is predicted
+    list(network_jacobian(fuller, start.activation, **asked))
+    with pytest.warns(SaoWarning, match="Jacobian is off$"):  # without biases all dies out, whatever is read
+        list(network_jacobian(sparse, start.activation, input_std=0.01))
 
 
 def test_drawn_biases_are_normal_biases_of_the_seed():
