@@ -49,7 +49,7 @@ def test_a_report_on_kernels_is_the_one_on_their_masks(tmp_path, command, kind):
 
 
 def test_a_layer_of_a_checkpoint_by_its_name(tmp_path):
-    np.savez(tmp_path / "net.npz", conv=on(MASKS[1], (3, 3)).values, first=np.ones((4, 1, 3)), bias=np.ones(4))
+    np.savez(tmp_path / "net.npz", conv=on(MASKS[1], (3, 3)).values, first=np.ones((4, 2, 3)), bias=np.ones(4))
     code, [row] = run("verify", tmp_path / "net.npz", "--tensor", "conv")
     assert code == 0
     assert (row["m"], row["n"], row["d"], row["nnz"]) == (16, 16, 4, 64)

@@ -54,7 +54,7 @@ def moments(activation: str | ActivationFunction, q: ArrayLike) -> Moments:
     least = _NEAR if function.threshold is None else _LEAST
     with np.errstate(over="ignore"):
         found = _found(function, np.maximum(q.reshape(-1), least))
-    here, below = float(activation_value(function, 0.0)) ** 2, np.minimum(q.reshape(-1) / least, 1.0)
+    here, below = float(activation_value(function, 0.0)) ** 2, np.minimum(q.reshape(-1), least) / least
     square, fourth = here + (found.square - here) * below, here**2 + (found.fourth - here**2) * below**2
     found = found._replace(
         square=np.where(below < 1, square, found.square), fourth=np.where(below < 1, fourth, found.fourth)
