@@ -31,6 +31,7 @@ TRAINED = (
     {"activation": "cst", "slope": 0.7, "learning_rate": 1e-3},
     {"activation": "cst", "slope": 0.9},
     {"activation": "crelu", "slope": 0.5},
+    {"activation": "crelu", "slope": 0.5, "activation_sparsity": 0.95},
 )
 OF_WEIGHTS = (
     {"init": "orthogonal"},
@@ -46,6 +47,8 @@ DEEP = (
     {"slope": 0.7, "learning_rate": 1e-3, "init": "orthogonal"},
     {"slope": 0.3, "learning_rate": 1e-3},
     {"slope": 0.7, "learning_rate": 1e-3, "epochs": 60},
+    {"slope": 0.7, "learning_rate": 1e-3, "activation_sparsity": 0.7},
+    {"slope": 0.7, "learning_rate": 1e-3, "activation_sparsity": 0.5},
 )
 
 

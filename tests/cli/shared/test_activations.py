@@ -41,9 +41,9 @@ def test_a_layer_s_spectrum_is_the_library_s(sao_in_process, name):
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_chain_s_jacobian_is_the_library_s(sao_in_process, name):
-    asked = ("--depth", 2, "--width", 16, "--d", 4, "--input-std", 2)
+    asked = ("--depth", 2, "--width", 16, "--d", 16, "--input-std", 2)
     [row] = sao_in_process("jacobian", *asked, "--activation", name, *NUMBERS[name]).rows
-    weights = weight_stack([16] * 3, method="sao", d=4)
+    weights = weight_stack([16] * 3, method="sao", d=16)
     [found] = sao_cli.nets.network_jacobian(weights, function(name), depths=[2], input_std=2)
     assert row["activation"] == str(function(name))
     assert (row["mean"], row["rank"]) == (found.mean, found.rank)
