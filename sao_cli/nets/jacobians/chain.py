@@ -289,9 +289,9 @@ def _predictions(layers: Sequence[_Layer], start: Values) -> Callable[[int], _Pr
 
 
 def _warn_of_few_ones(layers: Sequence[_Layer], variances: Values) -> None:
-    """Warn once where sparse rows under a threshold are far from what the predictions are of."""
+    """Warn once where rows under a threshold, on average, read too few for what the predictions are of."""
     for layer, variance in zip(layers, variances.tolist(), strict=True):
-        d = int(layer.weight.mask.row_degrees.min())
+        d = layer.weight.mask.nnz // layer.weight.mask.m
         if layer.activation.tau is not None and math.isfinite(variance):
             inactive = float(inactive_share(layer.activation, variance))
             if d * (1 - inactive) < FEW:

@@ -169,6 +169,9 @@ def test_rows_of_few_ones_under_a_threshold_are_told():
         list(network_jacobian(sparse, start.activation, **asked))
     list(network_jacobian(sparse, start.activation, by_layer=True, **asked))  # nothing is predicted
     list(network_jacobian(fuller, start.activation, **asked))
+    pruned = [one.to_dense() for one in fuller]
+    pruned[1][7] = 0.0
+    list(network_jacobian(pruned, start.activation, **asked))  # one dead row says nothing of the others
     with pytest.warns(SaoWarning, match="Jacobian is off$"):  # without biases all dies out, whatever is read
         list(network_jacobian(sparse, start.activation, input_std=0.01))
 

@@ -66,8 +66,9 @@ def test_other_scores_of_what_is_learnt_say_so(networks, samples, score, given):
 
 
 def test_labels_that_nothing_has_learnt_do_not(networks, samples):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
         snip(networks[1], samples, labels="uniform")
         snip(networks[1], samples, labels="logits")
         force(networks[1], samples, labels="random", sparsity=0.9, rounds=2)
+    assert not told
