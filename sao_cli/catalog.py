@@ -368,25 +368,25 @@ class Activation(Row):
 
     homogeneous: bool = False  # phi(a h) = a phi(h) for a > 0
     takes: tuple[str, ...] = ()  # the numbers, besides its name, that say which function it is
-    two_sided: bool = False  # of those that take some: odd, and not 0 below its threshold
+    odd: bool = False  # phi(-h) = -phi(h)
 
 
 ACTIVATIONS = table(
-    Activation("linear", "h", homogeneous=True),
-    Activation("tanh", "the hyperbolic tangent"),
+    Activation("linear", "h", homogeneous=True, odd=True),
+    Activation("tanh", "the hyperbolic tangent", odd=True),
     Activation("relu", "max(h, 0)", homogeneous=True),
     Activation("leaky-relu", "h above 0, and 0.01 h below", homogeneous=True),
     Activation("silu", "h times its sigmoid"),
     Activation("gelu", "h Phi(h), by the error function"),
     Activation("selu", "1.05 h above 0, and 1.76 (e^h - 1) below"),
     Activation("softplus", "log(1 + e^h)"),
-    Activation("erf", "the error function"),
-    Activation("hard-tanh", "h from -1 to 1, and -1 or 1 beyond"),
+    Activation("erf", "the error function", odd=True),
+    Activation("hard-tanh", "h from -1 to 1, and -1 or 1 beyond", odd=True),
     Activation("sigmoid", "1 / (1 + e^-h)"),
     Activation("relu-tau", "max(h - tau, 0)", takes=("tau",)),
-    Activation("soft-threshold", "sign(h) max(|h| - tau, 0)", takes=("tau",), two_sided=True),
+    Activation("soft-threshold", "sign(h) max(|h| - tau, 0)", takes=("tau",), odd=True),
     Activation("crelu", "h - tau from 0 to clip, not torch's concatenated one", takes=("tau", "clip")),
-    Activation("cst", "sign(h) times |h| - tau from 0 to clip", takes=("tau", "clip"), two_sided=True),
+    Activation("cst", "sign(h) times |h| - tau from 0 to clip", takes=("tau", "clip"), odd=True),
 )
 PLAIN_ACTIVATIONS = {name: row for name, row in ACTIVATIONS.items() if not row.takes}
 

@@ -152,7 +152,7 @@ def sparse_activation(
             raise SaoError(f"{name} needs one of {wanted} and {taken}; give one of them")
     if function:
         return function
-    sides = 2 if ACTIVATIONS[name].two_sided else 1
+    sides = 2 if ACTIVATIONS[name].odd else 1
     if activation_sparsity is not None:
         tau = math.sqrt(q_star) * _threshold_of(name, activation_sparsity, sides)
     if slope is not None and tau is not None:

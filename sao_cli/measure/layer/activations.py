@@ -64,10 +64,10 @@ class ActivationFunction:
             raise SaoError(_mistaken(self.name, row.takes))
         for name, number in given.items():
             object.__setattr__(self, name, _checked(name, number))
-        if row.two_sided and self.tau is not None and self.tau < 0:
+        if row.odd and self.tau is not None and self.tau < 0:
             raise SaoError(
                 f"tau {self.tau:g}: {self.name} would jump at 0; its tau is a number from 0, and one-sided functions "
-                f"({', '.join(one.name for one in ACTIVATIONS.values() if one.takes and not one.two_sided)}) take less"
+                f"({', '.join(one.name for one in ACTIVATIONS.values() if one.takes and not one.odd)}) take less"
             )
 
     def __str__(self) -> str:
@@ -90,7 +90,21 @@ class ActivationFunction:
         if not row.takes:
             return _THRESHOLDS.get(self.name)
         clip = math.inf if self.clip is None else self.clip
-        return ThresholdShape(self.tau or 0.0, clip, float(row.two_sided))
+        return ThresholdShape(self.tau or 0.0, clip, float(row.odd))
+
+    def passes(self, factor: float) -> bool:
+        """Whether phi(factor h) = factor phi(h) for every h, of a `factor` that is not 0.
+
+        All of linear; those above 0 of relu, leaky-relu and what else is straight on both sides of 0; -1 of odd ones.
+
+        >>> [factor for factor in (1, -1, 2, -2) if ActivationFunction("tanh").passes(factor)]
+        [1, -1]
+        """
+        if factor < 0 and not ACTIVATIONS[self.name].odd:
+            return False
+        threshold = self.threshold
+        straight = threshold is not None and threshold.tau == 0 and threshold.clip == math.inf
+        return straight or abs(factor) == 1
 
     @property
     def kinks(self) -> tuple[tuple[float, float], ...]:
