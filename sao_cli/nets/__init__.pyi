@@ -4,6 +4,7 @@
 from sao_cli.nets.layers.linear import SAOLinear as SAOLinear
 from sao_cli.nets.layers.sequential import SAOSequential as SAOSequential
 from sao_cli.nets.layers.two_stage_linear import TwoStageLinear as TwoStageLinear
+from sao_cli.nets.layers.rare_linear import RareLinear as RareLinear
 from sao_cli.nets.layers.sao_conv import SAOConv2d as SAOConv2d
 from sao_cli.nets.layers.sparse_conv import SparseConv2d as SparseConv2d
 from sao_cli.nets.layers.eco_conv import ECOConv2d as ECOConv2d

@@ -1,8 +1,9 @@
 """Weights that a checkpoint keeps in several tensors: which tensors belong together, and the one that they make.
 
 Known are torch.nn.utils.prune's NAME_orig and NAME_mask, NAME with NAME_mask beside it, weight_norm's length and
-direction, and the layers of sao_cli.nets that hold blocks: SAOLinear, SAOConv2d, TwoStageLinear. Of ECOConv2d,
-SOCConv2d and SparseConv2d the state does not tell the weight.
+direction, the layers of sao_cli.nets that hold blocks, SAOLinear, SAOConv2d and TwoStageLinear, and what fusing leaves
+of a matrix, which `sao reduce` and RareLinear keep as W = P W' Q. Of ECOConv2d, SOCConv2d and SparseConv2d the state
+does not tell the weight.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ def _candidates(name: str, stored: Mapping[str, Stored]) -> Iterator[Assembly]:
         yield from _normed(name, stored)
     elif name.endswith("inputs"):
         yield from _grouped(name, stored)
+    elif name.endswith("row_index"):
+        yield from _factored(name, stored)
     elif name.endswith("base"):
         yield from _slices(name, stored)
     elif name.endswith("kernels"):
@@ -150,6 +153,23 @@ def _grouped(name: str, stored: Mapping[str, Stored]) -> list[Assembly]:
     if dense is None or (len(shape) == 5 and reached[0] < shape[0] * shape[1]):
         return _slices(f"{stem}base", stored)
     return [Assembly(weight, dense, stored[weight].dtype, "blocks", (weight, name, places))]
+
+
+def _factored(name: str, stored: Mapping[str, Stored]) -> list[Assembly]:
+    """W' (m', n'), and an index into its rows and a scale for each of the m rows of W = P W' Q, and so for columns.
+
+    A RareLinear with a Frobenius normalisation has `norm` and `g` beside them.
+    """
+    stem = name.removesuffix("row_index")
+    parts = [f"{stem}{one}" for one in ("weight", "row_index", "row_scale", "col_index", "col_scale")]
+    parts += [one for one in (f"{stem}norm", f"{stem}g") if one in stored]
+    if not _is_own(stem) or any(part not in stored for part in parts):
+        return []
+    weight, rows, row_scale, columns, col_scale, *factors = (stored[part].shape for part in parts)
+    fits = len(weight) == 2 and len(rows) == len(columns) == 1 and (rows, columns) == (row_scale, col_scale)
+    if not fits or factors not in ([], [(), ()]):
+        return []
+    return [Assembly(parts[0], (*rows, *columns), stored[parts[0]].dtype, "factored", tuple(parts))]
 
 
 _COMPUTED_BLOCKS = (
@@ -257,10 +277,27 @@ def _blocks_entries(weight: Dense, inputs: Dense, places: Dense) -> tuple[Dense,
     return inputs[places // outputs], weight.reshape(groups * outputs, degree)[places]
 
 
+def _factored_weight(
+    weight: Dense, row_index: Dense, row_scale: Dense, col_index: Dense, col_scale: Dense, *factors: Dense
+) -> Dense:
+    """W[a, b] = row_scale[a] W'[row_index[a], col_index[b]] col_scale[b], W' times norm g/||W'||_F where these are."""
+    _require_whole(row_index, len(weight), "row_index")
+    _require_whole(col_index, weight.shape[1], "col_index")
+    if factors:
+        norm, g = factors
+        weight = (weight * (norm * g / np.linalg.norm(weight))).astype(weight.dtype)
+    rows = weight[row_index] * row_scale[:, None]
+    return (rows[:, col_index] * col_scale).astype(weight.dtype, copy=False)
+
+
+def _require_whole(places: Dense, size: int, name: str) -> None:
+    if places.dtype.kind not in "iu" or (places.size and (places.min() < 0 or places.max() >= size)):
+        raise FormatError(f"its buffer {name!r} holds other than whole numbers from 0 to {size - 1}")
+
+
 def _require_places(places: Dense, size: int, name: str) -> None:
     flat = places.reshape(-1)
-    if flat.dtype.kind not in "iu" or (flat.size and (flat.min() < 0 or flat.max() >= size)):
-        raise FormatError(f"its buffer {name!r} holds other than whole numbers from 0 to {size - 1}")
+    _require_whole(flat, size, name)
     if np.bincount(flat, minlength=1).max() > 1:
         raise FormatError(f"its buffer {name!r} names a place twice")
 
@@ -271,4 +308,5 @@ _FORMS: dict[str, Callable[..., Dense]] = {
     "weight_norm": _weight_norm,
     "blocks": _blocks,
     "two_stage": _two_stage,
+    "factored": _factored_weight,
 }

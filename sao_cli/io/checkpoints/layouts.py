@@ -125,7 +125,7 @@ class _Reading:
         if self._is_said(entry):
             self.found[entry.name] = Layout(transposed=True)
             return True
-        if entry.form in ("blocks", "two_stage") or (bias == m and m != n):
+        if entry.form in ("blocks", "two_stage", "factored") or (bias == m and m != n):
             pass
         elif bias == n and m != n:
             self.found[entry.name] = Layout(transposed=True)

@@ -346,3 +346,37 @@ def test_parametrized_weights_at_the_top_of_a_file_are_those_that_they_are_insid
     [weight] = [entry for entry in checkpoint.entries if entry.kind == "matrix"]
     assert weight.name == "weight"
     np.testing.assert_allclose(checkpoint.read(weight), normed.weight.detach().numpy(), rtol=1e-6)
+
+
+FACTORS = {
+    "row_index": np.array([1, 0, 1]),
+    "row_scale": np.array([1.0, 2.0, 3.0], np.float32),
+    "col_index": np.array([0, 0]),
+    "col_scale": np.array([1.0, -1.0], np.float32),
+}
+
+
+def factored(tmp_path, **changes):
+    parts = {"weight": np.array([[5.0], [7.0]], np.float32)} | FACTORS | changes
+    return stored(tmp_path, **{f"fc__{name}": one for name, one in parts.items()}, fc__bias=np.ones(3, np.float32))
+
+
+@pytest.mark.parametrize(("more", "times"), [({}, 1), ({"norm": np.float32(4), "g": np.float32(0.5)}, 2 / 74**0.5)])
+def test_a_fused_weight_is_read_whole(tmp_path, more, times):
+    path = factored(tmp_path, **more)
+    assert kinds(path) == {"fc.weight": "matrix", "fc.bias": "bias"}
+    with open_checkpoint(path) as checkpoint:
+        whole = checkpoint.read(checkpoint.entries[0])
+    assert whole.dtype == np.float32
+    np.testing.assert_allclose(whole, times * np.array([[7, -7], [10, -10], [21, -21]]), rtol=1e-6)
+
+
+def test_a_fused_weight_with_places_that_are_not_there_says_so(tmp_path):
+    checkpoint = open_checkpoint(factored(tmp_path, row_index=np.array([2, 0, 1])))
+    with pytest.raises(FormatError, match=r"fc\.weight: its buffer 'row_index' holds other .* from 0 to 1"):
+        checkpoint.read(checkpoint.entries[0])
+
+
+@pytest.mark.parametrize("wrong", [{"row_scale": np.ones(2, np.float32)}, {"norm": np.ones(2), "g": np.ones(2)}])
+def test_what_only_looks_like_a_fused_weight_is_left_as_it_is(tmp_path, wrong):
+    assert kinds(factored(tmp_path, **wrong))["fc.row_index"] == "1-D"
