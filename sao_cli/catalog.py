@@ -416,6 +416,10 @@ LAYERS = table(
 SCHEDULES = table(
     Row("steps", "times --decay at each of the --milestones"), Row("cosine", "half a cosine wave, down to 0")
 )
+FUSE_RULES = table(
+    Row("svd", "both vectors become multiples of their first singular vector: the least error"),
+    Row("paper", "the longer vector becomes a multiple of the shorter, as in training"),
+)
 CRITERIA = table(
     Row("paper", "of the distinct eigenvalues of the mask"),
     Row("standard", "of all eigenvalues, and the mask is connected"),
