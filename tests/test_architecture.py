@@ -27,9 +27,10 @@ MAY_IMPORT = {  # room: the rooms that it may know, besides itself
     "nets": ARRAYS | {"models"},
     "plots": BASICS | {"io"},
     "pages": BASICS | {"io"},
-    "cli": ARRAYS | {"models", "nets", "plots", "pages"},
+    "study": ARRAYS | {"models", "nets"},
+    "cli": ARRAYS | {"models", "nets", "plots", "pages", "study"},
 }
-HEAVY = ("torch", "matplotlib", "networkx", "scipy", "rich", "safetensors", "numba")
+HEAVY = ("torch", "matplotlib", "networkx", "scipy", "rich", "safetensors", "numba", "distributed")
 ONLY_ROOM = {"matplotlib": "plots", "torch": "nets"}
 
 

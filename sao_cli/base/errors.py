@@ -27,6 +27,14 @@ class DeadlineError(SaoError):
     """A process that did not converge within its stated number of steps."""
 
 
+class ExecutorError(SaoError):
+    """Work that could not be done where it was sent: a scheduler that is gone, a worker of another version."""
+
+
+class LostJobError(ExecutorError):
+    """A job whose worker died, and died again wherever it was tried anew."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """The text for a name that is none of `known`: the nearest one, and all there are."""
     import difflib  # only now: most commands name what there is
