@@ -64,11 +64,22 @@ def _by_svd(dense: NDArray[np.float64]) -> Values:
 
 
 def _by_gram_matrix(dense: NDArray[Any]) -> Values:
-    side = min(dense.shape)
-    require_memory(24.0 * side**2 + 8.0 * _GRAM_ENTRIES, f"the Gram matrix of {_sides(dense)}")
+    tall = dense if dense.shape[0] >= dense.shape[1] else dense.T
+    return roots_of_gram(gram_matrix(tall, _sides(dense)))
+
+
+def gram_matrix(dense: NDArray[Any], what: str = "") -> Values:
+    """(n, n) W^T W of a dense (m, n) array, in float64 and piece by piece; MemoryLimitError, of `what`. O(m n^2)."""
+    side = dense.shape[1]
+    require_memory(24.0 * side**2 + 8.0 * _GRAM_ENTRIES, f"the Gram matrix of {what or _sides(dense)}")
     gram = np.zeros((side, side))
     for piece in _pieces(dense, _GRAM_ENTRIES):
         gram += piece.T @ piece
+    return gram
+
+
+def roots_of_gram(gram: Values) -> Values:
+    """The singular values, descending, of an array whose Gram matrix this is; those below zero by rounding as 0."""
     values: Values = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0))
     return values
 
@@ -93,7 +104,7 @@ class DenseGram:
     """
 
     def __init__(self, dense: NDArray[Any]) -> None:
-        self._dense = dense
+        self._dense = dense if dense.shape[0] >= dense.shape[1] else dense.T
         self.size = min(dense.shape)
         peak = max(float(dense.max()), -float(dense.min()))
         self.exponent = math.frexp(peak)[1] if dense.dtype == np.float64 else 0  # the others' squares stay in range
@@ -109,11 +120,10 @@ class DenseGram:
 
 
 def _pieces(dense: NDArray[Any], entries: int) -> Iterator[Values]:
-    """The rows of the array, or of its transpose where that is taller, some at a time, in float64."""
-    tall = dense if dense.shape[0] >= dense.shape[1] else dense.T
-    step = max(1, entries // tall.shape[1])
-    for start in range(0, len(tall), step):
-        yield tall[start : start + step].astype(np.float64, copy=False)
+    """The rows of the array some at a time, in float64."""
+    step = max(1, entries // dense.shape[1])
+    for start in range(0, len(dense), step):
+        yield dense[start : start + step].astype(np.float64, copy=False)
 
 
 def _sides(dense: NDArray[Any]) -> str:
