@@ -168,7 +168,8 @@ def fuse_pair(fused: Fused, axis: int, pair: Pair, rule: str = "svd") -> Fused:
     vectors, index, scale = fused.along(axis)
     shares = _shares(pair, rule)
     made = np.array(vectors)
-    made[pair.kept] = _joined(vectors[pair.dropped], vectors[pair.kept], shares, rule)
+    parts = _parts(shares, rule)
+    made[pair.kept] = parts[0] * vectors[pair.dropped] + parts[1] * vectors[pair.kept]
     index, scale = index.copy(), scale.copy()
     _join_(index, scale, pair, shares)
     return _compact(fused, axis, made, index, scale, np.arange(len(made)) != pair.dropped)
@@ -197,6 +198,7 @@ class _Run:
     def __init__(self, fused: Fused, tau_cos: float, tau_euc: float, rule: str, progress: Progress) -> None:
         self.fused, self._rule, self._progress = fused, rule, progress
         self._tau_cos, self._tau_euc = tau_cos, tau_euc
+        self._drifted = False
 
     def both(self, axes: tuple[int, ...]) -> None:
         """Fuse along each axis until none has a pair: what is fused on one changes the angles on the other a little."""
@@ -204,7 +206,7 @@ class _Run:
         while due:
             axis = due.pop(0)
             if self._fuse_along(axis):
-                due += [other for other in axes if other != axis and other not in due]
+                due += [other for other in axes if other not in due and (other != axis or self._drifted)]
 
     def longer_only(self, axes: tuple[int, ...]) -> None:
         """Fuse along the axis that is the longer one each time, columns first where they are equal."""
@@ -228,9 +230,11 @@ class _Run:
             while (most is None or search.joined < most) and (pair := search.nearest()) is not None:
                 shares = _shares(pair, self._rule)
                 _join_(index, scale, pair, shares)
-                vectors[pair.kept] = _joined(vectors[pair.dropped], vectors[pair.kept], shares, self._rule)
-                search.join(pair.kept, pair.dropped)
+                parts = _parts(shares, self._rule)
+                vectors[pair.kept] = parts[0] * vectors[pair.dropped] + parts[1] * vectors[pair.kept]
+                search.join(pair.kept, pair.dropped, parts)
                 self._progress("fusing", search.joined, None)
+        self._drifted = search.drifted
         if search.joined:
             self.fused = _compact(self.fused, axis, vectors, index, scale, search.alive)
         return search.joined
@@ -249,9 +253,9 @@ def _shares(pair: Pair, rule: str) -> tuple[float, float]:
     return (-x, -y) if y < 0 else (x, y)
 
 
-def _joined(dropped: Values, kept: Values, shares: tuple[float, float], rule: str) -> Values:
-    x, y = shares
-    return kept / y if rule == "paper" else x * dropped + y * kept
+def _parts(shares: tuple[float, float], rule: str) -> tuple[float, float]:
+    """How many times the dropped and the kept vector the one is that stands for both."""
+    return (0.0, 1 / shares[1]) if rule == "paper" else shares
 
 
 def _join_(index: Indices, scale: Values, pair: Pair, shares: tuple[float, float]) -> None:

@@ -16,7 +16,7 @@ from sao_cli.measure.redundancy.fusing import Fused
 from sao_cli.measure.values.by_array import DenseGram
 from sao_cli.measure.values.norms import frobenius_norm
 
-_CONVERGED = 1e-9  # of an eigenvalue of the Gram matrix: half of it in a singular value
+_CONVERGED = 1e-6  # of an eigenvalue of the Gram matrix: half of it in a singular value
 
 
 class FusingErrors(NamedTuple):
@@ -30,7 +30,7 @@ def fusing_errors(weight: NDArray[Any], fused: Fused, progress: Progress = silen
     """What fusing has changed a weight (m, n) by: FusingErrors, of differences in float64.
 
     Spectral norms are the largest value of an SVD up to 512 on the shorter side, and beyond it that of a Lanczos
-    process, from below, to 1e-9. O(m n) beside those; two copies of the weight.
+    process, from below, to 1e-6. O(m n) beside those; two copies of the weight.
 
     >>> weight = np.array([[1.0, 0.0], [0.0, 1e-3]])
     >>> fused = Fused(np.array([[1.0]]), np.array([0, 0]), np.array([1.0, 0.0]), np.array([0, 0]), np.array([1.0, 0.0]))
