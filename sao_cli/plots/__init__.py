@@ -20,6 +20,7 @@ from sao_cli.plots.pruned_figures import (
     layer_sparsity_figure,
     mask_image_figure,
 )
+from sao_cli.plots.rare_figures import compression_figure, dimension_figure
 from sao_cli.plots.score_figures import score_histogram_figure, score_share_figure
 from sao_cli.plots.spectrum_figures import Curve, ecdf_figure, spectrum_figure
 
@@ -29,9 +30,11 @@ __all__ = [
     "MaskImage",
     "audit_figure",
     "class_image_figure",
+    "compression_figure",
     "correlation_figure",
     "depth_figure",
     "depth_histogram_figure",
+    "dimension_figure",
     "ecdf_figure",
     "eigenvalue_figure",
     "image_sides",
