@@ -69,14 +69,14 @@ class LayerTensors:
             return f"{shown(other.name)} of shape {other.shape} is no bias of {shown(entry.name)}"
         return None
 
-    def layer(self, entry: Entry, channels: int | None, padded: bool) -> FeatureLayer:
+    def layer(self, entry: Entry, channels: int | None) -> FeatureLayer:
         """A weight that reads so many units, and its bias."""
         array = self.structure.layout(entry).outputs_first(self.checkpoint.read(entry)).astype(np.float64)
         if channels not in (None, array.shape[1]):
             array = array.reshape(len(array), channels, -1)  # the images of a kernel, flattened
         bias = self.bias(entry)
         numbers = None if bias is None else self.checkpoint.read(bias).astype(np.float64)
-        return FeatureLayer(array, numbers, entry.dtype, padded)
+        return FeatureLayer(array, numbers, entry.dtype)
 
 
 def bias_beside(name: str) -> str:

@@ -16,7 +16,7 @@ from sao_cli.io.checkpoints.order import NUMBERED, PLAIN_STACK, WAY_OUT, Sides, 
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.output import shown
 from sao_cli.measure.layer.activations import ActivationFunction
-from sao_cli.measure.redundancy.features import Between, FeatureLayer, reduce_features
+from sao_cli.measure.redundancy.features import FeatureLayer, StatedBetween, reduce_features
 from sao_cli.models.layer_tensors import LayerTensors, bias_beside
 from sao_cli.models.stack import AS_NAMED
 
@@ -179,11 +179,11 @@ def _parts(tensors: LayerTensors, stack: Sequence[Entry]) -> Iterator[tuple[tupl
 def _reduced(tensors: LayerTensors, entries: Sequence[Entry], function: ActivationFunction) -> dict[str, ReducedLayer]:
     """The layers of a chain between all of which units may go."""
     given: list[FeatureLayer] = []
-    for place, entry in enumerate(entries):
-        reads_images = place > 0 and entries[place - 1].kind == "kernel"
-        channels = len(given[-1].weight) if given else None
-        given.append(tensors.layer(entry, channels, padded=reads_images or entry.kind == "kernel"))
-    found = reduce_features(given, [Between(function, pooled=entry.kind == "kernel") for entry in entries[:-1]])
+    for entry in entries:
+        given.append(tensors.layer(entry, len(given[-1].weight) if given else None))
+    kernels = [entry.kind == "kernel" for entry in entries]
+    between = [StatedBetween(function, before, before or after) for before, after in pairwise(kernels)]
+    found = reduce_features(given, between)
     layers: dict[str, ReducedLayer] = {}
     for place, (entry, layer) in enumerate(zip(entries, found.layers, strict=True)):
         layers[entry.name] = ReducedLayer(

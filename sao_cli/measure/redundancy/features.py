@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,14 +31,12 @@ class FeatureLayer(NamedTuple):
     """A layer of a chain: `weight` (m, n) or (m, n, ...), of float64, and `bias` (m,), None for zeros.
 
     What follows the first two axes are the taps of a kernel, or the pixels of each channel that a matrix reads. `dtype`
-    is the precision in which the numbers were born. A `padded` layer reads zeros beyond the border of its image, where
-    a constant unit is not what it is inside.
+    is the precision in which the numbers were born.
     """
 
     weight: Values
     bias: Values | None = None
     dtype: str = "float64"
-    padded: bool = False
 
     @property
     def rows(self) -> Values:
@@ -59,15 +57,37 @@ class FeatureLayer(NamedTuple):
         return unread
 
 
-class Between(NamedTuple):
-    """What stands between two layers: a function of each unit, and maybe a pooling, which is no odd one."""
-
-    activation: ActivationFunction
-    pooled: bool = False
+class Between(Protocol):
+    """What stands between two layers, and acts on each unit alone."""
 
     def passes(self, factor: float) -> bool:
         """Whether a unit that is `factor` times another one before it is so after it too."""
+
+    def constants(self, biases: Values) -> Values:
+        """What the next layer reads of units that are `biases` (k,) everywhere: (k,), or (k, taps) where taps differ.
+
+        NaN for a unit that it does not see as a constant.
+        """
+
+
+class StatedBetween(NamedTuple):
+    """An activation, and maybe more that is not known: a pooling, which is no odd function, and borders.
+
+    Beyond a border there are zeros, so that a constant unit is not what it is inside.
+    """
+
+    activation: ActivationFunction
+    pooled: bool = False
+    bordered: bool = False
+
+    def passes(self, factor: float) -> bool:
+        """As Between says."""
         return (factor > 0 or not self.pooled) and self.activation.passes(factor)
+
+    def constants(self, biases: Values) -> Values:
+        """As Between says."""
+        values = activation_value(self.activation, biases)
+        return np.where(values == 0, 0.0, np.nan) if self.bordered else values
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +144,7 @@ def reduce_features(layers: Sequence[FeatureLayer], between: Sequence[Between]) 
     that are not read are dropped; of constant ones v_i phi(b_i) is added to the next layer's bias, v_i their column of
     its weight; of a class of multiples, unit i = r_i unit j, unit j stays, with the column v_j + sum r_i v_i. Each of
     these may make rows or columns zero, or rows equal, in the layers beside. The last layer's outputs all stay, and so
-    do the inputs. A constant that is not 0 stays before a padded layer. A bias is made where a constant needs one.
+    do the inputs. A bias is made where a constant needs one.
 
     The outputs are the same to rounding: a few eps of each sum, as `multiples` says. O(numbers) a pass; passes are as
     many as there are layers at most that a change travels through.
@@ -133,7 +153,7 @@ def reduce_features(layers: Sequence[FeatureLayer], between: Sequence[Between]) 
 
     >>> first = FeatureLayer(np.array([[1.0, 2.0], [2.0, 4.0], [0.0, 0.0]]), np.array([0.0, 0.0, 5.0]))
     >>> last = FeatureLayer(np.array([[1.0, 1.0, 2.0]]), np.array([7.0]))
-    >>> smaller = reduce_features([first, last], [Between(ActivationFunction("relu"))])
+    >>> smaller = reduce_features([first, last], [StatedBetween(ActivationFunction("relu"))])
     >>> [layer.weight.tolist() for layer in smaller.layers], smaller.layers[1].bias.tolist(), smaller.kept[0].tolist()
     ([[[2.0, 4.0]], [[1.5]]], [17.0], [1])
     """
@@ -184,16 +204,18 @@ class _Chain:
     def _folded(self, place: int, constant: Booleans, between: Between) -> Booleans:
         """Those of the constant units whose constant is in the next layer's bias now, where it is not 0."""
         layer, following = self.layers[place : place + 2]
-        biases = np.zeros(len(constant)) if layer.bias is None else layer.bias
-        values = np.where(constant, activation_value(between.activation, biases), 0.0)
-        if following.padded:
-            constant = constant & (values == 0)
-            values = np.where(constant, values, 0.0)
+        places = np.flatnonzero(constant)
+        biases = np.zeros(len(places)) if layer.bias is None else layer.bias[places]
+        values = between.constants(biases).reshape(len(places), -1)
+        known = np.isfinite(values).all(axis=1)
+        constant = constant.copy()
+        constant[places[~known]] = False
+        values, columns = values[known], following.weight[:, places[known]]
         if values.any():
-            sums = following.weight.reshape(*following.weight.shape[:2], -1).sum(axis=2)
-            bias = np.zeros(len(sums)) if following.bias is None else following.bias
+            read = columns.reshape(*columns.shape[:2], -1) * values
+            bias = np.zeros(len(read)) if following.bias is None else following.bias
             # Not the product of BLAS, which may sum equal rows in different orders, after which they would not merge.
-            self.layers[place + 1] = following._replace(bias=bias + (sums * values).sum(axis=1))
+            self.layers[place + 1] = following._replace(bias=bias + read.reshape(len(read), -1).sum(axis=1))
         return constant
 
     def _merge(self, place: int, live: Indices, same: Multiples) -> None:

@@ -13,9 +13,9 @@ from sao_cli.base.errors import SaoError
 from sao_cli.catalog import ACTIVATIONS, PLAIN_ACTIVATIONS
 from sao_cli.measure.layer.activations import ActivationFunction, activation_value
 from sao_cli.measure.redundancy.features import (
-    Between,
     FeatureCounts,
     FeatureLayer,
+    StatedBetween,
     feature_counts,
     reduce_features,
 )
@@ -123,7 +123,7 @@ def test_a_pruned_chain_gives_the_same_outputs_with_as_few_units_as_one_by_one(f
     for density, biases in itertools.product((0.15, 0.3, 0.6), (True, False)):
         for _ in range(4):
             layers = pruned_chain(rng, (5, 7, 6, 7, 3), density, biases)
-            between = [Between(function)] * 3
+            between = [StatedBetween(function)] * 3
             smaller = reduce_features(layers, between)
             x = rng.standard_normal((20, 5))
             expected = outputs(layers, between, x)
@@ -144,7 +144,7 @@ def test_it_is_a_fixed_point(function):
     rng = np.random.default_rng(6)
     for density in (0.1, 0.2, 0.4):
         layers = pruned_chain(rng, (6, 12, 12, 12, 4), density)
-        between = [Between(function)] * 3
+        between = [StatedBetween(function)] * 3
         once = reduce_features(layers, between)
         twice = reduce_features(once.layers, between)
         assert [len(layer.weight) for layer in twice.layers] == [len(layer.weight) for layer in once.layers]
@@ -166,15 +166,17 @@ def test_a_planted_multiple_merges_where_the_function_lets_its_factor_through_an
     admitted = ADMITS[function.name](factor)
     assert feature_counts(weight, bias, following, function) == (int(admitted), 0, 0)
     assert feature_counts(weight, bias, following) == (int(factor == 1), 0, 0)
-    smaller = reduce_features(layers(bias), [Between(function)])
+    smaller = reduce_features(layers(bias), [StatedBetween(function)])
     np.testing.assert_allclose(
-        outputs(smaller.layers, [Between(function)], x), outputs(layers(bias), [Between(function)], x), rtol=1e-12
+        outputs(smaller.layers, [StatedBetween(function)], x),
+        outputs(layers(bias), [StatedBetween(function)], x),
+        rtol=1e-12,
     )
     assert smaller.merged == (int(admitted), 0)
     unequal = [*bias[:2], bias[2] + 1e-9, bias[3]]
     assert feature_counts(weight, unequal, following, function) == (0, 0, 0)
     if factor < 0:
-        assert reduce_features(layers(bias), [Between(function, pooled=True)]).merged == (0, 0)
+        assert reduce_features(layers(bias), [StatedBetween(function, pooled=True)]).merged == (0, 0)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=str)
@@ -248,7 +250,7 @@ def test_removals_travel_both_ways():
     layers[4].weight[:, 3] = 0
     layers[0].weight[0] = 0
     layers[0].bias[0] = -1.0
-    smaller = reduce_features(layers, [Between(ActivationFunction("relu"))] * 4)
+    smaller = reduce_features(layers, [StatedBetween(ActivationFunction("relu"))] * 4)
     assert smaller.unread == (1, 1, 1, 1, 0)
     assert smaller.constant == (1, 1, 1, 1, 0)
     assert [layer.weight.shape for layer in smaller.layers] == [(2, 4), (2, 2), (2, 2), (2, 2), (4, 2)]
@@ -258,7 +260,7 @@ def test_removals_travel_both_ways():
 
 def test_a_network_that_reads_nothing_keeps_a_unit_a_layer_and_its_constant():
     layers = [FeatureLayer(np.zeros((3, 2)), np.ones(3)), FeatureLayer(np.ones((3, 3))), FeatureLayer(np.ones((2, 3)))]
-    between = [Between(ActivationFunction("tanh"))] * 2
+    between = [StatedBetween(ActivationFunction("tanh"))] * 2
     smaller = reduce_features(layers, between)
     assert [layer.weight.shape for layer in smaller.layers] == [(1, 2), (1, 1), (2, 1)]
     assert not any(layer.weight.any() for layer in smaller.layers)
@@ -271,18 +273,19 @@ def test_kernels_taps_go_together_and_a_border_keeps_constants():
     kernel, bias = rng.standard_normal((4, 2, 9)), np.array([1.0, -1.0, 0.5, 2.0])
     kernel[:2] = 0
     reads = rng.standard_normal((3, 4, 9))
-    relu = Between(ActivationFunction("relu"))
+    relu = StatedBetween(ActivationFunction("relu"))
     free = reduce_features([FeatureLayer(kernel, bias), FeatureLayer(reads)], [relu])
     np.testing.assert_allclose(free.layers[1].bias, reads[:, 0].sum(axis=1))
     assert free.kept[0].tolist() == [2, 3]
-    padded = reduce_features([FeatureLayer(kernel, bias), FeatureLayer(reads, padded=True)], [relu])
+    bordered = StatedBetween(ActivationFunction("relu"), bordered=True)
+    padded = reduce_features([FeatureLayer(kernel, bias), FeatureLayer(reads)], [bordered])
     assert padded.kept[0].tolist() == [0, 2, 3]  # phi(-1) is 0, at a border too
     assert padded.layers[1].bias is None
 
 
 def test_constants_before_a_border_merge_with_each_other():
-    layers = [FeatureLayer(np.zeros((3, 1)), np.array([1.0, 2.0, 3.0])), FeatureLayer(np.ones((2, 3)), padded=True)]
-    smaller = reduce_features(layers, [Between(ActivationFunction("relu"))])
+    layers = [FeatureLayer(np.zeros((3, 1)), np.array([1.0, 2.0, 3.0])), FeatureLayer(np.ones((2, 3)))]
+    smaller = reduce_features(layers, [StatedBetween(ActivationFunction("relu"), bordered=True)])
     np.testing.assert_allclose(smaller.layers[1].weight @ smaller.layers[0].bias, [6.0, 6.0])
     assert smaller.merged == (2, 0)
 
@@ -304,7 +307,7 @@ def test_what_is_refused(layers, said):
     with pytest.raises(SaoError, match=said):
         feature_counts(layers[0], None, layers[1])
     with pytest.raises(SaoError, match=said):
-        reduce_features([FeatureLayer(one) for one in layers], [Between(ActivationFunction("relu"))])
+        reduce_features([FeatureLayer(one) for one in layers], [StatedBetween(ActivationFunction("relu"))])
 
 
 def test_a_bias_of_another_length_is_refused():
