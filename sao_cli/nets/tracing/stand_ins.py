@@ -77,13 +77,13 @@ def _itself(call: Call) -> Any:
     """What is linear in each of its tensors; factors count as 0 or 1."""
     given = {key: value for key, value in call.operation.kwargs.items() if key not in _FORMATS}
     given |= {key: float(given[key] != 0) for key in ("alpha", "beta") if key in given}
-    return _copying(call.operation)(*call.filled(call.operation.args), **call.filled(given))
+    return copying(call.operation)(*call.filled(call.operation.args), **call.filled(given))
 
 
 _FORMATS = ("dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking")
 
 
-def _copying(operation: Operation) -> Any:
+def copying(operation: Operation) -> Any:
     """The function, or the twin that does not write in place."""
     if not operation.function._schema.is_mutable:
         return operation.function
@@ -124,7 +124,7 @@ def unary(call: Call) -> Tensor:
 
 def _form_of(operation: Operation, values: Sequence[Recorded], device: torch.device) -> Stand:
     probed = Call(operation, values, {operation.operands[0]: torch.tensor(_PROBES, device=device)})
-    made = _copying(operation)(*probed.filled(operation.args), **probed.filled(operation.kwargs))
+    made = copying(operation)(*probed.filled(operation.args), **probed.filled(operation.kwargs))
     answers = made[0] if isinstance(made, tuple) else made
     if bool((answers == answers[0]).all()):
         return functools.partial(_filled, number=float(answers[0] != 0))
