@@ -79,6 +79,14 @@ from sao_cli.measure.layer.spectrum import Comparison as Comparison
 from sao_cli.measure.values.ks import ks_test as ks_test
 from sao_cli.measure.values.ks import ks_test_law as ks_test_law
 
+# Redundancy: units that the layers after them do without
+from sao_cli.measure.redundancy.features import feature_counts as feature_counts
+from sao_cli.measure.redundancy.features import reduce_features as reduce_features
+from sao_cli.measure.redundancy.features import FeatureCounts as FeatureCounts
+from sao_cli.measure.redundancy.features import FeatureLayer as FeatureLayer
+from sao_cli.measure.redundancy.features import StatedBetween as StatedBetween
+from sao_cli.measure.redundancy.features import ReducedFeatures as ReducedFeatures
+
 # Reading and writing
 from sao_cli.io import read_masks as read_masks
 from sao_cli.io import read_matrices as read_matrices

@@ -39,6 +39,11 @@ from sao_cli.nets.networks.lenet5 import LeNet5 as LeNet5
 from sao_cli.nets.scores.prune_module import prune_ as prune_
 from sao_cli.nets.scores.prune_module import ModulePruning as ModulePruning
 
+# Smaller networks
+from sao_cli.nets.reduction.reduce_module import reduce_ as reduce_
+from sao_cli.nets.reduction.reduce_module import ModuleReduction as ModuleReduction
+from sao_cli.nets.reduction.reduce_module import ReducedModuleLayer as ReducedModuleLayer
+
 # Jacobians
 from sao_cli.nets.jacobians.chain import network_jacobian as network_jacobian
 from sao_cli.nets.jacobians.module import jacobian_spectrum as jacobian_spectrum
