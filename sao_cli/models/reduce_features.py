@@ -82,6 +82,7 @@ def reduce_stacks(
 
     Raises SaoError for a name or a width that does not fit, and where no chain is told. Memory: the chains in float64.
 
+    >>> import numpy as np
     >>> from sao_cli.io.checkpoints import open_checkpoint, write_checkpoint
     >>> from sao_cli.io.checkpoints.structure import structure_of
     >>> write_checkpoint({"0.weight": np.diag([1.0, 2.0, 0.0]), "2.weight": np.ones((2, 3))}, "chain.safetensors")

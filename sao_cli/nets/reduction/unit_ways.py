@@ -26,9 +26,10 @@ _POOLS = ("max_pool{}d", "max_pool{}d_with_indices", "adaptive_max_pool{}d")
 _MAXIMA = frozenset(form.format(axes) for form in _POOLS for axes in (1, 2, 3))
 # f(a h) = a f(h): for every a, for a above 0, for -1.
 _LINEAR = _COPIES | _SHAPES | _AVERAGES | {"neg"}
-_POSITIVE = _MAXIMA | {"relu", "leaky_relu", "abs"}
-_SINES = ("sin", "tan", "sinh", "tanh", "asin", "atan", "asinh", "atanh")
-_ODD = frozenset([*_SINES, "erf", "hardshrink", "softshrink", "sign", "sgn"])
+_STRAIGHT = "relu leaky_relu abs"
+_POSITIVE = _MAXIMA.union(_STRAIGHT.split())
+_CENTRED = "sin tan sinh tanh asin atan asinh atanh erf hardshrink softshrink sign sgn"
+_ODD = frozenset(_CENTRED.split())
 
 
 @dataclass(frozen=True, eq=False)
