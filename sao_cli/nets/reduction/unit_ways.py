@@ -22,10 +22,11 @@ _PRODUCTS = ("addmm", "mm", "convolution")
 _COPIES = frozenset(["clone", "detach", "alias", "lift_fresh", "contiguous", "positive"])
 _SHAPES = frozenset(["view", "_unsafe_view", "reshape", "_reshape_alias", "flatten", "squeeze", "unsqueeze"])
 _AVERAGES = frozenset(["mean", *(f"{kind}avg_pool{n}d" for kind in ("", "adaptive_", "_adaptive_") for n in (1, 2, 3))])
+_UPSAMPLED = frozenset(f"upsample_{kind}" for kind in ("nearest1d", "nearest2d", "nearest3d", "bilinear2d"))
 _POOLS = ("max_pool{}d", "max_pool{}d_with_indices", "adaptive_max_pool{}d")
 _MAXIMA = frozenset(form.format(axes) for form in _POOLS for axes in (1, 2, 3))
 # f(a h) = a f(h): for every a, for a above 0, for -1.
-_LINEAR = _COPIES | _SHAPES | _AVERAGES | {"neg"}
+_LINEAR = _COPIES | _SHAPES | _AVERAGES | _UPSAMPLED | {"neg"}
 _STRAIGHT = "relu leaky_relu abs"
 _POSITIVE = _MAXIMA.union(_STRAIGHT.split())
 _CENTRED = "sin tan sinh tanh asin atan asinh atanh erf hardshrink softshrink sign sgn"
@@ -197,7 +198,7 @@ class _Walk:
             return _shape_keeps(before, after, self.layer)
         if operation.name == "mean":
             return self.layer.is_kernel and _means_space(operation, len(before))
-        return operation.name in _AVERAGES | _MAXIMA and self.layer.is_kernel and len(before) > 2
+        return operation.name in _AVERAGES | _UPSAMPLED | _MAXIMA and self.layer.is_kernel and len(before) > 2
 
     def why_misread(self, after: StockLayer) -> str | None:
         """Why the layer at the end does not read each unit of this one as its own."""
@@ -213,7 +214,12 @@ class _Walk:
     def _told(self, operation: Operation) -> str:
         """What reads units together, and with what."""
         names = {number: name for name, number in self.recording.tensors.items()}
-        held = [names[number] for number in operation.operands if number in names]
+        makers = {made: one for one in self.recording.operations for made in one.outputs if made is not None}
+        held = []
+        for number in operation.operands:
+            while number not in names and number in makers and makers[number].name in _SHAPES | _COPIES:
+                number = makers[number].operands[0]
+            held += [names[number]] if number in names else []
         beside = f" with {', '.join(held)}" if held else ""
         return f"{told_of(operation.path, operation.name)}{beside} reads {self.layer.name}'s units"
 
@@ -225,7 +231,7 @@ def _made(operation: Operation) -> int:
 
 def _shape_keeps(before: Sequence[int], after: Sequence[int], layer: StockLayer) -> bool:
     if not layer.is_kernel:
-        return len(before) > 1 and len(after) > 1 and before[-1] == after[-1] == layer.units
+        return len(before) > 0 and len(after) > 0 and before[-1] == after[-1] == layer.units
     if len(before) < 3:  # flat by now
         return tuple(before) == tuple(after)
     if tuple(before[:2]) == tuple(after[:2]):

@@ -151,6 +151,13 @@ def test_inputs_of_three_axes_and_a_bias_that_is_made():
     assert module[2].bias is not None
 
 
+def test_a_single_sample_and_larger_images():
+    assert_smaller_and_same(pruned_(linears("relu"), 0.3), torch.randn(6, dtype=torch.float64))
+    layers = nn.Conv2d(2, 6, 3), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Tanh(), nn.Conv2d(6, 2, 3)
+    found = assert_smaller_and_same(pruned_(nn.Sequential(*layers), 0.5), torch.randn(1, 2, 7, 7, dtype=torch.float64))
+    assert found.layers[0].merged == 2
+
+
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
@@ -188,6 +195,9 @@ def test_norms_are_refused_by_their_tensors_names():
     assert "1.running_mean" in first.reason
     assert "4.weight" in second.reason
     assert found.new_parameters == found.parameters
+    sloped = nn.Sequential(nn.Linear(4, 6), nn.PReLU(6), nn.Linear(6, 2))
+    found = assert_smaller_and_same(pruned_(sloped, 0.3), torch.randn(3, 4, dtype=torch.float64))
+    assert found.layers[0].reason == "1: _prelu_kernel with 1.weight reads 0.weight's units"
 
 
 def test_shared_tensors_and_modules_are_refused_by_name():
