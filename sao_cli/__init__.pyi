@@ -116,6 +116,7 @@ from sao_cli.models.prune_checks import prune_failures as prune_failures
 from sao_cli.models.prune_checks import epoch_checks as epoch_checks
 from sao_cli.models.prune_checks import epoch_failures as epoch_failures
 from sao_cli.models.repair import repair_checkpoint as repair_checkpoint
+from sao_cli.models.reduce import reduce_checkpoint as reduce_checkpoint
 from sao_cli.models.audit.row import audit_weight as audit_weight
 from sao_cli.models.audit.chains import audit_chain as audit_chain
 
@@ -173,6 +174,8 @@ from sao_cli.reports.changes import SkippedWeight as SkippedWeight
 from sao_cli.reports.changes import PrunedWeight as PrunedWeight
 from sao_cli.reports.changes import PruneSummary as PruneSummary
 from sao_cli.reports.changes import RepairedWeight as RepairedWeight
+from sao_cli.reports.reductions import ReducedWeight as ReducedWeight
+from sao_cli.reports.reductions import ReduceSummary as ReduceSummary
 from sao_cli.reports.changes import RepairSummary as RepairSummary
 from sao_cli.reports.sensitivities import PooledJacobian as PooledJacobian
 from sao_cli.reports.sensitivities import SensitivityLayer as SensitivityLayer

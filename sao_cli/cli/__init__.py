@@ -36,6 +36,7 @@ COMMANDS = {
     "audit": "audit a checkpoint, layer by layer",
     "sensitivity": "score how much each weight of a checkpoint matters",
     "prune": "prune a checkpoint to a target sparsity",
+    "reduce": "make the weights of a checkpoint smaller",
     "repair": "make a checkpoint's layers isometric on the masks that they have",
 }
 USAGE, BUG, INTERRUPTED = 2, 70, 130

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,13 +12,13 @@ from sao_cli.base.errors import InfeasibleError, SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.io.formats.tensor_file import Path
-from sao_cli.io.output import atomic_output, refuse_terminal, shown
+from sao_cli.io.output import shown
 from sao_cli.masks.degrees import density_of
 from sao_cli.models.audit.row import NO_WEIGHT
 from sao_cli.models.ends import dense_ends, kept_dense, warn_of_ends
 from sao_cli.models.left import Tracer
 from sao_cli.models.on_paths import OnPathsPruner
-from sao_cli.models.opened import opened
+from sao_cli.models.opened import aside, opened
 from sao_cli.models.prune_run import PruneRun, Watch
 from sao_cli.models.prune_whole import count_unchanged, in_context, signals_of, summary_of
 from sao_cli.models.rewrite import rewritten
@@ -120,7 +116,7 @@ def prune_checkpoint(
     else:
         pruner = RulePruner(method, d=d, **asked)
     selection = Selection.of(include, exclude, groups, transpose)
-    with opened(model, out) as checkpoint, _written(out, network) as written:
+    with opened(model, out) as checkpoint, aside(out, network is not None) as written:
         runs = None if network is None else network.require(checkpoint)  # what does not fit is said now
         structure = selection.structure(checkpoint)
         run = PruneRun(checkpoint, structure, pruner, facts)
@@ -148,20 +144,6 @@ def prune_checkpoint(
     warn_of_death(summary.reachable, summary.collapsed_layers)
     warn_of_ends(structure, ends)
     return Changes(rows, summary)
-
-
-@contextlib.contextmanager
-def _written(out: Path, network: Tracer | None) -> Iterator[Path]:
-    """Where to write: `out`, or aside first where a stream's network is asked what is left of it."""
-    if network is None or out != "-":
-        yield out
-        return
-    refuse_terminal("a checkpoint")
-    with tempfile.TemporaryDirectory() as folder:
-        aside = os.path.join(folder, "pruned.safetensors")
-        yield aside
-        with atomic_output(out) as stream, open(aside, "rb") as file:
-            shutil.copyfileobj(file, stream)
 
 
 def no_numbers(weight: NDArray[Any]) -> str | None:

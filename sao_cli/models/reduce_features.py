@@ -92,7 +92,7 @@ def reduce_stacks(
     [('0.weight', (2, 3), 1), ('2.weight', (2, 2), 0)]
     """
     function = ActivationFunction.of(activation)
-    stacks = (_named(structure, chain),) if chain else _numbered(checkpoint, structure)
+    stacks = stacks_of(checkpoint, structure, chain)
     tensors = LayerTensors(checkpoint, structure)
     layers: dict[str, ReducedLayer] = {}
     reasons: dict[str, str] = {}
@@ -104,6 +104,14 @@ def reduce_stacks(
                 layers |= _reduced(tensors, part, function)
     names = tuple(tuple(entry.name for entry in stack) for stack in stacks)
     return ReducedStacks(layers, reasons, AS_NAMED if chain else NUMBERED, None if chain else PLAIN_STACK, names)
+
+
+def stacks_of(checkpoint: Checkpoint, structure: Structure, chain: Sequence[str] = ()) -> tuple[tuple[Entry, ...], ...]:
+    """The layers of each chain of a checkpoint: of `chain`, by their names, or else of each plain stack of numbers.
+
+    Raises SaoError for a name or a width that does not fit, and where no chain is told.
+    """
+    return (_named(structure, chain),) if chain else _numbered(checkpoint, structure)
 
 
 def reduced_tensors(

@@ -41,14 +41,37 @@ def rewritten(
     for entry in choice.entries:
         for other, axes in structure.others(entry):
             changes[other] = Lazy(other.shape, other.dtype, partial(made, entry, axes))
+    write_changes(checkpoint, changes, out, told)
+    warn_of_form(checkpoint, list(changes))
+    return in_order(structure, made.rows, choice.skipped)
+
+
+def write_changes(
+    checkpoint: Checkpoint,
+    changes: Mapping[Entry, Lazy],
+    out: Path,
+    told: Mapping[str, Any],
+    added: Mapping[str, Lazy] | None = None,
+) -> None:
+    """Write `checkpoint` to `out` with `changes` in place of its entries, of any shapes, and all else as it is.
+
+    `added` are tensors by their stored names, in place of those of the same name, such as a mask beside a weight, or
+    new ones. `told` is the provenance of each changed entry. Memory: one tensor, and what the Lazy ones hold.
+    """
     own = dict.fromkeys(stored_names(checkpoint, changes).values(), told)
-    write_checkpoint(changed_tensors(checkpoint, changes), out, _metadata(checkpoint, own))
-    _warn_of_form(checkpoint, list(changes))
-    rows = made.rows
+    tensors = {**changed_tensors(checkpoint, changes), **(added or {})}
+    write_checkpoint(tensors, out, _metadata(checkpoint, own))
+
+
+def in_order(
+    structure: Structure, rows: Mapping[str, Changed], skipped: Mapping[str, str]
+) -> tuple[Changed | SkippedWeight, ...]:
+    """The rows by name, and one for each weight that was `skipped`, for that reason, in the order of names."""
+    found: dict[str, Changed | SkippedWeight] = dict(rows)
     for entry in structure.entries:
-        if (reason := choice.skipped.get(entry.name)) is not None:
-            rows[entry.name] = SkippedWeight(**told_of(structure, entry), reason=reason)
-    return tuple(rows[entry.name] for entry in structure.entries if entry.name in rows)
+        if (reason := skipped.get(entry.name)) is not None:
+            found[entry.name] = SkippedWeight(**told_of(structure, entry), reason=reason)
+    return tuple(found[entry.name] for entry in structure.entries if entry.name in found)
 
 
 class _Made(Generic[Changed]):
@@ -63,7 +86,7 @@ class _Made(Generic[Changed]):
         progress: Progress,
     ) -> None:
         self.checkpoint, self.structure, self.change, self.progress = checkpoint, structure, change, progress
-        self.rows: dict[str, Changed | SkippedWeight] = {}
+        self.rows: dict[str, Changed] = {}
         self._held: dict[str, Any] = {}  # what others that are not yet written are, too
         self._left = {entry.name: 1 + len(structure.others(entry)) for entry in entries}
 
@@ -96,7 +119,7 @@ def told_of(structure: Structure, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _warn_of_form(checkpoint: Checkpoint, entries: Sequence[Entry]) -> None:
+def warn_of_form(checkpoint: Checkpoint, entries: Sequence[Entry]) -> None:
     """Say which weights are one tensor now, and what was left out."""
     joined = sum(len(entry.parts) > 1 and entry.masked_by is None for entry in entries)
     if joined:

@@ -1,4 +1,4 @@
-"""What prune and repair share at the terminal: patterns of names, and reports of changes."""
+"""What prune, reduce and repair share at the terminal: patterns of names, and reports of changes."""
 
 from __future__ import annotations
 
@@ -82,9 +82,8 @@ def _in_table(row: ChosenWeight, columns: Sequence[str]) -> Row:
     before, after = told.get("before", {}), told.get("after", {})
     facts = {key: f"{_brief(before[key])} -> {_brief(after[key])}" for key in columns if key in after}
     shown_row = {key: facts.get(key, told.get(key)) for key in columns if key in told or key in facts}
-    return (
-        shown_row | {"shape": "x".join(map(str, row.shape))} | ({"reason": told["reason"]} if "reason" in told else {})
-    )
+    sides = {key: "x".join(map(str, told[key])) for key in ("shape", "new_shape") if key in told}
+    return shown_row | sides | ({"reason": told["reason"]} if told.get("reason") is not None else {})
 
 
 def _brief(value: Any) -> str:
