@@ -79,7 +79,12 @@ from sao_cli.measure.layer.spectrum import Comparison as Comparison
 from sao_cli.measure.values.ks import ks_test as ks_test
 from sao_cli.measure.values.ks import ks_test_law as ks_test_law
 
-# Redundancy: units that the layers after them do without
+# Redundancy: parallel rows and columns, and units that the layers after them do without
+from sao_cli.measure.redundancy.fusing import fuse as fuse
+from sao_cli.measure.redundancy.fusing import fuse_pair as fuse_pair
+from sao_cli.measure.redundancy.fusing import Fused as Fused
+from sao_cli.measure.redundancy.fusing_errors import fusing_errors as fusing_errors
+from sao_cli.measure.redundancy.fusing_errors import FusingErrors as FusingErrors
 from sao_cli.measure.redundancy.features import feature_counts as feature_counts
 from sao_cli.measure.redundancy.features import reduce_features as reduce_features
 from sao_cli.measure.redundancy.features import FeatureCounts as FeatureCounts
