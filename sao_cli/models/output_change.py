@@ -53,7 +53,7 @@ class OutputChange:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ComparedInputs:
     """What a network is compared at: `count` normal inputs (None: 64), by `seed`, or images to test on of named `data`
     (None: all)."""
 
@@ -77,7 +77,7 @@ class Inputs:
 class ChainsCompared:
     """The chains of matrices `stacks` of a checkpoint, with their biases, and the inputs that they are compared at.
 
-    Made before anything is written, so that data that do not fit are refused. Raises what Inputs.of_width raises.
+    Made before anything is written, so that data that do not fit are refused. Raises what ComparedInputs.of_width raises.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ChainsCompared:
         structure: Structure,
         stacks: Sequence[Sequence[Entry]],
         activation: ActivationFunction,
-        inputs: Inputs,
+        inputs: ComparedInputs,
         progress: Progress = silent,
     ) -> None:
         self._before, self._activation, self._progress = _Layers(checkpoint, structure), activation, progress

@@ -22,7 +22,7 @@ from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.models.opened import aside, opened
-from sao_cli.models.output_change import ChainsCompared, Inputs, OutputChange
+from sao_cli.models.output_change import ChainsCompared, ComparedInputs, OutputChange
 from sao_cli.models.prune import no_numbers
 from sao_cli.models.reduce_features import CHAIN_WAY_OUT, ReducedLayer, reduce_stacks, reduced_tensors, stacks_of
 from sao_cli.models.reduce_weight import WEIGHT, Fusing, factor_tensors, fused_weight, stored, why_not_fused
@@ -98,7 +98,7 @@ def reduce_checkpoint(
         raise SaoError("--include and --exclude choose what is fused; --chain names the layers that lose units")
     if (chain or inputs is not None or data is not None) and function is None:
         raise SaoError("--chain, --inputs and --data are of a network: give its --activation too")
-    at = Inputs(inputs, data, data_folder, seed)
+    at = ComparedInputs(inputs, data, data_folder, seed)
     selection = Selection.of(include, exclude, groups, transpose)
     with opened(model, out) as checkpoint, aside(out, function is not None) as written:
         structure = selection.structure(checkpoint)
