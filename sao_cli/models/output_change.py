@@ -77,7 +77,8 @@ class ComparedInputs:
 class ChainsCompared:
     """The chains of matrices `stacks` of a checkpoint, with their biases, and the inputs that they are compared at.
 
-    Made before anything is written, so that data that do not fit are refused. Raises what ComparedInputs.of_width raises.
+    Made before anything is written, so that data that do not fit are refused. Raises what
+    ComparedInputs.of_width does.
     """
 
     def __init__(
