@@ -420,6 +420,7 @@ FUSE_RULES = table(
     Row("svd", "both vectors become multiples of their first singular vector: the least error"),
     Row("paper", "the longer vector becomes a multiple of the shorter, as in training"),
 )
+OPTIMIZERS = table(Row("sgd", "stochastic gradient descent with --momentum"), Row("adam", "Adam (Kingma and Ba 2015)"))
 CRITERIA = table(
     Row("paper", "of the distinct eigenvalues of the mask"),
     Row("standard", "of all eigenvalues, and the mask is connected"),

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sao_cli.data.arrays import Values
 from sao_cli.reports.changes import WhatStays
+from sao_cli.reports.fusions import RankReduction
 from sao_cli.reports.masks import Reached
 from sao_cli.reports.report import Gap, Report, fact
 from sao_cli.reports.weights import RepairFacts
@@ -124,7 +125,7 @@ class EpochRow(
     record="epoch",
     table="epoch phase train_loss train_accuracy test_loss test_accuracy learning_rate sparsity effective_sparsity "
     "reachable seconds jacobian.mean jacobian.variance jacobian.log10_sigma_max jacobian.log10_sigma_min "
-    "signals.activation_sparsity",
+    "signals.activation_sparsity rare.fusions rare.zero rare.error_median rare.parameters",
     spare="reachable effective_sparsity sparsity phase learning_rate jacobian.variance jacobian.mean train_loss "
     "seconds",
 ):
@@ -161,6 +162,7 @@ class EpochRow(
     signals: HiddenSignals | None = fact(
         "the hidden layers at the test images, of networks that begin at the edge of chaos", default=None
     )
+    rare: RankReduction | None = fact("what fusing has made of the network, with --rare", default=None)
 
 
 class ModuleJacobian(

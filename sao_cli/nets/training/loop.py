@@ -29,10 +29,12 @@ from sao_cli.nets.training.labels import randomly_labelled
 from sao_cli.nets.training.left_to_train import left_to_train
 from sao_cli.nets.training.methods import build_model, kept_places, prune_, require_zeros
 from sao_cli.nets.training.preparation import first_samples, prepare_, require_same_shapes, round_samples
+from sao_cli.nets.training.rank_reducer import RankReducer
 from sao_cli.nets.training.resume import MASK, TrainingState, restore_, state_tensors
 from sao_cli.nets.training.schedule import learning_rate
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.pruning.keep import warn_of_death
+from sao_cli.reports.fusions import RankReduction
 from sao_cli.reports.networks import EpochRow, HiddenSignals, InputOutputJacobian
 
 _OF_SCORES = ("ties_at_threshold", "zero_scores")  # what is known of masks when they are chosen, and never again
@@ -50,7 +52,9 @@ class Training:
     `deterministic` torch takes deterministic algorithms alone, which on a GPU are slower; on a CPU every run is
     deterministic for one number of threads.
 
-    The loss is cross-entropy, the optimizer SGD with momentum and weight decay on all parameters, biases too.
+    The loss is cross-entropy, the optimizer SGD with momentum and weight decay on all parameters, biases too, or Adam.
+    With `rare` the loss RaRe and the squared norms of the weights are added to it, rows tell it without them, and after
+    each step of the optimizer parallel rows and columns are fused.
     `rows` are those of the epochs done, as dictionaries; `model` is the network, dense until `prepare` prunes it.
 
     >>> from sao_cli.nets.training.data import load_data
@@ -82,6 +86,7 @@ class Training:
         self.model = self._build(settings.seed)
         _require_training_memory(self.model, self.device)
         self.model.to(self.device)
+        self._reducer = None if settings.rare is None else RankReducer(self.model, settings)
         self._begin()
         self._before: dict[str, Any] | None = None  # what epoch 0 tells of how the network was prepared
         self.rows: list[dict[str, Any]] = []
@@ -175,9 +180,10 @@ class Training:
         return self._left
 
     def _new_optimizer(self) -> Any:
-        assert self.settings.weight_decay is not None
-        told = {"momentum": self.settings.momentum, "weight_decay": self.settings.weight_decay}
-        return torch.optim.SGD(self.model.parameters(), lr=self.settings.learning_rate, **told)
+        told: dict[str, Any] = {"lr": self.settings.learning_rate, "weight_decay": self.settings.weight_decay}
+        if self.settings.optimizer == "adam":
+            return torch.optim.Adam(self.model.parameters(), **told)
+        return torch.optim.SGD(self.model.parameters(), momentum=self.settings.momentum, **told)
 
     def _row(self, epoch: int) -> EpochRow:
         """Train one epoch, or none for epoch 0, and measure."""
@@ -188,7 +194,7 @@ class Training:
         with self._arithmetic():
             try:
                 measured = self._epoch(epoch, settings.epochs if finetune else 0)
-                measured |= {"signals": self._signals()}
+                measured |= {"signals": self._signals(), "rare": self._reduced()}
             except torch.linalg.LinAlgError as error:  # as ECOConv2d's solve meets weights that are no numbers
                 raise self._diverged(epoch, "weights leave the range of their dtype") from error
         return EpochRow(
@@ -244,6 +250,9 @@ class Training:
             f"test accuracy {self.rows[-1]['test_accuracy']:.3f}; epoch {epoch} of {self.settings.total_epochs}, batch"
         )
         self.model.train()
+        reducer = self._reducer
+        if reducer is not None:
+            reducer.begin(epoch, self.device)
         for step, (x, labels) in enumerate(self._batches.train(epoch)):
             self._progress(what, step, count)
             rate = learning_rate(self.settings, epoch - before - 1 + step / count)
@@ -251,8 +260,10 @@ class Training:
             scores = self.model(x)
             loss = cross_entropy(scores, labels)
             self._optimizer.zero_grad()
-            loss.backward()
+            (loss if reducer is None else loss + reducer.penalty()).backward()
             self._optimizer.step()
+            if reducer is not None:
+                reducer.step_(self._optimizer, x)
             tally.add(scores, labels, loss)
         return *tally.means(), rate
 
@@ -285,6 +296,9 @@ class Training:
 
     def _signals(self) -> HiddenSignals | None:
         return hidden_signals(self.model.net, self._batches.test()) if self.settings.critical else None
+
+    def _reduced(self) -> RankReduction | None:
+        return None if self._reducer is None else self._reducer.row(self.rows)
 
     @contextlib.contextmanager
     def _arithmetic(self) -> Iterator[None]:

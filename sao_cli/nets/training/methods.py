@@ -18,10 +18,12 @@ from sao_cli.nets.initialise.critical import critical_
 from sao_cli.nets.initialise.laws import initialise_by_
 from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.linear import SparseLinear
+from sao_cli.nets.layers.rare_linear import RareLinear
 from sao_cli.nets.networks.cnn import CNN
 from sao_cli.nets.networks.fnn import FNN
 from sao_cli.nets.networks.lenet5 import LeNet5
 from sao_cli.nets.networks.lipconvnet import LipConvNet
+from sao_cli.nets.training.rare_training import make_rare_
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.pruning.keep import warn_of_collapse
 from sao_cli.pruning.pruner import Prunable, Pruner
@@ -41,8 +43,8 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
     At the edge of chaos each layer is scaled to sigma_w by its own fan-in, the first and the last too, and has biases;
     dense weights are Gaussian there but for init orthogonal. A digits' FNN of depth N has N + 1 weight matrices.
 
-    A method that prunes is dense here, and orthogonal where `init` names no other law; prune_ makes it sparse. Raises
-    what the networks and initialise_by_ raise.
+    A method that prunes is dense here, and orthogonal where `init` names no other law; prune_ makes it sparse. With
+    `rare` the matrices are RareLinear layers of the same weights. Raises what the networks and initialise_by_ raise.
 
     >>> settings = TrainingSettings(depth=3, width=16).resolved()
     >>> build_model(settings, channels=1, side=8, classes=10).widths
@@ -58,6 +60,8 @@ def build_model(settings: TrainingSettings, channels: int, side: int, classes: i
         told: dict[str, Any] = {"q_star": settings.q_star, "sigma_w": settings.sigma_w, "sigma_b": settings.sigma_b}
         weights = "gaussian" if _gaussian(settings) else None  # others have values of their own, of some variance
         critical_(model, settings.function, **told, weights=weights, seed=settings.seed)
+    if settings.rare is not None:
+        make_rare_(model, frobenius=bool(settings.frobenius), dropout=settings.dropout or 0.0)
     return model
 
 
@@ -197,6 +201,8 @@ def _kept(layer: nn.Module) -> NDArray[np.bool_]:
         return np.asarray((layer.weight_mask != 0).cpu().numpy())
     if isinstance(layer, nn.Linear | nn.Conv2d):
         return np.ones(tuple(layer.weight.shape), dtype=bool)
+    if isinstance(layer, RareLinear):
+        return np.ones((layer.out_features, layer.in_features), dtype=bool)
     if isinstance(layer, SparseLinear):
         kept = np.zeros((layer.out_features, layer.in_features), dtype=bool)
         np.put_along_axis(kept, layer.entries()[0].cpu().numpy(), True, axis=1)

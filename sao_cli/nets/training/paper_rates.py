@@ -11,6 +11,8 @@ LEAST_DIGITS_RATE = 1e-3
 # faster where it goes well, and 1e-2 throws them off (ours).
 LARGEST_CRITICAL_RATE = 1e-3
 
+ADAM_RATE = 1e-3  # Kingma and Ba, ICLR 2015; of every network (ours)
+
 _RATES: dict[str, dict[float, float]] = {  # depth: learning rate (SAO, Tables 2 and 3)
     "fnn": {60: 1e-2, 200: 1e-3, 400: 1e-3, 600: 1e-4, 800: 1e-4, 1000: 1e-4},
     "cnn": {32: 1e-2, 128: 1e-3, 256: 1e-3, 512: 1e-4, 768: 1e-4},

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from sao_cli.base.errors import FormatError
 from sao_cli.nets.initialise.matrices import dtype_name
 from sao_cli.nets.layers.linear import SparseLinear
+from sao_cli.nets.layers.rare_linear import FACTORS, RareLinear
 from sao_cli.nets.networks.lipconvnet import LipConvNet
 from sao_cli.nets.training.methods import dense_weight_of, mask_
 
 Array = NDArray[Any]
 
-MODEL, MOMENTUM, MASK = "model.", "momentum.", ".weight_mask"
+MODEL, MASK = "model.", ".weight_mask"
+HELD = {"momentum_buffer": "momentum.", "exp_avg": "exp_avg.", "exp_avg_sq": "exp_avg_sq.", "step": "step."}
 LINEAR = (nn.Linear, SparseLinear)
 
 
@@ -37,7 +39,8 @@ class Made(NamedTuple):
 class TrainingState:
     """All that a run needs to go on: its tensors, which the next step changes, and the rows of the epochs done.
 
-    Tensors are `model.NAME`, the network's state dict, and `momentum.NAME`, what the optimizer holds of each parameter.
+    Tensors are `model.NAME`, the network's state dict, and what the optimizer holds of each parameter: `momentum.NAME`
+    of SGD, `exp_avg.NAME`, `exp_avg_sq.NAME` and `step.NAME` of Adam.
     There is no random state: the order of an epoch follows from the seed and its number.
     """
 
@@ -69,14 +72,13 @@ def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
     """The tensors of a TrainingState, as they are and where they are."""
     found = {f"{MODEL}{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
-        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            found[f"{MOMENTUM}{name}"] = momentum
+        held = optimizer.state.get(parameter, {})
+        found |= {f"{prefix}{name}": held[key] for key, prefix in HELD.items() if held.get(key) is not None}
     return found
 
 
 def restore_(model: nn.Module, make_optimizer: Callable[[], Any], tensors: Mapping[str, Array]) -> Any:
-    """Put the tensors of a TrainingState back into `model`, in place; gives back the optimizer with its momentum.
+    """Put the tensors of a TrainingState back into `model`, in place; gives back the optimizer with what it held.
 
     Layers that were pruned in training get their masks first. Raises FormatError for tensors of another network.
     """
@@ -93,9 +95,11 @@ def restore_(model: nn.Module, make_optimizer: Callable[[], Any], tensors: Mappi
         raise FormatError(f"the checkpoint is of another network: {' '.join(str(error).split())[:200]}") from error
     optimizer = make_optimizer()
     for name, parameter in model.named_parameters():
-        if (momentum := tensors.get(f"{MOMENTUM}{name}")) is not None:
-            _require_shape(name, parameter, momentum)
-            optimizer.state[parameter]["momentum_buffer"] = _tensor(momentum).to(parameter)
+        held = {key: tensors[f"{prefix}{name}"] for key, prefix in HELD.items() if f"{prefix}{name}" in tensors}
+        for key, array in held.items():
+            _require_shape(name, () if key == "step" else tuple(parameter.shape), array)
+            tensor = _tensor(array)  # a count of steps stays where the optimizer has it, on the CPU
+            optimizer.state[parameter][key] = tensor if key == "step" else tensor.to(parameter)
     return optimizer
 
 
@@ -104,7 +108,8 @@ def final_tensors(model: nn.Module) -> dict[str, Made]:
 
     So an FNN's load into FNN(..., method="dense"), a CNN's into CNN(..., method="dense"), and both into any torch
     modules of these names and shapes; no mask and no block is left to be known of. The layers of a LipConvNet are
-    computed from parameters, and its tensors are its state dict.
+    computed from parameters, and its tensors are its state dict. Of a RareLinear they are W', smaller, and the indices
+    and scales of P and Q, as of RareLinear.factors.
 
     >>> from sao_cli.nets import FNN
     >>> tensors = final_tensors(FNN(3, (16, 8, 4), degree=2, layers="blocks"))
@@ -113,13 +118,22 @@ def final_tensors(model: nn.Module) -> dict[str, Made]:
     """
     if isinstance(model, LipConvNet):
         return {name: _as_it_is(tensor) for name, tensor in model.state_dict().items()}
-    found = {}
+    found: dict[str, Made] = {}
     for name, layer in model.named_modules():
-        if "bias" in layer._parameters:
+        if isinstance(layer, RareLinear):
+            found |= _factors(name, layer)
+        elif "bias" in layer._parameters:
             sizes = (layer.out_features, layer.in_features) if isinstance(layer, LINEAR) else _kernel_shape(layer)
             found[f"{name}.weight"] = Made(sizes, dtype_name(layer.bias), partial(dense_weight_of, layer))
             found[f"{name}.bias"] = _as_it_is(layer.bias)
     return found
+
+
+def _factors(name: str, layer: RareLinear) -> dict[str, Made]:
+    """W' with its normalisation in it, the indices and scales of P and Q, and the bias: what `sao reduce` writes."""
+    made = Made(layer.shape, dtype_name(layer.weight), lambda: layer.to_core().detach())
+    others = {one: getattr(layer, one) for one in (*FACTORS, "bias")}
+    return {f"{name}.weight": made, **{f"{name}.{one}": _as_it_is(tensor) for one, tensor in others.items()}}
 
 
 def _kernel_shape(layer: nn.Module) -> tuple[int, ...]:
@@ -134,6 +148,6 @@ def _tensor(array: Array) -> Tensor:
     return torch.from_numpy(np.array(array))  # a copy: arrays of a file may be read-only, and begin anywhere
 
 
-def _require_shape(name: str, parameter: Tensor, momentum: Array) -> None:
-    if tuple(parameter.shape) != momentum.shape:
-        raise FormatError(f"the checkpoint is of another network: momentum of {name!r} has shape {momentum.shape}")
+def _require_shape(name: str, shape: tuple[int, ...], held: Array) -> None:
+    if held.shape != shape:
+        raise FormatError(f"the checkpoint is of another network: what is held of {name!r} has shape {held.shape}")

@@ -15,21 +15,29 @@ from sao_cli.catalog import (
     COMPUTED,
     CONTROLS,
     DATA,
-    DENSITIES,
     FORMS,
     INITS,
     LABELS,
     LAYERS,
+    OPTIMIZERS,
     PRUNING,
     SCHEDULES,
-    SCORES,
     TRAIN_METHODS,
     UNITS,
     WITHIN,
 )
 from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.nets.training.critical_settings import CRITICAL, critical_choices
-from sao_cli.nets.training.paper_rates import LARGEST_CRITICAL_RATE, LEAST_DIGITS_RATE, paper_rate, paper_schedule
+from sao_cli.nets.training.number_rules import require
+from sao_cli.nets.training.paper_rates import (
+    ADAM_RATE,
+    LARGEST_CRITICAL_RATE,
+    LEAST_DIGITS_RATE,
+    paper_rate,
+    paper_schedule,
+)
+from sao_cli.nets.training.pruned_settings import check_pruning
+from sao_cli.nets.training.rare_settings import check_without_rare, rare_choices
 from sao_cli.weights.dense_laws import check_gamma
 
 _NAMES: dict[str, Collection[str]] = {
@@ -45,6 +53,7 @@ _NAMES: dict[str, Collection[str]] = {
     "control": CONTROLS,
     "init": INITS,
     "schedule": SCHEDULES,
+    "optimizer": OPTIMIZERS,
     "activation": ACTIVATIONS,
 }
 
@@ -81,6 +90,12 @@ class TrainingSettings:
       each of the epochs `milestones`: 50 and 150, none for the FNN and the LeNets. "cosine" and `warmup` epochs are the
       default of CNNs where the paper has them: 10 epochs from depth 512 with tanh and 768 with relu, one for
       cifar100 and cinic10.
+    - `optimizer`: sgd, or adam, whose rate is 1e-3 and whose weight decay 0 unless told; adam with `rare`.
+    - `rare`, from 0: lambda_1 of the loss RaRe (Lee et al., Appl. Sci. 2021), which turns rows and columns of matrices
+      to one line; every `check_every` (10, ours) steps the nearest pair of a matrix is fused where 1 - |cos| is below
+      `tau_cos` (1e-4) and its distance below `tau_euc` (0.1); see nets.rare_step_. 0 fuses, without the loss. `l2`
+      (0.1) is lambda_2; with `frobenius` (True) norms of matrices are decoupled; `dropout` (0) is of every layer's
+      inputs. `method` is dense unless told, and weights before relu are of init vs-h with gain 1.
     - `all_layers` prunes the first and the last layer too, where a method prunes; scores and densities always do, and
       need a `sparsity`. Of their own are `prune_samples`, the first so many training images (all) of `prune_data` (the
       data itself), `prune_labels` (true), `rounds`, `temperature`, `unit`, `within` and `control`: see nets.prune_.
@@ -120,6 +135,7 @@ class TrainingSettings:
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    optimizer: str | None = None
     momentum: float = 0.9
     weight_decay: float | None = None
     schedule: str | None = None
@@ -128,6 +144,13 @@ class TrainingSettings:
     warmup: int | None = None
     augment: bool | None = None
     random_labels: bool = False
+    rare: float | None = None
+    l2: float | None = None
+    tau_cos: float | None = None
+    tau_euc: float | None = None
+    check_every: int | None = None
+    frobenius: bool | None = None
+    dropout: float | None = None
     all_layers: bool = False
     prune_data: str | None = None
     prune_samples: int | None = None
@@ -148,7 +171,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if self.method == "":
-            object.__setattr__(self, "method", "dense" if self.critical else "sao")
+            object.__setattr__(self, "method", "dense" if self.critical or self.rare is not None else "sao")
 
     def resolved(self) -> TrainingSettings:
         """The same settings with every None filled in, but `d`, `sparsity`, `init`, the sizes of listed widths, or
@@ -166,10 +189,14 @@ class TrainingSettings:
             rectified = self.arch == "lenet5" or (self.arch == "cnn" and not FORMS[data.form].pooled)
             activation = "relu" if rectified else "tanh"
         critical = critical_choices(replace(self, activation=activation)) if self.critical else {}
+        rare = {} if self.rare is None else rare_choices(replace(self, activation=activation))
         constant = listed or self.arch == "fnn"
         warmup, schedule = paper_schedule(self.arch, data, depth, activation)
         digits = data.bundled
-        rate = min(paper_rate(self.arch, depth), LARGEST_CRITICAL_RATE if critical else math.inf)
+        optimizer = self.optimizer or ("sgd" if self.rare is None else "adam")
+        adam = optimizer == "adam"
+        rate = ADAM_RATE if adam else paper_rate(self.arch, depth)
+        rate = min(rate, LARGEST_CRITICAL_RATE if critical else math.inf)
         chosen: dict[str, Any] = {
             **({} if listed else {"depth": depth, "width": network.width}),
             "activation": activation,
@@ -178,10 +205,12 @@ class TrainingSettings:
             "epochs": 20 if digits else 100 if constant else 200,
             "batch_size": 64 if digits else 128,
             "learning_rate": max(rate, LEAST_DIGITS_RATE if digits else 0.0),
-            "weight_decay": 5e-4 if network.fixed else 1e-4,
+            "optimizer": optimizer,
+            "weight_decay": 0.0 if adam else 5e-4 if network.fixed else 1e-4,
             "schedule": schedule,
             "milestones": () if constant else (50, 150),
             "warmup": warmup,
+            **rare,
             **critical,
             "augment": bool(network.image) and data.augmented,
         }
@@ -279,7 +308,7 @@ class TrainingSettings:
             raise SaoError(f"widths {listed} are of the hidden layers of an fnn; a {self.arch} has depth and width")
         if sized:
             raise SaoError(f"widths {listed} take the place of depth and width; leave {' and '.join(sized)} out")
-        _require(bool(self.widths) and min(self.widths) >= 1, "widths", listed, "a list of whole numbers from 1")
+        require(bool(self.widths) and min(self.widths) >= 1, "widths", listed, "a list of whole numbers from 1")
         if len(self.widths) == 1 and not (self.method == "dense" or self.prunes_ends):
             raise SaoError(
                 f"widths {listed}: method {self.method!r} leaves the first and the last layer dense, and there is no "
@@ -289,21 +318,23 @@ class TrainingSettings:
     def _check_numbers(self) -> None:
         sizes = () if self.hidden else (("depth", 1), ("width", 1))
         for name, least in (*sizes, ("epochs", 0), ("batch_size", 1), ("warmup", 0)):
-            _require(getattr(self, name) >= least, name, getattr(self, name), f"a whole number from {least}")
-        _require(self.jacobian_inputs >= 1, "jacobian_inputs", self.jacobian_inputs, "a whole number from 1")
-        _require(self.seed >= 0, "seed", self.seed, "a whole number from 0")
+            require(getattr(self, name) >= least, name, getattr(self, name), f"a whole number from {least}")
+        require(self.jacobian_inputs >= 1, "jacobian_inputs", self.jacobian_inputs, "a whole number from 1")
+        require(self.seed >= 0, "seed", self.seed, "a whole number from 0")
         for name in ("gain", "learning_rate"):
             number = getattr(self, name)
-            _require(math.isfinite(number) and number > 0, name, number, "a positive finite number")
+            require(math.isfinite(number) and number > 0, name, number, "a positive finite number")
         decay = self.weight_decay
-        _require(decay is not None and math.isfinite(decay) and decay >= 0, "weight_decay", decay, "from 0, finite")
-        _require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
-        _require(0 < self.decay <= 1, "decay", self.decay, "above 0, and at most 1")
+        require(decay is not None and math.isfinite(decay) and decay >= 0, "weight_decay", decay, "from 0, finite")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "from 0 to below 1")
+        if self.optimizer == "adam" and self.momentum != TrainingSettings.momentum:
+            raise SaoError(f"momentum {self.momentum:g} is of sgd, and the optimizer is adam; leave it out")
+        require(0 < self.decay <= 1, "decay", self.decay, "above 0, and at most 1")
         assert self.milestones is not None
-        _require(all(one >= 1 for one in self.milestones), "milestones", self.milestones, "epochs from 1")
+        require(all(one >= 1 for one in self.milestones), "milestones", self.milestones, "epochs from 1")
         for at in self.jacobian_at:
             there = at == "last" or (isinstance(at, int) and 0 <= at <= self.total_epochs)
-            _require(there, "jacobian_at", at, f'an epoch from 0 to {self.total_epochs}, or "last"')
+            require(there, "jacobian_at", at, f'an epoch from 0 to {self.total_epochs}, or "last"')
 
     def _check_together(self) -> None:
         if self.d is not None and self.sparsity is not None:
@@ -319,61 +350,12 @@ class TrainingSettings:
         if fixed and self.gain != 1:
             raise SaoError(f"gain {self.gain}: LipConvNet's layers are orthogonal, and have gain 1")
         self._check_init()
-        self._check_pruning()
+        if self.rare is None:
+            check_without_rare(self)
+        check_pruning(self)
         if self.augment and not DATA[self.data].augmented:
             known = ", ".join(name for name, row in DATA.items() if row.augmented)
             raise SaoError(f"augmentation is for {known}, not for {self.data!r}")
-
-    def _check_pruning(self) -> None:
-        method = TRAIN_METHODS[self.method]
-        self._check_scored()
-        if self.all_layers and not method.prunes:
-            raise SaoError(f"all_layers is for methods that prune, and {self.method!r} builds its masks; leave it out")
-        if self.isometry and not method.before:
-            pruned = one_of(name for name, row in TRAIN_METHODS.items() if row.before)
-            raise SaoError(f"isometry repairs what is pruned before training, by {pruned}, not by {self.method!r}")
-
-        if self.isometry_steps is not None:
-            _require(self.isometry_steps >= 1, "isometry_steps", self.isometry_steps, "a whole number from 1")
-            if not self.isometry:
-                raise SaoError(f"isometry_steps {self.isometry_steps} are of isometry; ask for that too")
-
-    def _check_scored(self) -> None:
-        """The options of scores and densities, each of the methods that read it."""
-        score, density = SCORES.get(self.method), DENSITIES.get(self.method)
-        reads = {
-            "prune_data": bool(score and score.data),
-            "prune_samples": bool(score and score.data),
-            "prune_labels": bool(score and score.data),
-            "temperature": bool(score and score.data),
-            "rounds": bool(score and score.rounds),
-            "unit": bool(score and not score.rounds),
-            "within": bool(density),
-            "control": bool(score or density),
-        }
-        for name, read in reads.items():
-            if getattr(self, name) is not None and not read:
-                raise SaoError(f"{name} {getattr(self, name)} is not for method {self.method!r}; leave it out")
-        if (score or density) and (self.d is not None or self.sparsity is None):
-            raise SaoError(f"method {self.method!r} compares all layers and needs a sparsity, as 0.9, and no degree")
-        self._check_fresh(reads)
-        for name in ("prune_samples", "rounds"):
-            number = getattr(self, name)
-            _require(number is None or number >= 1, name, number, "a whole number from 1")
-        heat = self.temperature
-        _require(heat is None or (math.isfinite(heat) and heat > 0), "temperature", heat, "a positive finite number")
-
-    def _check_fresh(self, reads: dict[str, bool]) -> None:
-        """What is drawn anew: the samples of each round, and the weights after scoring."""
-        if self.fresh_batches and not (reads["prune_samples"] and reads["rounds"]):
-            of = one_of(name for name, row in SCORES.items() if row.data and row.rounds)
-            raise SaoError(f"fresh_batches are of the rounds of {of}, and not of method {self.method!r}; leave it out")
-        if self.fresh_batches and self.prune_samples is None:
-            raise SaoError("fresh_batches: prune_samples tells how many samples each round reads, as 100")
-        if self.fresh_weights and not reads["control"]:
-            raise SaoError(f"fresh_weights are of scores and densities, and {self.method!r} is none; leave it out")
-        if self.fresh_weights and self.control == "fresh":
-            raise SaoError("control fresh draws the weights anew already; leave fresh_weights out")
 
     def _check_init(self) -> None:
         if self.init is None:
@@ -390,8 +372,3 @@ class TrainingSettings:
         check_gamma(self.init, self.init_gamma)
         if self.init_gamma is not None and self.gain != 1:
             raise SaoError(f"gain {self.gain}: init_gamma {self.init_gamma:g} is the variance already; leave gain out")
-
-
-def _require(holds: bool, name: str, value: Any, rule: str) -> None:
-    if not holds:
-        raise SaoError(f"{name} {value}: it is {rule}")
