@@ -160,9 +160,12 @@ class RareLinear(nn.Module):  # type: ignore[misc]
             x = self._dropped(x)
         if self.g is None and not self._fused[ROWS]:
             return product(x, self.weight, self.bias)
-        y = product(x, self.weight)
-        if self.g is not None:
-            y = y * self._factor()
+        if self.g is None:
+            y = product(x, self.weight)
+        elif self.training and torch.is_grad_enabled():
+            y = _Normalised.apply(x, self.weight, self.norm, self.g)
+        else:
+            y = product(x, self.weight) * self._factor()
         if self._fused[ROWS]:
             y = y.index_select(-1, self.row_index) * self.row_scale
         return y if self.bias is None else y + self.bias
@@ -286,3 +289,27 @@ class RareLinear(nn.Module):  # type: ignore[misc]
             if not index.is_meta and not bool(((index >= 0) & (index < size)).all()):
                 error_msgs.append(f"{prefix}{name} names vectors that a weight of {self.shape} has not")
         self._look()
+
+
+class _Normalised(torch.autograd.Function):  # type: ignore[misc]
+    """x W^T k g/||W||_F, whose gradient by W is one product: what the norm adds to it is W times a number.
+
+    With s = k g/||W|| and t = <dL/dy, x W^T>, dL/dW = s (dL/dy)^T x - t s/||W||^2 W, and dL/dg = t k/||W||.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, norm: Tensor, g: Tensor) -> Tensor:
+        y = product(x, weight)
+        length = math.sqrt(float(torch.dot(weight.reshape(-1), weight.reshape(-1))))
+        ctx.save_for_backward(x, weight, y)
+        ctx.scale, ctx.rate, ctx.length = float(norm) * float(g) / length, float(norm) / length, length
+        return y * ctx.scale
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None, Tensor]:
+        x, weight, y = ctx.saved_tensors
+        rows, inputs = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
+        slope = float((rows * y.reshape(rows.shape)).sum())
+        back = rows @ weight * ctx.scale if ctx.needs_input_grad[0] else None
+        by_weight = torch.addmm(weight, rows.t(), inputs, beta=-slope * ctx.scale / ctx.length**2, alpha=ctx.scale)
+        return None if back is None else back.reshape(x.shape), by_weight, None, grad.new_tensor(slope * ctx.rate)

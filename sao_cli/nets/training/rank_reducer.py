@@ -13,7 +13,7 @@ from sao_cli.base.rng import DROPOUT, generator
 from sao_cli.measure.redundancy.pairs import zero_vectors
 from sao_cli.measure.redundancy.unit_vectors import FLOOR
 from sao_cli.nets.layers.rare_linear import RareLinear
-from sao_cli.nets.training.rare_training import numbers_of, rare_layers, rare_loss, rare_step_
+from sao_cli.nets.training.rare_training import numbers_of, rare_backward_, rare_layers, rare_step_
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.reports.fusions import FactoredLayer, Fusion, RankReduction
 
@@ -41,9 +41,9 @@ class RankReducer:
         for layer in rare_layers(self._model).values():
             layer.generator = drawing
 
-    def penalty(self) -> Tensor:
-        """What is added to the loss of a batch."""
-        return rare_loss(self._model, *self._lambdas)
+    def pull_(self) -> None:
+        """Add the gradient of the loss RaRe, and of the squared norms, to that of the batch."""
+        rare_backward_(self._model, *self._lambdas)
 
     def step_(self, optimizer: torch.optim.Optimizer, x: Tensor) -> None:
         """Fuse what may be fused now, after a step of the optimizer on the samples x."""

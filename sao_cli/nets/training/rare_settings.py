@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sao_cli.nets.training.settings import TrainingSettings
 
 # The settings that are of `rare`, and what they are where they are left open: the paper's (Lee et al. 2021, section
-# 5.1) but for the steps between two searches, and for dropout, of which it has 0.2 (ours, as definitions of fusions are).
+# 5.1), but for the steps between two searches, and for dropout, of which it has 0.2 (ours).
 RARE: dict[str, Any] = {
     "l2": 0.1,
     "tau_cos": 1e-4,
@@ -54,7 +54,7 @@ def _check_network(settings: TrainingSettings) -> None:
         )
     if settings.method != "dense":
         raise SaoError(
-            f"rare {settings.rare:g}: method {settings.method!r} makes masks, which fused rows do not have; choose dense"
+            f"rare {settings.rare:g}: method {settings.method!r} makes masks, and fused rows have none; choose dense"
         )
 
 
