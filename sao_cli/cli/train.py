@@ -17,6 +17,7 @@ from sao_cli.catalog import (
     INITS,
     LABELS,
     LAYERS,
+    OPTIMIZERS,
     SCHEDULES,
     SIZED_ARCHITECTURES,
     TRAIN_METHODS,
@@ -28,6 +29,7 @@ from sao_cli.cli.shared.critical import critical_options
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import widths_of
 from sao_cli.cli.shared.options import folder_options
+from sao_cli.cli.shared.rank_reduction import rare_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -92,7 +94,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option(
     "--method",
     type=Named("method", TRAIN_METHODS),
-    help=f"{one_of(TRAIN_METHODS)}.  [default: sao; at the edge of chaos dense]",
+    help=f"{one_of(TRAIN_METHODS)}.  [default: sao; at the edge of chaos, and with --rare, dense]",
 )
 @click.option("--depth", type=int, help=f"N of the paper's networks.  [default: {_DEPTHS}]")
 @click.option("--width", type=int, help="Neurons, or channels, of a layer.  [default: fnn 256, else 32]")
@@ -126,10 +128,15 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option("--epochs", type=int, help="Of each phase.  [default: digits 20, fnn and lenets 100, else 200]")
 @click.option("--batch-size", type=int, help="Images a step.  [default: digits 64, else 128]")
 @click.option(
-    "--learning-rate", type=float, help="At the start.  [default: by depth, as in the paper's Tables 2 and 3]"
+    "--learning-rate",
+    type=float,
+    help="At the start.  [default: by depth, as in the paper's Tables 2 and 3; adam 1e-3]",
+)
+@click.option(
+    "--optimizer", type=Named("optimizer", OPTIMIZERS), help=f"{one_of(OPTIMIZERS)}.  [default: sgd; adam with --rare]"
 )
 @click.option("--momentum", type=float, default=0.9, show_default=True, help="Of SGD.")
-@click.option("--weight-decay", type=float, help="Of SGD.  [default: 1e-4; lipconvnet 5e-4]")
+@click.option("--weight-decay", type=float, help="Of the optimizer.  [default: sgd 1e-4; lipconvnet 5e-4]")
 @click.option("--schedule", type=Named("schedule", SCHEDULES), help="Of the rate.  [default: as the paper; steps]")
 @click.option(
     "--milestones",
@@ -154,6 +161,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     "--isometry", is_flag=True, help="Repair what is pruned before training: --gain times an isometry, nearly."
 )
 @click.option("--isometry-steps", type=int, help="By so many steps of the paper's gradient descent, as 10000.")
+@rare_options
 @click.option("--random-labels", is_flag=True, help="Train on labels drawn at random, to see what is memorised.")
 @click.option(
     "--jacobian-at",
@@ -210,13 +218,21 @@ def train(
     Gaussian weights, whose sigma_w takes the place of --gain, and biases. Rows tell how many of its hidden outputs are
     0, and q by depth. --depth N of the digits is N + 1 weight matrices: the first, N - 1 square ones, and the last.
 
+    With --rare the dense matrices of a network of matrices are trained as W = P W' Q: a loss turns the two rows or
+    columns of W' nearest to parallel to one line, and what is parallel is fused, which makes W' smaller (Lee et al.
+    2021). Rows tell shapes, fusions, what each changed, and zero rows and columns, which are never fused; --rare 0 is
+    the control without the loss. Weights before relu begin as --init vs-h.
+
     -o names a folder: settings.json, metrics.jsonl (the rows), last.safetensors (replaced after each epoch; --resume
     goes on from it, to the result of an uninterrupted run) and final.safetensors, the trained weights, dense with exact
-    zeros, for torch and `sao audit`. Needs scikit-learn for the digits: pip install 'sao-cli[train]'.
+    zeros, or W' with the indices and scales of P and Q, for torch and `sao audit`. Needs scikit-learn for the digits:
+    pip install 'sao-cli[train]'.
 
     Example: sao train --data digits --depth 50 --method sao --d 4 --activation tanh --epochs 20 -o run/
 
     Example: sao train --depth 30 --width 300 --activation cst --activation-sparsity 0.85 --slope 0.7
+
+    Example: sao train --depth 3 --width 128 --activation relu --rare 20 --l2 0.1 --epochs 260 -o run/
     """
     from sao_cli.models.prune_checks import epoch_checks, epoch_failures
     from sao_cli.nets.training.data import load_data

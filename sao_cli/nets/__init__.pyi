@@ -54,6 +54,11 @@ from sao_cli.nets.jacobians.long_products.graded import GradedProduct as GradedP
 # Training
 from sao_cli.nets.training.loop import Training as Training
 from sao_cli.nets.training.settings import TrainingSettings as TrainingSettings
+from sao_cli.nets.training.rare_training import make_rare_ as make_rare_
+from sao_cli.nets.training.rare_training import rare_layers as rare_layers
+from sao_cli.nets.training.rare_training import rare_loss as rare_loss
+from sao_cli.nets.training.rare_training import rare_backward_ as rare_backward_
+from sao_cli.nets.training.rare_training import rare_step_ as rare_step_
 
 # Experiments of the papers
 from sao_cli.nets.experiments.initial_variance import variance_row as variance_row
@@ -76,6 +81,9 @@ from sao_cli.nets.experiments.transfer import transfer_errors as transfer_errors
 from sao_cli.reports.networks import ModuleJacobian as ModuleJacobian
 from sao_cli.reports.networks import SparsifiedLayer as SparsifiedLayer
 from sao_cli.reports.networks import EpochRow as EpochRow
+from sao_cli.reports.fusions import RankReduction as RankReduction
+from sao_cli.reports.fusions import FactoredLayer as FactoredLayer
+from sao_cli.reports.fusions import Fusion as Fusion
 from sao_cli.reports.networks import HiddenSignals as HiddenSignals
 from sao_cli.reports.networks import HiddenLayer as HiddenLayer
 from sao_cli.reports.networks import InputOutputJacobian as InputOutputJacobian

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from sao_cli.measure.redundancy.fusing import Fused
 from sao_cli.nets import RareLinear
 from sao_cli.nets.training.rare_training import make_rare_, rare_backward_, rare_step_
 
@@ -66,8 +67,8 @@ def forward(width: int, share: float) -> None:
     linear, layer = nn.Linear(width, width), RareLinear(width, width)
     left = int(width * share)
     index = torch.cat([torch.arange(left), torch.randint(left, (width - left,))])
-    factors = {"row_index": index, "col_index": index, "row_scale": torch.rand(width), "col_scale": torch.rand(width)}
-    layer.replace_(torch.randn(left, left), factors)
+    scale = torch.rand(width).double().numpy()
+    layer.replace_(Fused(torch.randn(left, left).numpy(), index.numpy(), scale, index.numpy(), scale))
     x = torch.randn(BATCH, width)
     with torch.no_grad():
         ours, theirs = bench.processor_seconds([lambda: layer(x), lambda: linear(x)], 51)

@@ -134,12 +134,14 @@ class TrainedRun:
 
     def layers(self) -> tuple[list[Matrix], list[Values]]:
         """The weights and the biases of a network of matrices alone, first layer first."""
-        file = SafetensorsFile(self.path)
-        names = [f"net.{2 * number}" for number in range(len(file.stored) // 2)]  # an activation follows each
-        if set(file.stored) != {f"{name}.{part}" for name in names for part in ("weight", "bias")}:
-            raise self._strange()
-        weights = [self._told(Matrix.from_dense(file.read(f"{name}.weight"))) for name in names]
-        return weights, [np.asarray(file.read(f"{name}.bias"), dtype=np.float64) for name in names]
+        with opened(self.path) as checkpoint:
+            entries = {entry.name: entry for entry in checkpoint.entries}
+            names = [f"net.{2 * number}" for number in range(len(entries) // 2)]  # an activation follows each
+            if set(entries) != {f"{name}.{part}" for name in names for part in ("weight", "bias")}:
+                raise self._strange()
+            weights = [self._told(Matrix.from_dense(checkpoint.read(entries[f"{name}.weight"]))) for name in names]
+            biases = [checkpoint.file.read(f"{name}.bias") for name in names]
+        return weights, [np.asarray(bias, dtype=np.float64) for bias in biases]
 
     def _strange(self) -> FormatError:
         return FormatError(f"{shown(self.path)} has not the tensors of a trained {self.settings.arch}")

@@ -6,15 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear as product
 
 from sao_cli.base.errors import SaoError
 from sao_cli.data.matrix import Matrix
+from sao_cli.measure.redundancy.fusing import COLUMNS, ROWS, Fused
 from sao_cli.nets.layers.linear import current_tensor
 
-ROWS, COLUMNS = 0, 1  # the axes of W'
 FACTORS = ("row_index", "row_scale", "col_index", "col_scale")
 _NOT_SEARCHED, _NO_PAIR = -1, -2
 
@@ -137,16 +138,18 @@ class RareLinear(nn.Module):  # type: ignore[misc]
         return int(rows), int(columns)
 
     @property
-    def axes(self) -> tuple[int, ...]:
-        """The axes of W' along which vectors may be fused now, columns first: the longer one, or both where they are
-        equal, as far as the layer allows.
+    def axis(self) -> int | None:
+        """The axis of W' along which vectors may be fused now, the longer one: 0, rows, 1, columns; None for neither.
 
-        >>> RareLinear(4, 4).axes, RareLinear(4, 5).axes, RareLinear(4, 5, fuse_rows=False).axes
-        ((1, 0), (0,), ())
+        Where they are equally long it is the columns (our choice; the paper does not tell), unless these stay.
+
+        >>> RareLinear(4, 4).axis, RareLinear(3, 4).axis, RareLinear(3, 4, fuse_rows=False).axis
+        (1, 0, None)
         """
         rows, columns = self.shape
-        found = [COLUMNS] if self.fuse_columns and columns >= rows else []
-        return (*found, ROWS) if self.fuse_rows and rows >= columns else tuple(found)
+        if self.fuse_columns and columns >= rows:
+            return COLUMNS
+        return ROWS if self.fuse_rows and rows >= columns else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., m) outputs of (..., n) inputs. Raises SaoError for inputs of another width."""
@@ -219,16 +222,23 @@ class RareLinear(nn.Module):  # type: ignore[misc]
         """Have the pairs searched for again before the next loss."""
         self.pairs = {}
 
-    def replace_(self, weight: Tensor, factors: Mapping[str, Tensor]) -> nn.Parameter:
+    def to_fused(self) -> Fused:
+        """W' as it is trained, in float64 on the CPU, with the indices and scales of P and Q."""
+        weight = self.weight.detach().cpu().double().numpy()
+        factors = [getattr(self, name).cpu() for name in FACTORS]
+        return Fused(weight, *[one.double().numpy() if one.is_floating_point() else one.numpy() for one in factors])
+
+    def replace_(self, fused: Fused) -> nn.Parameter:
         """Take another W', and its indices and scales; gives the new parameter `weight`.
 
         A Frobenius normalisation keeps its factor: g grows as ||W'||_F does.
         """
         with torch.no_grad():
             before = None if self.g is None else self.weight.norm()
-            self.weight = nn.Parameter(weight.to(self.weight), requires_grad=self.weight.requires_grad)
+            weight = torch.from_numpy(np.ascontiguousarray(fused.weight)).to(self.weight)
+            self.weight = nn.Parameter(weight, requires_grad=self.weight.requires_grad)
             for name in FACTORS:
-                setattr(self, name, factors[name].to(getattr(self, name)))
+                setattr(self, name, torch.from_numpy(getattr(fused, name)).to(getattr(self, name)))
             if self.g is not None:
                 self.g.mul_(self.weight.norm() / before)
         self._look()

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sao_cli.base.errors import SaoError
+from sao_cli.measure.redundancy.fusing import COLUMNS, TAU_COS, TAU_EUC, fuse_pair
 from sao_cli.measure.redundancy.pairs import Pair, nearest_pairs
 from sao_cli.measure.redundancy.unit_vectors import FLOOR
-from sao_cli.nets.layers.rare_linear import COLUMNS, FACTORS, RareLinear
+from sao_cli.nets.layers.rare_linear import RareLinear
 from sao_cli.reports.fusions import Fusion
 
-TAU_COS, TAU_EUC, CHECK_EVERY = 1e-4, 1e-1, 10
+CHECK_EVERY = 10
 _AXES = ("rows", "columns")
 
 
@@ -30,13 +31,13 @@ def make_rare_(model: nn.Module, *, frobenius: bool = True, dropout: float = 0.0
     Raises SaoError for a model without an nn.Linear, and for one that is a single nn.Linear itself.
 
     >>> model = make_rare_(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)))
-    >>> [layer.axes for layer in rare_layers(model).values()]
-    [(0,), (1,)]
+    >>> [layer.axis for layer in rare_layers(model).values()]
+    [0, 1]
     """
     found = [
         (owner, name, part)
         for owner in model.modules()
-        for name, part in owner.named_children()
+        for name, part in owner._modules.items()  # shared ones by each of their names
         if isinstance(part, nn.Linear)
     ]
     if not found:
@@ -62,10 +63,10 @@ def rare_layers(model: nn.Module) -> dict[str, RareLinear]:
 def rare_loss(model: nn.Module, strength: float = 20.0, l2: float = 0.1, *, floor: float = FLOOR) -> Tensor:
     """lambda_1 L_RaRe + lambda_2 L_L2 of the RareLinear layers of `model`, to be added to the loss of the task.
 
-    L_RaRe = 1/(2c) sum m' n' (1 - |cos|)^2 over the layers and over the axes along which each may be fused now, where
-    cos is that of the pair nearest to parallel and c is the sum of all m' n'; L_L2 is the mean of ||W'||_F^2 over the
-    layers (Lee et al., Appl. Sci. 2021, 11, 725, Eqs. 16 and 17, with |cos| where Eq. 5 has cos, which would push
-    anti-parallel vectors apart). Over both axes it would turn the rows of the class layer to one line, too.
+    L_RaRe = 1/(2c) sum m' n' (1 - |cos|)^2 over the layers, where cos is that of the pair nearest to parallel along the
+    axis on which the layer may be fused now, RareLinear.axis, and c is the sum of all m' n'; L_L2 is the mean of
+    ||W'||_F^2 over the layers (Lee et al., Appl. Sci. 2021, 11, 725, Eqs. 16 and 17, with |cos| where Eq. 5 has cos,
+    which would push anti-parallel vectors apart). Over both axes it would turn the rows of the class layer to one line.
 
     The pair is the one that the last rare_step_ found; where there is none yet, it is searched for. Its indices are
     constants: the gradient is that through the minimum over all pairs, nonzero in two vectors, and orthogonal to them.
@@ -82,8 +83,8 @@ def rare_loss(model: nn.Module, strength: float = 20.0, l2: float = 0.1, *, floo
     penalty = layers[0].weight.new_zeros(())
     for layer in layers:
         pull = strength * layer.weight.numel() / (2 * total)
-        turns = _turns(layer, floor) if strength else []
-        penalty = penalty + _Penalty.apply(layer.weight, turns, pull, l2 / len(layers))
+        turn = _turn(layer, floor) if strength else None
+        penalty = penalty + _Penalty.apply(layer.weight, turn, pull, l2 / len(layers))
     return penalty
 
 
@@ -106,7 +107,7 @@ def rare_backward_(model: nn.Module, strength: float = 20.0, l2: float = 0.1, *,
             layer.weight.grad = torch.zeros_like(weight)
         if l2:
             layer.weight.grad.add_(weight, alpha=2 * l2 / len(layers))
-        for turn in _turns(layer, floor) if strength else ():
+        if strength and (turn := _turn(layer, floor)) is not None:
             turn.add_(layer.weight.grad, weight, strength * weight.numel() / (2 * total))
 
 
@@ -122,12 +123,13 @@ def rare_step_(
 ) -> list[Fusion]:
     """What was fused, after a step of the optimizer: at most one pair of columns and one of rows of each RareLinear.
 
-    At every `every`-th call the pair nearest to parallel is searched for along the longer axis (of a square W' along
-    the columns, and then, its shape looked at again, along the rows), and fused where 1 - |cos| < `tau_cos` and the
-    distance of Eq. 13 is below `tau_euc`: the longer vector i is dropped, and the kept j becomes sqrt(r^2 + 1) w_j,
-    r = w_i.w_j/(w_j.w_j). Vectors of norm at most `floor` times the largest are left alone, for their directions are
-    noise. The layer's `weight` is another, smaller parameter then: in the `optimizer` it takes the place of the old
-    one, and of what is held of each weight (Adam's moments, momentum) row or column i goes, and j's stays.
+    At every `every`-th call the pair nearest to parallel is searched for along the longer axis, RareLinear.axis (of a
+    square W' along the columns, and once two are fused along the rows, of which there are more then), and is fused
+    where 1 - |cos| < `tau_cos` and the distance of Eq. 13 is below `tau_euc`, by fuse_pair's rule "paper": the longer
+    vector i is dropped, and the kept j becomes sqrt(r^2 + 1) w_j, r = w_i.w_j/(w_j.w_j). Vectors of norm at most
+    `floor` times the largest are left alone, for their directions are noise. The layer's `weight` is another, smaller
+    parameter then: in the `optimizer` it takes the place of the old one, and of what is held of each weight (Adam's
+    moments, momentum) row or column i goes, and j's stays.
 
     With `inputs` the model is run before and after each fusion, in eval mode, to tell what its outputs change by.
     O(m' n' min(m', n')) a search of a layer.
@@ -149,18 +151,17 @@ def rare_step_(
         if layer.steps % every:
             continue
         layer.forget_pairs()
-        for axis in (1, 0):
-            if axis not in layer.axes:
-                continue
+        done: set[int] = set()
+        while (axis := layer.axis) is not None and axis not in done:
+            done.add(axis)
             pair = _search(layer, axis, floor)
-            if pair is not None and pair.gap < tau_cos and pair.distance < tau_euc:
-                told = _facts(layer, axis, pair)
-                outputs.before()
-                _fuse_(layer, axis, pair, optimizer)
-                fused.append(Fusion(layer=name, **told, output_change=outputs.change()))
-                layer.forget_pairs()
-                pair = _search(layer, axis, floor) if axis in layer.axes else None
-            layer.pairs[axis] = None if pair is None else (pair.i, pair.j)
+            if pair is None or not (pair.gap < tau_cos and pair.distance < tau_euc):
+                break
+            told = _facts(layer, axis, pair)
+            outputs.before()
+            _fuse_(layer, axis, pair, optimizer)
+            fused.append(Fusion(layer=name, **told, output_change=outputs.change()))
+            layer.forget_pairs()
     return fused
 
 
@@ -171,18 +172,18 @@ def numbers_of(weight: Tensor) -> NDArray[Any]:
 
 
 def _search(layer: RareLinear, axis: int, floor: float) -> Pair | None:
+    """The pair nearest to parallel, which the layer keeps; None where there is none."""
     vectors = numbers_of(layer.weight)
-    if not np.isfinite(vectors).all():
-        return None  # which the loss tells, too
-    found = nearest_pairs(vectors.T if axis == COLUMNS else vectors, floor=floor)
+    finite = bool(np.isfinite(vectors).all())  # that numbers are not, the loss tells too
+    found = nearest_pairs(vectors.T if axis == COLUMNS else vectors, floor=floor) if finite else []
+    layer.pairs[axis] = (found[0].i, found[0].j) if found else None
     return found[0] if found else None
 
 
 def _known(layer: RareLinear, axis: int, floor: float) -> tuple[int, int] | None:
     """The pair that the loss is of, searched for where it is not known."""
     if axis not in layer.pairs:
-        pair = _search(layer, axis, floor)
-        layer.pairs[axis] = None if pair is None else (pair.i, pair.j)
+        _search(layer, axis, floor)
     return layer.pairs[axis]
 
 
@@ -202,23 +203,11 @@ def _facts(layer: RareLinear, axis: int, pair: Pair) -> dict[str, Any]:
 
 def _fuse_(layer: RareLinear, axis: int, pair: Pair, optimizer: torch.optim.Optimizer | None) -> None:
     """Make the two vectors of `pair` one, in the layer and in the optimizer."""
-    kept, dropped, r = pair.kept, pair.dropped, pair.ratio
-    s = math.hypot(1.0, r)
-    left = torch.tensor([one for one in range(layer.shape[axis]) if one != dropped], device=layer.weight.device)
     old = layer.weight
-    weight = old.detach().clone()
-    weight.select(axis, kept).mul_(s)
-    prefix = "col" if axis == COLUMNS else "row"
-    index, scale = getattr(layer, f"{prefix}_index").clone(), getattr(layer, f"{prefix}_scale").clone()
-    gone = index == dropped
-    scale[gone] *= r / s
-    scale[index == kept] *= 1 / s
-    index[gone] = kept
-    index[index > dropped] -= 1
-    factors = {name: getattr(layer, name) for name in FACTORS} | {f"{prefix}_index": index, f"{prefix}_scale": scale}
-    new = layer.replace_(weight.index_select(axis, left), factors)
+    new = layer.replace_(fuse_pair(layer.to_fused(), axis, pair, rule="paper"))
     if optimizer is not None:
-        _swap_(optimizer, old, new, axis, left)
+        left = [place for place in range(old.shape[axis]) if place != pair.dropped]
+        _swap_(optimizer, old, new, axis, torch.tensor(left, device=old.device))
 
 
 def _swap_(optimizer: torch.optim.Optimizer, old: nn.Parameter, new: nn.Parameter, axis: int, left: Tensor) -> None:
@@ -306,27 +295,27 @@ class _Turn(NamedTuple):
             gradient.select(self.axis, place).add_(other - self.cosine * one, alpha=times * self.slope / norm)
 
 
-def _turns(layer: RareLinear, floor: float) -> list[_Turn]:
-    """Those of the axes along which the layer may be fused now."""
-    pairs = {axis: pair for axis in layer.axes if (pair := _known(layer, axis, floor)) is not None}
-    turns = (_Turn.of(layer.weight.detach(), axis, pair) for axis, pair in pairs.items())
-    return [turn for turn in turns if turn is not None]
+def _turn(layer: RareLinear, floor: float) -> _Turn | None:
+    """That of the axis along which the layer may be fused now."""
+    axis = layer.axis
+    pair = None if axis is None else _known(layer, axis, floor)
+    return None if axis is None or pair is None else _Turn.of(layer.weight.detach(), axis, pair)
 
 
 class _Penalty(torch.autograd.Function):  # type: ignore[misc]
-    """pull * sum of the losses of some turns + l2 ||W||_F^2."""
+    """pull * the loss of a turn + l2 ||W||_F^2."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, turns: list[_Turn], pull: float, l2: float) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, turn: _Turn | None, pull: float, l2: float) -> Tensor:
         ctx.save_for_backward(weight)
-        ctx.turns, ctx.pull, ctx.l2 = turns, pull, l2
+        ctx.turn, ctx.pull, ctx.l2 = turn, pull, l2
         flat = weight.reshape(-1)
-        return l2 * torch.dot(flat, flat) + pull * sum(turn.loss for turn in turns)
+        return l2 * torch.dot(flat, flat) + (pull * turn.loss if turn else 0.0)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (weight,) = ctx.saved_tensors
         out = weight * (2 * ctx.l2 * grad)
-        for turn in ctx.turns:
-            turn.add_(out, weight, ctx.pull * float(grad))
+        if ctx.turn:
+            ctx.turn.add_(out, weight, ctx.pull * float(grad))
         return out, None, None, None

@@ -9,6 +9,7 @@ from torch import nn
 
 from sao_cli.base.errors import SaoError
 from sao_cli.io.checkpoints import open_checkpoint, write_checkpoint
+from sao_cli.measure.redundancy.fusing import Fused
 from sao_cli.nets.layers.rare_linear import RareLinear
 
 ROWS = {"row_index": torch.tensor([1, 0, 1, 2]), "row_scale": torch.tensor([2.0, 1.0, -0.5, 1.0])}
@@ -19,7 +20,7 @@ def fused(**told):
     """A layer of 4 x 5 whose W' is 3 x 3, in float64, and its weight by the definition."""
     layer = RareLinear(5, 4, dtype=torch.float64, **told)
     core = torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    layer.replace_(core, ROWS | COLUMNS)
+    layer.replace_(Fused(core.numpy(), *[one.numpy() for one in (ROWS | COLUMNS).values()]))
     whole = torch.empty(4, 5, dtype=torch.float64)
     for a in range(4):
         for b in range(5):
@@ -67,8 +68,8 @@ def test_the_norm_is_decoupled_from_the_weight():
 def test_a_smaller_weight_keeps_the_factor_of_the_norm():
     layer = RareLinear(3, 3, frobenius=True, dtype=torch.float64)
     before = layer.to_core().detach()
-    identity = {name: getattr(layer, name) for name in ("row_index", "row_scale", "col_scale")}
-    layer.replace_(layer.weight.detach()[:, :2], identity | {"col_index": torch.tensor([0, 1, 1])})
+    one = layer.to_fused()
+    layer.replace_(Fused(one.weight[:, :2], one.row_index, one.row_scale, np.array([0, 1, 1]), one.col_scale))
     torch.testing.assert_close(layer.to_core(), before[:, :2], rtol=1e-14, atol=0)
 
 
