@@ -203,6 +203,7 @@ ELSEWHERE["relu"] |= {
     "nets/networks/cnn.py",
     "nets/training/settings.py",
     "nets/training/paper_rates.py",
+    "nets/training/rare_settings.py",
 }  # the paper's choices by activation
 ELSEWHERE["tanh"] |= {"nets/jacobians/images.py", "nets/training/settings.py", "nets/training/paper_rates.py"}
 TABLES = (
