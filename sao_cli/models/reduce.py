@@ -127,7 +127,7 @@ def reduce_checkpoint(
             with opened(written) as after:
                 change = compared.change(after, selection.structure(after))
     found = [row for row in rows if isinstance(row, ReducedWeight)]
-    parameters = _parameters(structure)
+    parameters = count_parameters(structure)
     summary = ReduceSummary(
         reduced=len({entry.name for entry in run.changes} & run.rows.keys()),
         skipped_tensors=len(choice.skipped),
@@ -258,7 +258,7 @@ def _or_none(bias: NDArray[Any] | None) -> NDArray[Any]:
     return np.empty(0) if bias is None else bias
 
 
-def _parameters(structure: Structure) -> int:
+def count_parameters(structure: Structure) -> int:
     """The numbers of all tensors that are real, and no masks, those with several names once."""
     seen: set[str] = set()
     count = 0

@@ -49,6 +49,8 @@ class ReduceSummary(Report, record="summary"):
     )
     output_error_rms: float | None = fact("root mean square change of them", unit="rms (y' - y) / rms y")
     samples: int | None = fact("inputs for which these were taken")
-    order: str | None = fact('how it is known that layers run one after another: "numbered names" or "as named"')
+    order: str | None = fact(
+        'how it is known which layer reads which: "numbered names", "as named", or "as run" of a --module'
+    )
     assumed: str | None = fact("what a file alone does not tell of its network, and is taken for granted")
     reason: str | None = fact("why something is null")
