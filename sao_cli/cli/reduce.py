@@ -10,7 +10,8 @@ from sao_cli.cli.shared.activations import asked_activation, threshold_options
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.inputs import required_model
-from sao_cli.cli.shared.options import common_options, data_source_options
+from sao_cli.cli.shared.networks import asked_module_to_reduce
+from sao_cli.cli.shared.options import common_options, data_source_options, run_options
 from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -41,6 +42,7 @@ from sao_cli.cli.shared.types import Named
 )
 @click.option("--inputs", type=click.IntRange(1), help="Inputs that outputs are compared at.  [default: 64; data: all]")
 @data_source_options
+@run_options
 @pattern_options
 @common_options
 @click.pass_obj
@@ -52,6 +54,8 @@ def reduce(
     tau: float | None,
     clip: float | None,
     chain: str | None,
+    module: str | None,
+    examples: tuple[str, ...],
     seed: int,
     as_json: bool | None,
     output: str | None,
@@ -73,9 +77,12 @@ def reduce(
     the next bias can hold them, or that the next layer has only zeros for. That changes no output, and it is what makes
     a pruned network faster. Nothing is fused then unless --tau-cos is given too.
 
+    With a --module, which runs on the --example, units go as its layers are joined, of kernels too, and what forbids it
+    (shortcuts, norms, shared tensors) is told by name.
+
     The report, a row for each weight, goes to stdout: shapes before and after, how many vectors and units went, and
-    what fusing changed of W. With an --activation the summary has the change of the chain's outputs, at normal inputs
-    or --data.
+    what fusing changed of W. With an --activation or a --module the summary has the change of the outputs, at normal
+    inputs or --data.
 
     Example: sao reduce model.safetensors -o smaller.safetensors --tau-cos 1e-3 | jq '[.name, .new_shape]'
     """
@@ -84,6 +91,8 @@ def reduce(
 
     model, output = required_model(model), require_output(output)
     names = [] if chain is None else [name.strip() for name in chain.split(",")]
+    if module is not None:
+        asked["network"] = asked_module_to_reduce(module, examples, seed)
     function = asked_activation(activation, tau, clip)
     changes = reduce_checkpoint(model, output, activation=function, chain=names, seed=seed, progress=talk, **asked)
     say_tied(changes, talk)

@@ -42,6 +42,7 @@ from sao_cli.nets.scores.prune_module import ModulePruning as ModulePruning
 # Smaller networks
 from sao_cli.nets.reduction.reduce_module import reduce_ as reduce_
 from sao_cli.nets.reduction.reduce_module import ModuleReduction as ModuleReduction
+from sao_cli.nets.reduction.running_network import ModuleToReduce as ModuleToReduce
 from sao_cli.nets.reduction.reduce_module import ReducedModuleLayer as ReducedModuleLayer
 
 # Jacobians

@@ -223,8 +223,8 @@ def list_option(command: F) -> F:
     return option(command)
 
 
-def module_options(command: Any) -> Any:
-    """--module, --example and --norms: a network of the user's own, as it runs."""
+def run_options(command: Any) -> Any:
+    """--module and --example: a network of the user's own that runs."""
     options = [
         click.option(
             "--module",
@@ -240,15 +240,20 @@ def module_options(command: Any) -> Any:
             multiple=True,
             help="The shape of the module's input, as in 1x3x32x32, or ids:1x128 for whole numbers; repeated for more.",
         ),
-        click.option(
-            "--norms",
-            type=Named("norms", catalog.NORMS),
-            default="unit",
-            show_default=True,
-            help="What the module's norms pass: each unit to itself, or to its whole group.",
-        ),
     ]
     return _together(_apply(command, options))
+
+
+def module_options(command: Any) -> Any:
+    """--module, --example and --norms: a network of the user's own, as it runs."""
+    option = click.option(
+        "--norms",
+        type=Named("norms", catalog.NORMS),
+        default="unit",
+        show_default=True,
+        help="What the module's norms pass: each unit to itself, or to its whole group.",
+    )
+    return run_options(option(command))
 
 
 def _together(command: Any) -> Any:
