@@ -1,9 +1,6 @@
 """`sao reduce`: make the weights of a checkpoint smaller."""
 
-import contextlib
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -12,15 +9,12 @@ from sao_cli.catalog import ACTIVATIONS, FUSE_RULES
 from sao_cli.cli.shared.activations import asked_activation, threshold_options
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand, help_tells
-from sao_cli.cli.shared.inputs import options_given, required_model
+from sao_cli.cli.shared.inputs import required_model
+from sao_cli.cli.shared.networks import asked_module_to_reduce
 from sao_cli.cli.shared.options import common_options, data_source_options, run_options
 from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
-
-if TYPE_CHECKING:
-    from sao_cli.reports.changes import Changes
-    from sao_cli.reports.reductions import ReducedWeight, ReduceSummary
 
 
 @help_tells(rules=lines(FUSE_RULES))
@@ -83,13 +77,12 @@ def reduce(
     the next bias can hold them, or that the next layer has only zeros for. That changes no output, and it is what makes
     a pruned network faster. Nothing is fused then unless --tau-cos is given too.
 
-    The report, a row for each weight, goes to stdout: shapes before and after, how many vectors and units went, and
-    what fusing changed of W. With an --activation the summary has the change of the chain's outputs, at normal inputs
-    or --data.
+    With a --module, which runs on the --example, units go as its layers are joined, of kernels too, and what forbids it
+    (shortcuts, norms, shared tensors) is told by name.
 
-    A --module tells what runs: its layers lose their units, through convolutions, pooling and flattening too, and those
-    whose units meet in a sum of branches, a norm or a shared tensor stay as wide as they are, for a reason that names
-    it. What is written loads into the module of the new shapes; nothing is fused.
+    The report, a row for each weight, goes to stdout: shapes before and after, how many vectors and units went, and
+    what fusing changed of W. With an --activation or a --module the summary has the change of the outputs, at normal
+    inputs or --data.
 
     Example: sao reduce model.safetensors -o smaller.safetensors --tau-cos 1e-3 | jq '[.name, .new_shape]'
     """
@@ -97,32 +90,10 @@ def reduce(
     from sao_cli.reports.reductions import ReducedWeight
 
     model, output = required_model(model), require_output(output)
-    if module is not None:
-        changes = _through(module, examples, model, output, asked["inputs"], seed, talk)
-        emit_changes("reduce", seed, model, changes, ReducedWeight, as_json, output)
-        return
     names = [] if chain is None else [name.strip() for name in chain.split(",")]
+    if module is not None:
+        asked["network"] = asked_module_to_reduce(module, examples, seed)
     function = asked_activation(activation, tau, clip)
     changes = reduce_checkpoint(model, output, activation=function, chain=names, seed=seed, progress=talk, **asked)
     say_tied(changes, talk)
     emit_changes("reduce", seed, model, changes, ReducedWeight, as_json, output)
-
-
-_FUSED_OR_CHAINED = (
-    *("rule", "tau_cos", "tau_euc", "floor", "activation", "tau", "clip", "chain", "data", "data_folder"),
-    *("include", "exclude", "groups", "transpose"),
-)
-
-
-def _through(
-    module: str, examples: Sequence[str], model: str, output: str, samples: int | None, seed: int, talk: Talk
-) -> "Changes[ReducedWeight, ReduceSummary]":
-    """The reduction of the module's layers, with the weights of `model`."""
-    if given := options_given(click.get_current_context(), *_FUSED_OR_CHAINED):
-        raise click.UsageError(f"--module tells the network and takes out units alone, without {' '.join(given)}")
-    from sao_cli.nets.reduction.module_checkpoint import reduce_through
-    from sao_cli.nets.tracing.loading import load_run
-
-    with contextlib.redirect_stdout(sys.stderr):
-        run, inputs = load_run(module, examples, None, seed)
-    return reduce_through(run, inputs, model, output, samples=samples, seed=seed, progress=talk)

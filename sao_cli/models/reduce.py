@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from sao_cli.models.reduce_features import CHAIN_WAY_OUT, ReducedLayer, reduce_s
 from sao_cli.models.reduce_weight import WEIGHT, Fusing, factor_tensors, fused_weight, stored, why_not_fused
 from sao_cli.models.rewrite import in_order, told_of, warn_of_form, write_changes
 from sao_cli.models.select import Choice, Selection, read_or_reason, weights_asked_for
-from sao_cli.models.stack import AS_NAMED
+from sao_cli.models.stack import AS_NAMED, AS_RUN
 from sao_cli.reports.changes import Changes
 from sao_cli.reports.reductions import ReducedWeight, ReduceSummary
 
@@ -52,6 +52,7 @@ def reduce_checkpoint(
     inputs: int | None = None,
     data: str | None = None,
     data_folder: str | None = None,
+    network: RunningNetwork | None = None,
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     groups: Sequence[tuple[str, int]] = (),
@@ -72,10 +73,11 @@ def reduce_checkpoint(
     With `features` units go which the layer after them does without, as reduce_stacks says, of the `chain`, names of
     layers in the order in which they run, or of the plain stacks that names number; the `activation` stands between
     all of them. Layers become smaller then, with plain tensors, and nothing is fused unless `tau_cos` is given too.
+    With a `network`, a nets.reduction.running_network.ModuleToReduce, its module tells which units may go, and where.
 
-    With an `activation` the summary tells by how much the outputs of the chain change, at `inputs` normal inputs (64 by
-    default), or images to test on of `data`: the largest and the root mean square difference, over the root mean square
-    of the outputs. It reads what was written.
+    With an `activation` or a `network` the summary tells by how much the outputs change, at `inputs` normal inputs (64
+    by default), or images to test on of `data`: the largest and the root mean square difference, over the root mean
+    square of the outputs. It reads what was written.
 
     Raises SaoError, before anything is written, for what can't be opened, options that contradict each other,
     thresholds out of range, patterns that match nothing, and where nothing is left to reduce; FileError for an `out`
@@ -92,19 +94,24 @@ def reduce_checkpoint(
     check("rule", rule, FUSE_RULES)
     fusing = Fusing.asked(rule, tau_cos, tau_euc, floor, lossless, features)
     function = None if activation is None else ActivationFunction.of(activation)
-    if features and function is None:
+    if network is not None and (function is not None or chain):
+        raise SaoError("a --module tells the network; leave out --activation and --chain")
+    if features and function is None and network is None:
         raise SaoError("--features needs an --activation, which stands between the layers, or a --module")
     if features and fusing is None and (include or exclude):
         raise SaoError("--include and --exclude choose what is fused; --chain names the layers that lose units")
-    if (chain or inputs is not None or data is not None) and function is None:
-        raise SaoError("--chain, --inputs and --data are of a network: give its --activation too")
+    if (chain or inputs is not None or data is not None) and function is None and network is None:
+        raise SaoError("--chain, --inputs and --data are of a network: give its --activation too, or its --module")
     at = ComparedInputs(inputs, data, data_folder, seed)
     selection = Selection.of(include, exclude, groups, transpose)
-    with opened(model, out) as checkpoint, aside(out, function is not None) as written:
+    with opened(model, out) as checkpoint, aside(out, function is not None or network is not None) as written:
         structure = selection.structure(checkpoint)
         run = _Reduction(checkpoint, structure, fusing, dense, progress)
-        if features:
-            assert function is not None
+        if network is not None:
+            network.take(checkpoint, at, progress)
+        if features and network is not None:
+            run.take(*network.smaller(checkpoint, structure))
+        elif features and function is not None:
             reduced = reduce_stacks(checkpoint, structure, function, chain=chain)
             run.take(reduced.layers, reduced.reasons)
         choice = run.chosen(weights_asked_for(structure, selection))
@@ -122,12 +129,16 @@ def reduce_checkpoint(
         )
         rows = in_order(structure, run.rows, choice.skipped)
         change, order, assumed = OutputChange(reason=reason), None, None
-        if compared is not None:
+        if network is not None:
+            order = AS_RUN
+            with opened(written) as after:
+                change = network.change(after)
+        elif compared is not None:
             order, assumed = (AS_NAMED, None) if chain else (NUMBERED, PLAIN_STACK)
             with opened(written) as after:
                 change = compared.change(after, selection.structure(after))
     found = [row for row in rows if isinstance(row, ReducedWeight)]
-    parameters = count_parameters(structure)
+    parameters = _parameters(structure)
     summary = ReduceSummary(
         reduced=len({entry.name for entry in run.changes} & run.rows.keys()),
         skipped_tensors=len(choice.skipped),
@@ -142,6 +153,21 @@ def reduce_checkpoint(
         reason=change.reason,
     )
     return Changes(rows, summary)
+
+
+class RunningNetwork(Protocol):
+    """A network that runs: nets.reduction.running_network.ModuleToReduce, of which this room knows no more."""
+
+    def take(self, checkpoint: Checkpoint, at: ComparedInputs, progress: Progress = silent) -> None:
+        """Take a checkpoint's tensors, and run at the inputs; SaoError where they, or the tensors, do not fit."""
+
+    def smaller(
+        self, checkpoint: Checkpoint, structure: Structure
+    ) -> tuple[Mapping[str, ReducedLayer], Mapping[str, str]]:
+        """Leave out needless units: the layers by name, and the reasons why those of others may not go."""
+
+    def change(self, checkpoint: Checkpoint) -> OutputChange:
+        """How the outputs change with another checkpoint's tensors."""
 
 
 class _Reduction:
@@ -258,7 +284,7 @@ def _or_none(bias: NDArray[Any] | None) -> NDArray[Any]:
     return np.empty(0) if bias is None else bias
 
 
-def count_parameters(structure: Structure) -> int:
+def _parameters(structure: Structure) -> int:
     """The numbers of all tensors that are real, and no masks, those with several names once."""
     seen: set[str] = set()
     count = 0

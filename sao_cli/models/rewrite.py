@@ -60,7 +60,7 @@ def write_changes(
     """
     own = dict.fromkeys(stored_names(checkpoint, changes).values(), told)
     tensors = {**changed_tensors(checkpoint, changes), **(added or {})}
-    write_checkpoint(tensors, out, metadata_with(checkpoint, own))
+    write_checkpoint(tensors, out, _metadata(checkpoint, own))
 
 
 def in_order(
@@ -130,7 +130,7 @@ def warn_of_form(checkpoint: Checkpoint, entries: Sequence[Entry]) -> None:
             warnings.warn(f"left out: {entry.reason}", SaoWarning, stacklevel=4)
 
 
-def metadata_with(checkpoint: Checkpoint, own: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _metadata(checkpoint: Checkpoint, own: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The metadata of the checkpoint, and provenance by tensor under "sao", as write_safetensors keeps it."""
     before = named_provenance(checkpoint.metadata.get(_PROVENANCE, ""))
     return {**checkpoint.metadata, _PROVENANCE: provenance_json({**before, **own})}

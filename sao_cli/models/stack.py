@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sao_cli.io.formats.tensor_file import Path
 
 AS_NAMED = "as named"  # an order that the user gives
+AS_RUN = "as run"  # one that a run of a module tells
 _SHORT = 24  # characters of a reason that is a kind
 
 

@@ -41,8 +41,8 @@ from sao_cli.nets.scores.prune_module import ModulePruning as ModulePruning
 
 # Smaller networks
 from sao_cli.nets.reduction.reduce_module import reduce_ as reduce_
-from sao_cli.nets.reduction.module_checkpoint import reduce_through as reduce_through
 from sao_cli.nets.reduction.reduce_module import ModuleReduction as ModuleReduction
+from sao_cli.nets.reduction.running_network import ModuleToReduce as ModuleToReduce
 from sao_cli.nets.reduction.reduce_module import ReducedModuleLayer as ReducedModuleLayer
 
 # Jacobians

@@ -65,6 +65,7 @@ SMALL = {  # that what an option set does is done in milliseconds; often, and no
     "jacobian": {"depths": "3", "width": "8"},
     "sensitivity": {"method": "magnitude"},
     "prune": {"sparsity": "0.5", "output": "o.safetensors"},
+    "reduce": {"output": "o.safetensors"},
     "repair": {"output": "o.safetensors"},
     "train": {"depth": "3", "width": "8", "epochs": "0", "jacobian_at": "none"},
 }

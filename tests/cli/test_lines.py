@@ -29,6 +29,7 @@ READING = {  # a mask of 8 x 8 and its weights, which the command reads
     "audit w.npz": ["layer", "summary"],
     "audit w.safetensors --compare old.safetensors": ["change", "summary"],
     "prune w.safetensors --all --d 1 -o out.safetensors": ["layer", "summary"],
+    "reduce w.safetensors --dense -o out.safetensors": ["layer", "summary"],
     "repair w.safetensors -o out.safetensors": ["layer", "summary"],
 }
 

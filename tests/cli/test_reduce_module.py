@@ -27,7 +27,7 @@ def model(tmp_path):
 
 def test_a_pruned_network_becomes_smaller_through_a_pipe(model, pipe, tmp_path):
     prune = f"sao prune {model} --method gmp --all --sparsity 0.9 -q -o -"
-    done = pipe(f"{prune} | sao reduce - --module net.py:make --example 1x8 -o small.safetensors --inputs 9")
+    done = pipe(f"{prune} | sao reduce - --features --module net.py:make --example 1x8 -o small.safetensors --inputs 9")
     assert done.code == 0
     assert done.err == "made\n"
     *rows, summary = done.rows
@@ -42,8 +42,8 @@ def test_a_pruned_network_becomes_smaller_through_a_pipe(model, pipe, tmp_path):
 
 
 def test_what_a_module_leaves_no_room_for(model, expect_error):
-    module = ("--module", "net.py:make", "--example", "1x8", "-o", "small.safetensors")
-    expect_error("reduce", model, *module, "--tau-cos", "1e-3", said="takes out units alone, without --tau-cos")
-    expect_error("reduce", model, *module[:2], *module[4:], said="--module needs the shape of its input")
-    expect_error("reduce", model, *module[2:], said="--example")
-    expect_error("reduce", model, *module[:5], model, said=model)
+    module = ("--features", "--module", "net.py:make", "--example", "1x8", "-o", "small.safetensors")
+    expect_error("reduce", model, *module, "--activation", "relu", said="leave out --activation")
+    expect_error("reduce", model, *module[:3], *module[5:], said="--module needs the shape of its input")
+    expect_error("reduce", model, *module[3:], said="--example")
+    expect_error("reduce", model, *module[:6], model, said=model)

@@ -12,6 +12,7 @@ MEANS = {"c", "d"}  # degrees: whole numbers where all rows have as many, else m
 BOTH = {
     "collapsed": {frozenset({"boolean"}), frozenset({"list of texts"})},  # of a layer whether, of a network which
     "kappa": {frozenset({"whole number"}), frozenset({"number"})},  # weights that stay; a factor: the papers' letters
+    "unread": {frozenset({"whole number"}), frozenset({"list of texts"})},  # units of a layer; weights, by their names
 }
 TOLD = [kind for kind in kinds() if kind.record]
 

@@ -14,6 +14,7 @@ from sao_cli.cli.shared.talk import Talk
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from sao_cli.nets.reduction.running_network import ModuleToReduce
     from sao_cli.nets.tracing.measured_weights import MeasuredWeights
     from sao_cli.nets.tracing.network import Network
     from sao_cli.nets.tracing.pruned_network import PrunedNetwork
@@ -58,6 +59,16 @@ def asked_tracer(module: str, examples: Sequence[str], norms: str, seed: int) ->
     with contextlib.redirect_stdout(sys.stderr):
         run, inputs = load_run(module, examples, None, seed)
     return PrunedNetwork(run, tuple(inputs), norms)
+
+
+def asked_module_to_reduce(module: str, examples: Sequence[str], seed: int) -> "ModuleToReduce":
+    """The same, whose needless units may be left out."""
+    from sao_cli.nets.reduction.running_network import ModuleToReduce
+    from sao_cli.nets.tracing.loading import load_run
+
+    with contextlib.redirect_stdout(sys.stderr):
+        run, inputs = load_run(module, examples, None, seed)
+    return ModuleToReduce(run, tuple(inputs))
 
 
 def asked_weights(

@@ -224,38 +224,36 @@ def list_option(command: F) -> F:
 
 
 def run_options(command: Any) -> Any:
-    """--module and --example: a network of the user's own, as it runs."""
-    return _together(_apply(command, _RUN))
+    """--module and --example: a network of the user's own that runs."""
+    options = [
+        click.option(
+            "--module",
+            metavar="FILE.py:NAME",
+            type=ModuleName(),
+            help="A torch module, or what makes one, by FILE.py:NAME or PACKAGE.MODULE:NAME, which FILE's weights are "
+            "loaded into, or those on stdin; without them its own count. This runs the code that it names.",
+        ),
+        click.option(
+            "--example",
+            "examples",
+            metavar="SHAPE",
+            multiple=True,
+            help="The shape of the module's input, as in 1x3x32x32, or ids:1x128 for whole numbers; repeated for more.",
+        ),
+    ]
+    return _together(_apply(command, options))
 
 
 def module_options(command: Any) -> Any:
-    """run_options, and --norms."""
-    norms = click.option(
+    """--module, --example and --norms: a network of the user's own, as it runs."""
+    option = click.option(
         "--norms",
         type=Named("norms", catalog.NORMS),
         default="unit",
         show_default=True,
         help="What the module's norms pass: each unit to itself, or to its whole group.",
     )
-    return _together(_apply(command, [*_RUN, norms]))
-
-
-_RUN = (
-    click.option(
-        "--module",
-        metavar="FILE.py:NAME",
-        type=ModuleName(),
-        help="A torch module, or what makes one, by FILE.py:NAME or PACKAGE.MODULE:NAME, which FILE's weights are "
-        "loaded into, or those on stdin; without them its own count. This runs the code that it names.",
-    ),
-    click.option(
-        "--example",
-        "examples",
-        metavar="SHAPE",
-        multiple=True,
-        help="The shape of the module's input, as in 1x3x32x32, or ids:1x128 for whole numbers; repeated for more.",
-    ),
-)
+    return run_options(option(command))
 
 
 def _together(command: Any) -> Any:

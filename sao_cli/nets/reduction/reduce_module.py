@@ -84,7 +84,7 @@ def reduce_(module: nn.Module, *inputs: Tensor) -> ModuleReduction:
         raise SaoError("a module is followed on an example input: reduce_(module, x)")
     module = unwrapped(module)
     recording = record(module, inputs)
-    before = answers_of(module, inputs)
+    before = answers(module, inputs)
     found = _Plan(module, recording).tried(inputs, before)
     found = found or _Plan(module, recording, reshaping=False).tried(inputs, before)
     if found is None:
@@ -126,7 +126,7 @@ class _Plan:
         for chain in self._chains():
             rows |= self._shrink(chain, undo)
         try:
-            errors = _errors(before, answers_of(self.module, inputs))
+            errors = _errors(before, answers(self.module, inputs))
         except RuntimeError:  # what torch says of shapes that do not fit
             errors = None
         if errors is None:
@@ -240,7 +240,7 @@ def _parameters(module: nn.Module) -> int:
     return sum(one.numel() for one in module.parameters())
 
 
-def answers_of(module: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+def answers(module: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The real tensors that the module gives in eval mode."""
     modes = {one: one.training for one in module.modules()}
     with undisturbed(module, inputs[0].device), torch.no_grad():

@@ -6,9 +6,15 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from sao_cli.base.errors import FileError, FormatError
+from sao_cli.base.errors import FileError, FormatError, SaoWarning
 from sao_cli.io.checkpoints import Lazy, write_checkpoint
-from sao_cli.nets.reduction.module_checkpoint import reduce_through
+from sao_cli.models.reduce import reduce_checkpoint
+from sao_cli.nets.reduction.running_network import ModuleToReduce
+
+
+def reduce_through(module, inputs, model, out):
+    network = ModuleToReduce(module, inputs)
+    return network, *reduce_checkpoint(model, out, features=True, network=network)
 
 
 def network(widths=(6, 8, 7, 3), bias=True):
@@ -36,7 +42,7 @@ def test_the_written_file_loads_into_the_new_shapes_and_gives_the_same_outputs(t
     expected = whole(x)
     write_checkpoint({prefix + name: one for name, one in tensors.items()}, tmp_path / "whole.safetensors")
     module = network(bias=bias)
-    rows, summary = reduce_through(module, [x], tmp_path / "whole.safetensors", tmp_path / "part.safetensors")
+    through, rows, summary = reduce_through(module, [x], tmp_path / "whole.safetensors", tmp_path / "part.safetensors")
     written = load_file(tmp_path / "part.safetensors")
     assert all(name.startswith(prefix) for name in written)
     assert summary.parameters == sum(one.numel() for one in tensors.values())
@@ -50,7 +56,7 @@ def test_the_written_file_loads_into_the_new_shapes_and_gives_the_same_outputs(t
     fresh.load_state_dict({name.removeprefix(prefix): one for name, one in written.items()}, strict=bias)
     if bias:
         torch.testing.assert_close(fresh(x), expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(through.module(x), expected, rtol=0, atol=1e-5)
 
 
 def test_narrow_dtypes_and_masks_in_parts_stay_as_they_are_stored(tmp_path):
@@ -63,7 +69,8 @@ def test_narrow_dtypes_and_masks_in_parts_stay_as_they_are_stored(tmp_path):
     }
     write_checkpoint(tensors, tmp_path / "whole.safetensors")
     plain = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    reduce_through(plain, [torch.ones(1, 4)], tmp_path / "whole.safetensors", tmp_path / "part.safetensors")
+    with pytest.warns(SaoWarning, match="one dense tensor each"):
+        reduce_through(plain, [torch.ones(1, 4)], tmp_path / "whole.safetensors", tmp_path / "part.safetensors")
     written = load_file(tmp_path / "part.safetensors")
     assert {name: tuple(one.shape) for name, one in written.items()} == {
         "0.weight": (2, 4),
