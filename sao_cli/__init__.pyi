@@ -91,6 +91,12 @@ from sao_cli.measure.redundancy.features import FeatureCounts as FeatureCounts
 from sao_cli.measure.redundancy.features import FeatureLayer as FeatureLayer
 from sao_cli.measure.redundancy.features import StatedBetween as StatedBetween
 from sao_cli.measure.redundancy.features import ReducedFeatures as ReducedFeatures
+from sao_cli.measure.redundancy.ranks import ranks as ranks
+from sao_cli.measure.redundancy.ranks import Ranks as Ranks
+from sao_cli.measure.redundancy.ranks import independent_columns as independent_columns
+from sao_cli.measure.redundancy.pairs import nearest_pairs as nearest_pairs
+from sao_cli.measure.redundancy.pairs import Pair as Pair
+from sao_cli.measure.redundancy.pairs import zero_vectors as zero_vectors
 
 # Reading and writing
 from sao_cli.io import read_masks as read_masks
@@ -122,6 +128,10 @@ from sao_cli.models.prune_checks import epoch_checks as epoch_checks
 from sao_cli.models.prune_checks import epoch_failures as epoch_failures
 from sao_cli.models.repair import repair_checkpoint as repair_checkpoint
 from sao_cli.models.reduce import reduce_checkpoint as reduce_checkpoint
+from sao_cli.models.rank import rank_checkpoint as rank_checkpoint
+from sao_cli.models.rank import RankReport as RankReport
+from sao_cli.models.rank_row import rank_weight as rank_weight
+from sao_cli.models.rank_row import Redundancy as Redundancy
 from sao_cli.models.audit.row import audit_weight as audit_weight
 from sao_cli.models.audit.chains import audit_chain as audit_chain
 
@@ -185,6 +195,11 @@ from sao_cli.reports.changes import RepairSummary as RepairSummary
 from sao_cli.reports.sensitivities import PooledJacobian as PooledJacobian
 from sao_cli.reports.sensitivities import SensitivityLayer as SensitivityLayer
 from sao_cli.reports.sensitivities import SensitivitySummary as SensitivitySummary
+from sao_cli.reports.redundancies import RankRow as RankRow
+from sao_cli.reports.redundancies import RankSummary as RankSummary
+from sao_cli.reports.redundancies import AxisRedundancy as AxisRedundancy
+from sao_cli.reports.redundancies import NearPair as NearPair
+from sao_cli.reports.redundancies import SpareFeatures as SpareFeatures
 
 # Errors and warnings
 from sao_cli.base.errors import SaoError as SaoError

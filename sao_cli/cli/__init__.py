@@ -34,6 +34,7 @@ COMMANDS = {
     "criticality": "tell where signals neither die nor explode",
     "train": "train a network from any initialisation",
     "audit": "audit a checkpoint, layer by layer",
+    "rank": "tell how redundant the weights of a checkpoint are",
     "sensitivity": "score how much each weight of a checkpoint matters",
     "prune": "prune a checkpoint to a target sparsity",
     "reduce": "make the weights of a checkpoint smaller",

@@ -11,6 +11,8 @@ RECORDS = {"layer", "depth", "chain", "epoch", "change", "failure", "module", "n
 MEANS = {"c", "d"}  # degrees: whole numbers where all rows have as many, else means
 BOTH = {
     "collapsed": {frozenset({"boolean"}), frozenset({"list of texts"})},  # of a layer whether, of a network which
+    "rows": {frozenset({"object"}), frozenset({"whole number"})},  # of a weight; of an audit, how many lines it has
+    "unread": {frozenset({"list of texts"}), frozenset({"whole number"})},  # tensors that can't be read; spare units
     "kappa": {frozenset({"whole number"}), frozenset({"number"})},  # weights that stay; a factor: the papers' letters
     "unread": {frozenset({"whole number"}), frozenset({"list of texts"})},  # units of a layer; weights, by their names
 }

@@ -77,7 +77,7 @@ def ranks(
 
     >>> found = ranks(np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.1]]), np.array([0.0, 1.0]), tau=0.5)
     >>> found.rank, found.rank_with_bias, found.soft_rank, found.mlis_soft, found.slack
-    (2, 2, 2, 2, 0.0)
+    (2, 2, 1, 1, 0.0)
     """
     _check_tau(tau, tau_relative)
     given = _Given.of(weight, bias, dtype)
