@@ -18,7 +18,7 @@ SMALL = ["--depth", 3, "--width", 16, "--epochs", 2]
 KEYS = """record command version seed source
     data arch method depth width widths phase epoch epochs sparsity jacobian train_loss
     train_accuracy test_loss test_accuracy learning_rate seconds
-    jacobian_dense jacobian_pruned jacobian_repaired repairs signals
+    jacobian_dense jacobian_pruned jacobian_repaired repairs signals rare
     kappa kept compression effective effective_sparsity effective_compression collapsed_layers ties_at_threshold
     zero_scores reachable lost_inputs unreached_outputs unknown assumed reason"""
 
@@ -274,3 +274,25 @@ def test_the_same_seed_gives_the_same_network(run, tmp_path):
     a, b, c = ((tmp_path / name / "final.safetensors").read_bytes() for name in "abc")
     assert a == b
     assert a != c
+
+
+def test_a_network_that_fuses_goes_on_to_the_same_end_and_is_read_by_other_commands(run, tmp_path):
+    asked = ["--depth", 3, "--width", 12, "--activation", "relu", "--rare", 300, "--tau-cos", 0.3, "--tau-euc", 50]
+    asked += ["--check-every", 5, "--jacobian-at", "none"]
+    run(*asked, "--epochs", 3, "-o", "whole")
+    assert run(*asked, "--epochs", 3, "-o", "part", "--check", "rare.fusions<1").code == 1
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    told = [row["rare"] for row in rows]
+    assert told[0]["fusions"] == 0 < told[3]["fusions"]
+    assert told[3]["parameters"] < told[0]["parameters"]
+    (tmp_path / "part" / "final.safetensors").unlink()
+    done = run("--resume", "--rare", 20, "-o", "part")
+    assert done.code == 2
+    assert "--rare 20.0: the run to resume has 300.0; leave it out" in done.err
+    run("--resume", "-o", "part")
+    first, second = ((tmp_path / folder / "final.safetensors").read_bytes() for folder in ("whole", "part"))
+    assert first == second
+    with open_checkpoint(tmp_path / "whole") as checkpoint:
+        shapes = {entry.name: entry.shape for entry in checkpoint.entries if entry.kind == "matrix"}
+    assert list(shapes.values()) == [(12, 64), (12, 12), (12, 12), (10, 12)]
+    assert sum(layer["fusions"] for layer in told[3]["layers"]) == told[3]["fusions"]
