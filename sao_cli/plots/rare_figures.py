@@ -41,7 +41,7 @@ def dimension_figure(rows: Rows) -> Figure:
     told = _reductions(rows)
     layers = [layer["name"] for layer in told[0]["layers"]]
     if len(layers) > MAX_PANELS:
-        raise SaoError(f"{len(layers)} layers: a picture has {MAX_PANELS} panels at most; --picture accuracy has none")
+        raise SaoError(f"{len(layers)} layers: a picture has {MAX_PANELS} panels at most; --picture accuracy has all")
     epochs = [int(row["epoch"]) for row in rows]
     with mpl.rc_context(STYLE):
         figure, panels = grid(len(layers), 2, (COLUMN / 2, 1.3), (COLUMN, 2.2))

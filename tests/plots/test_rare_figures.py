@@ -1,10 +1,13 @@
 """Pictures of a training that fuses: what they draw, against the rows that they are given."""
 
 import itertools
+import json
 
 import pytest
+from click.testing import CliRunner
 
 from sao_cli.base.errors import SaoError
+from sao_cli.cli import main
 from sao_cli.plots import compression_figure, dimension_figure
 
 SHAPES = ((6, 4), (6, 6), (3, 6))
@@ -71,3 +74,25 @@ def test_rows_without_rare_are_refused(rows):
     for draw in (dimension_figure, lambda told: compression_figure({"": told})):
         with pytest.raises(SaoError, match="--rare trains with them"):
             draw(rows)
+
+
+@pytest.mark.parametrize("picture", ["sizes", "accuracy"])
+def test_a_training_draws_what_its_rows_tell(picture, monkeypatch):
+    saved = []
+    monkeypatch.setattr("sao_cli.plots.save_figure", lambda figure, path: saved.append((figure, path)))
+    asked = ["--widths", "8,8", "--rare", "20", "--tau-cos", "0.9", "--tau-euc", "99", "--check-every", "1"]
+    asked += ["--epochs", "1", "--jacobian-at", "none", "--plot", "p.png", "--picture", picture]
+    done = CliRunner().invoke(main, ["train", *asked])
+    assert done.exit_code == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    [(figure, path)] = saved
+    assert path == "p.png"
+    assert rows[-1]["rare"]["fusions"] > 0
+    other = dimension_figure(rows) if picture == "sizes" else compression_figure({"": rows})
+    assert [lines(panel) for panel in figure.axes] == [lines(panel) for panel in other.axes]
+
+
+def test_a_training_that_fuses_nothing_has_no_such_picture():
+    done = CliRunner().invoke(main, ["train", "--epochs", "0", "--plot", "p.png"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "is of what --rare fuses" in done.stderr
