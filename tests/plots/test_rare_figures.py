@@ -29,8 +29,8 @@ def training(steps=STEPS, accuracies=(0.1, 0.5, 0.7, 0.75)):
             {"name": f"net.{2 * k}", "shape": shape, "core": tuple(core)}
             for k, (shape, core) in enumerate(zip(SHAPES, cores, strict=True))
         ]
-        told = {"parameters": sum(m * n for m, n in cores), "layers": layers}
-        told["fused"] = [{"layer": f"net.{2 * layer}", "axis": axis} for layer, axis in fused]
+        told = {"parameters": sum(m * n for m, n in cores), "cores": layers}
+        told["fused"] = [{"name": f"net.{2 * layer}", "axis": axis} for layer, axis in fused]
         yield {"epoch": epoch, "test_accuracy": accuracy, "rare": told}
 
 
@@ -43,7 +43,7 @@ def test_a_panel_has_both_sizes_by_epoch_and_marks_where_some_were_fused():
     panels = dimension_figure(rows).axes
     assert len(panels) == len(SHAPES)
     for place, panel in enumerate(panels):
-        cores = [row["rare"]["layers"][place]["core"] for row in rows]
+        cores = [row["rare"]["cores"][place]["core"] for row in rows]
         fused = [[axis for layer, axis in step if layer == place] for step in STEPS]
         expected = [([0, 1, 2, 3], [core[axis] for core in cores]) for axis in (0, 1)]
         for axis, name in enumerate(("rows", "columns")):

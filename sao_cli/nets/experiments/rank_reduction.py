@@ -229,7 +229,7 @@ def _run(settings: TrainingSettings, folder: str | None, images: int | None, pro
         "fusions": last.fusions,
         "zero": last.zero,
         "error_median": last.error_median,
-        "cores": tuple((layer.core[0], layer.core[1]) for layer in last.layers),
+        "cores": tuple((layer.core[0], layer.core[1]) for layer in last.cores),
         "features": _features(training.model),
     }
 
