@@ -458,4 +458,8 @@ CRITICALITY_PICTURES = table(
     Row("depth", "quantiles of q and of the activation sparsity by depth: of chains, and of one network"),
     Row("correlation", "1 - c by depth, with its law"),
 )
+TRAINING_PICTURES = table(
+    Row("sizes", "of --rare: rows and columns of each layer's W' by epoch, and where some were fused"),
+    Row("accuracy", "of --rare: test accuracy against the share of the trained numbers that was fused away"),
+)
 VALUE_PICTURES = table(Row("density", "the distributions"), Row("cdf", "their CDFs with the KS distance"))

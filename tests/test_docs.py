@@ -136,7 +136,17 @@ def test_docstring_examples_run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "page",
-    ["cli.md", "json.md", "python.md", "paper.md", "criticality.md", "theory.md", "benchmarks.md", "changelog.md"],
+    [
+        "cli.md",
+        "json.md",
+        "python.md",
+        "paper.md",
+        "criticality.md",
+        "redundancy.md",
+        "theory.md",
+        "benchmarks.md",
+        "changelog.md",
+    ],
 )
 def test_pages_are_there_and_links_lead_somewhere(page):
     text = (ROOT / "docs" / page).read_text()

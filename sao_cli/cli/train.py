@@ -21,6 +21,7 @@ from sao_cli.catalog import (
     SCHEDULES,
     SIZED_ARCHITECTURES,
     TRAIN_METHODS,
+    TRAINING_PICTURES,
     UNITS,
     WITHIN,
 )
@@ -28,7 +29,7 @@ from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.critical import critical_options
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import widths_of
-from sao_cli.cli.shared.options import folder_options
+from sao_cli.cli.shared.options import folder_options, plot_option
 from sao_cli.cli.shared.rank_reduction import rare_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
@@ -178,6 +179,14 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option("--deterministic", is_flag=True, help="On a GPU too, the same numbers every time; slower there.")
 @check_option("Each epoch's row must satisfy, as in 'reachable>0'; those of a Jacobian where it is measured")
 @click.option("--resume", is_flag=True, help="Go on with the run in -o, with its settings.")
+@plot_option
+@click.option(
+    "--picture",
+    type=Named("picture", TRAINING_PICTURES),
+    default="sizes",
+    show_default=True,
+    help=f"What --plot draws, of --rare: {one_of(TRAINING_PICTURES)}.",
+)
 @folder_options
 @click.pass_context
 def train(
@@ -190,6 +199,8 @@ def train(
     widths: str | None,
     checks: tuple[str, ...],
     resume: bool,
+    plot: str | None,
+    picture: str,
     as_json: bool | None,
     output: str | None,
     **asked: Any,
@@ -232,7 +243,7 @@ def train(
 
     Example: sao train --depth 30 --width 300 --activation cst --activation-sparsity 0.85 --slope 0.7
 
-    Example: sao train --depth 3 --width 128 --activation relu --rare 20 --l2 0.1 --epochs 260 -o run/
+    Example: sao train --depth 3 --width 128 --activation relu --rare 20 --epochs 260 -o run/ --plot sizes.png
     """
     from sao_cli.models.prune_checks import epoch_checks, epoch_failures
     from sao_cli.nets.training.data import load_data
@@ -255,6 +266,8 @@ def train(
         settings = TrainingSettings(**asked).resolved()
         if folder is not None:
             folder.require_free()
+    if plot is not None and settings.rare is None:
+        raise click.UsageError(f"--plot: --picture {picture} is of what --rare fuses; train with --rare 20, say")
     data = load_data(settings, data_folder, download, talk)
     pruned_by = _prune_data(settings, data_folder, download, talk)
     training = Training(settings, data, prune_data=pruned_by, device=device, deterministic=deterministic, progress=talk)
@@ -280,8 +293,16 @@ def train(
         talk.parting = lambda: folder.to_go_on(settings.total_epochs)
         emit("train", settings.seed, judged(folder.epochs(training)), **told)
         talk.say(f"the trained network is in {folder.path}/final.safetensors")
+    if plot is not None:
+        _draw(training.rows, picture, plot)
     name_failures(failures, talk)
     return FAILS if failures else None
+
+
+def _draw(rows: list[dict[str, Any]], picture: str, path: str) -> None:
+    from sao_cli.plots import compression_figure, dimension_figure, save_figure
+
+    save_figure(dimension_figure(rows) if picture == "sizes" else compression_figure({"": rows}), path)
 
 
 def _prune_data(settings: "TrainingSettings", folder: str | None, download: bool, talk: Talk) -> "Dataset | None":

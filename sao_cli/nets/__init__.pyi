@@ -77,6 +77,13 @@ from sao_cli.nets.experiments.first_layer import InputCounts as InputCounts
 from sao_cli.nets.experiments.unsupervised_pruning import unsupervised_errors as unsupervised_errors
 from sao_cli.nets.experiments.unsupervised_pruning import WayErrors as WayErrors
 from sao_cli.nets.experiments.transfer import transfer_errors as transfer_errors
+from sao_cli.nets.experiments.rank_reduction import rare_ablation as rare_ablation
+from sao_cli.nets.experiments.rank_reduction import rare_strengths as rare_strengths
+from sao_cli.nets.experiments.rank_reduction import rare_runs as rare_runs
+from sao_cli.nets.experiments.rank_reduction import core_sizes as core_sizes
+from sao_cli.nets.experiments.rank_reduction import p_values as p_values
+from sao_cli.nets.experiments.rank_reduction import RareRuns as RareRuns
+from sao_cli.nets.experiments.rank_reduction import CoreSizes as CoreSizes
 
 # Reports: what the functions above give back
 from sao_cli.reports.networks import ModuleJacobian as ModuleJacobian

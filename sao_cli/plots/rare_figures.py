@@ -39,17 +39,17 @@ def dimension_figure(rows: Rows) -> Figure:
     Raises SaoError for rows of a training without RaRe, and for more than 20 layers.
     """
     told = _reductions(rows)
-    layers = [layer["name"] for layer in told[0]["layers"]]
+    layers = [layer["name"] for layer in told[0]["cores"]]
     if len(layers) > MAX_PANELS:
-        raise SaoError(f"{len(layers)} layers: a picture has {MAX_PANELS} panels at most; --picture accuracy has none")
+        raise SaoError(f"{len(layers)} layers: a picture has {MAX_PANELS} panels at most; --picture accuracy has all")
     epochs = [int(row["epoch"]) for row in rows]
     with mpl.rc_context(STYLE):
         figure, panels = grid(len(layers), 2, (COLUMN / 2, 1.3), (COLUMN, 2.2))
         for place, (panel, name) in enumerate(zip(panels, layers, strict=True)):
-            _layer_panel(panel, epochs, [one["layers"][place] for one in told])
+            _layer_panel(panel, epochs, [one["cores"][place] for one in told])
             for axis, colour, _, mark in _AXES:
                 fused = [_fused(one, name, axis) for one in told]
-                core = [one["layers"][place]["core"][axis == "columns"] for one in told]
+                core = [one["cores"][place]["core"][axis == "columns"] for one in told]
                 there = [k for k, count in enumerate(fused) if count]
                 panel.plot([epochs[k] for k in there], [core[k] for k in there], mark, color=colour, markersize=2.5)
         add_legend(figure, panels)
@@ -69,7 +69,7 @@ def _layer_panel(panel: Axes, epochs: list[int], layers: list[Mapping[str, Any]]
 
 
 def _fused(told: Mapping[str, Any], layer: str, axis: str) -> int:
-    return sum(one["layer"] == layer and one["axis"] == axis for one in told["fused"])
+    return sum(one["name"] == layer and one["axis"] == axis for one in told["fused"])
 
 
 def compression_figure(runs: Mapping[str, Rows]) -> Figure:

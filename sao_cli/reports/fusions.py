@@ -5,10 +5,10 @@ from __future__ import annotations
 from sao_cli.reports.report import Report, fact
 
 
-class Fusion(Report, record="fusion"):
+class Fusion(Report):
     """Two rows or columns of a layer that were made one in training; numbers are of W' before."""
 
-    layer: str = fact("name of the module in the network")
+    name: str = fact("name of the module in the network")
     axis: str = fact('"rows" or "columns"')
     kept: int = fact("place of the vector that stays, from 0, in W' as it was")
     dropped: int = fact("place of the one that goes, the longer of the two")
@@ -46,5 +46,5 @@ class RankReduction(Report):
     error_max: float | None = fact("largest of these")
     energy_median: float | None = fact("median `energy` of the fusions so far: nearly 0 where what fuses is dead")
     output_change_max: float | None = fact("largest `output_change` of the fusions so far")
-    layers: tuple[FactoredLayer, ...] = fact("the layers, first layer first")
+    cores: tuple[FactoredLayer, ...] = fact("the layers, first layer first")
     fused: tuple[Fusion, ...] = fact("the fusions of this epoch")

@@ -1,10 +1,13 @@
 """Pictures of a training that fuses: what they draw, against the rows that they are given."""
 
 import itertools
+import json
 
 import pytest
+from click.testing import CliRunner
 
 from sao_cli.base.errors import SaoError
+from sao_cli.cli import main
 from sao_cli.plots import compression_figure, dimension_figure
 
 SHAPES = ((6, 4), (6, 6), (3, 6))
@@ -26,8 +29,8 @@ def training(steps=STEPS, accuracies=(0.1, 0.5, 0.7, 0.75)):
             {"name": f"net.{2 * k}", "shape": shape, "core": tuple(core)}
             for k, (shape, core) in enumerate(zip(SHAPES, cores, strict=True))
         ]
-        told = {"parameters": sum(m * n for m, n in cores), "layers": layers}
-        told["fused"] = [{"layer": f"net.{2 * layer}", "axis": axis} for layer, axis in fused]
+        told = {"parameters": sum(m * n for m, n in cores), "cores": layers}
+        told["fused"] = [{"name": f"net.{2 * layer}", "axis": axis} for layer, axis in fused]
         yield {"epoch": epoch, "test_accuracy": accuracy, "rare": told}
 
 
@@ -40,7 +43,7 @@ def test_a_panel_has_both_sizes_by_epoch_and_marks_where_some_were_fused():
     panels = dimension_figure(rows).axes
     assert len(panels) == len(SHAPES)
     for place, panel in enumerate(panels):
-        cores = [row["rare"]["layers"][place]["core"] for row in rows]
+        cores = [row["rare"]["cores"][place]["core"] for row in rows]
         fused = [[axis for layer, axis in step if layer == place] for step in STEPS]
         expected = [([0, 1, 2, 3], [core[axis] for core in cores]) for axis in (0, 1)]
         for axis, name in enumerate(("rows", "columns")):
@@ -71,3 +74,25 @@ def test_rows_without_rare_are_refused(rows):
     for draw in (dimension_figure, lambda told: compression_figure({"": told})):
         with pytest.raises(SaoError, match="--rare trains with them"):
             draw(rows)
+
+
+@pytest.mark.parametrize("picture", ["sizes", "accuracy"])
+def test_a_training_draws_what_its_rows_tell(picture, monkeypatch):
+    saved = []
+    monkeypatch.setattr("sao_cli.plots.save_figure", lambda figure, path: saved.append((figure, path)))
+    asked = ["--widths", "8,8", "--rare", "20", "--tau-cos", "0.9", "--tau-euc", "99", "--check-every", "1"]
+    asked += ["--epochs", "1", "--jacobian-at", "none", "--plot", "p.png", "--picture", picture]
+    done = CliRunner().invoke(main, ["train", *asked])
+    assert done.exit_code == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    [(figure, path)] = saved
+    assert path == "p.png"
+    assert rows[-1]["rare"]["fusions"] > 0
+    other = dimension_figure(rows) if picture == "sizes" else compression_figure({"": rows})
+    assert [lines(panel) for panel in figure.axes] == [lines(panel) for panel in other.axes]
+
+
+def test_a_training_that_fuses_nothing_has_no_such_picture():
+    done = CliRunner().invoke(main, ["train", "--epochs", "0", "--plot", "p.png"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "is of what --rare fuses" in done.stderr

@@ -63,7 +63,7 @@ class RankReducer:
             error_max=max(errors, default=None),
             energy_median=statistics.median(energies) if energies else None,
             output_change_max=max(changes, default=None),
-            layers=layers,
+            cores=layers,
             fused=tuple(self._fused),
         )
 

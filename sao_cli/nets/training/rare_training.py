@@ -137,7 +137,7 @@ def rare_step_(
     >>> model = make_rare_(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)), frobenius=False)
     >>> first, last = rare_layers(model).values()
     >>> _ = first.weight.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -2.0]]))
-    >>> [(one.layer, one.axis, one.kept, one.dropped) for one in rare_step_(model, every=1)][:1]
+    >>> [(one.name, one.axis, one.kept, one.dropped) for one in rare_step_(model, every=1)][:1]
     [('0', 'rows', 1, 2)]
     >>> first.shape, first.row_index.tolist()
     ((2, 2), [0, 1, 1])
@@ -160,7 +160,7 @@ def rare_step_(
             told = _facts(layer, axis, pair)
             outputs.before()
             _fuse_(layer, axis, pair, optimizer)
-            fused.append(Fusion(layer=name, **told, output_change=outputs.change()))
+            fused.append(Fusion(name=name, **told, output_change=outputs.change()))
             layer.forget_pairs()
     return fused
 

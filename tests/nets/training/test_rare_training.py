@@ -212,7 +212,7 @@ def test_a_run_goes_on_to_the_same_bits_with_smaller_shapes(tiny, more):
     assert last == whole.rows[-1]["rare"]
     errors = [one["error"] for row in whole.rows for one in row["rare"]["fused"]]
     assert (last["error_median"], last["error_max"]) == (float(np.median(errors)), max(errors))
-    assert last["fusions"] == len(errors) == sum(layer["fusions"] for layer in last["layers"])
+    assert last["fusions"] == len(errors) == sum(layer["fusions"] for layer in last["cores"])
     assert last["parameters"] == sum(parameter.numel() for parameter in whole.model.parameters())
 
 
