@@ -60,7 +60,8 @@ class Cluster:
 
     def __init__(self, folder, jobs):
         self.folder, self.processes = folder, []
-        self.env = os.environ | {"PYTHONPATH": str(jobs), "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False"}
+        path = os.pathsep.join(filter(None, (str(jobs), os.environ.get("PYTHONPATH"))))
+        self.env = os.environ | {"PYTHONPATH": path, "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False"}
         found = folder / "scheduler.json"
         options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", found]
         self.scheduler = self.start("scheduler", *options)
