@@ -160,8 +160,13 @@ class DaskCluster(Executor):
         future = self._client.submit(versions, pure=False)
         try:
             future.result(timeout=WORKERLESS)
-        except Exception as error:
+        except TimeoutError as error:
             raise self._no_worker() from error
+        except Exception as error:
+            raise ExecutorError(
+                f"the cluster at {self._address} can't run sao ({brief(error)}); install the same version there, and "
+                "on its scheduler"
+            ) from error
 
     def _no_worker(self) -> ExecutorError:
         return ExecutorError(

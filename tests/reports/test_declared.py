@@ -14,7 +14,10 @@ BOTH = {
     "rows": {frozenset({"object"}), frozenset({"whole number"})},  # of a weight; of an audit, how many lines it has
     "unread": {frozenset({"list of texts"}), frozenset({"whole number"})},  # tensors that can't be read; spare units
     "kappa": {frozenset({"whole number"}), frozenset({"number"})},  # weights that stay; a factor: the papers' letters
-    "unread": {frozenset({"whole number"}), frozenset({"list of texts"})},  # units of a layer; weights, by their names
+    "largest": {
+        frozenset({"object"}),
+        frozenset({"number"}),
+    },  # of an audit's layers which, of a sweep's runs how large
 }
 TOLD = [kind for kind in kinds() if kind.record]
 
@@ -67,4 +70,5 @@ def test_a_report_is_a_public_name(kind):
 
 
 def test_every_line_begins_alike():
-    assert list(facts_of(LineHead)) == ["record", "command", "version", "seed", "source", "provenance"]
+    keys = ["record", "command", "version", "seed", "source", "run", "over", "provenance"]
+    assert list(facts_of(LineHead)) == keys
