@@ -111,6 +111,10 @@ from sao_cli.io import write_kernel as write_kernel
 from sao_cli.io.datasets.samples import load_samples as load_samples
 from sao_cli.io.datasets.samples import Samples as Samples
 
+# The papers' tables and figures
+from sao_cli.study.papers.paper_entries import paper_entries as paper_entries
+from sao_cli.study.papers.paper_entries import paper_items as paper_items
+
 # Whole checkpoints
 from sao_cli.io.checkpoints import Checkpoint as Checkpoint
 from sao_cli.io.checkpoints import open_checkpoint as open_checkpoint
@@ -175,6 +179,8 @@ from sao_cli.reports.criticalities import Criticality as Criticality
 from sao_cli.reports.criticalities import FixedPoint as FixedPoint
 from sao_cli.reports.criticalities import PredictedJacobian as PredictedJacobian
 from sao_cli.reports.criticalities import CriticalityThresholds as CriticalityThresholds
+from sao_cli.reports.paper_rows import PaperEntry as PaperEntry
+from sao_cli.reports.paper_rows import PaperItem as PaperItem
 from sao_cli.reports.networks import DepthJacobian as DepthJacobian
 from sao_cli.reports.audits import WeightFacts as WeightFacts
 from sao_cli.reports.audits import AuditRow as AuditRow

@@ -183,7 +183,7 @@ def test_a_shell_completes_a_method_with_its_line():
 
 
 CHOSEN = {"sao", "dense", "delta", "linear", "random"}  # what is built, or compared with, where no other is named
-EXPERIMENTS = "nets/experiments/"  # each with its paper's own data, networks and methods
+EXPERIMENTS = ("nets/experiments/", "study/papers/")  # each with its paper's own data, networks and methods
 ELSEWHERE = {  # where a name stands besides its homes, and what it is there
     "normal": {
         *("weights/random.py", "weights/isometry.py", "weights/build_weights.py"),

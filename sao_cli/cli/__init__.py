@@ -33,6 +33,7 @@ COMMANDS = {
     "jacobian": "compute the singular values of a deep network's Jacobian",
     "criticality": "tell where signals neither die nor explode",
     "train": "train a network from any initialisation",
+    "paper": "make the tables and figures of the papers anew",
     "audit": "audit a checkpoint, layer by layer",
     "rank": "tell how redundant the weights of a checkpoint are",
     "sensitivity": "score how much each weight of a checkpoint matters",
