@@ -140,6 +140,11 @@ from sao_cli.nets.tracing.loading import load_network as load_network
 from sao_cli.nets.tracing.loading import load_module as load_module
 from sao_cli.nets.tracing.loading import load_checkpoint_ as load_checkpoint_
 
+# Many runs, here or on a cluster
+from sao_cli.study.sweeping import sweep as sweep
+from sao_cli.study.executors import executor as executor
+from sao_cli.base.in_order import run_in_order as run_in_order
+
 # Reports: what the functions above give back
 from sao_cli.reports.report import Report as Report
 from sao_cli.reports.masks import Plan as Plan
@@ -185,6 +190,8 @@ from sao_cli.reports.changes import RepairSummary as RepairSummary
 from sao_cli.reports.sensitivities import PooledJacobian as PooledJacobian
 from sao_cli.reports.sensitivities import SensitivityLayer as SensitivityLayer
 from sao_cli.reports.sensitivities import SensitivitySummary as SensitivitySummary
+from sao_cli.reports.sweeps import RunFailure as RunFailure
+from sao_cli.reports.sweeps import SweepSummary as SweepSummary
 
 # Errors and warnings
 from sao_cli.base.errors import SaoError as SaoError

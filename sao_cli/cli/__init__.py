@@ -38,6 +38,7 @@ COMMANDS = {
     "prune": "prune a checkpoint to a target sparsity",
     "reduce": "make the weights of a checkpoint smaller",
     "repair": "make a checkpoint's layers isometric on the masks that they have",
+    "sweep": "run a command over a grid of parameters, here or on a cluster",
 }
 USAGE, BUG, INTERRUPTED = 2, 70, 130
 _UNWRITABLE = {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # of a stream that takes no more

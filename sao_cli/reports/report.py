@@ -86,6 +86,8 @@ class LineHead(Report):
     version: str = fact("the version of sao")
     seed: int = fact("the seed of this command")
     source: str | None = fact('the file that it is on, as it was named; "-" for stdin, null for what the options built')
+    run: int = fact("of `sao sweep` alone: the number of the run, from 1")
+    over: dict[str, Any] = fact("of `sao sweep` alone: the parameters that the grid varies, and their values")
     provenance: dict[str, Any] = fact("where the input came from, of inputs that tell it: their %sao object")
 
 

@@ -14,6 +14,9 @@ import pytest
 from sao_cli.cli import main
 from sao_cli.io.checkpoints import write_checkpoint
 
+from ..study.clusters import dask, fragile
+
+__all__ = ["dask", "fragile"]
 BIN = Path(sys.executable).parent
 
 

@@ -12,6 +12,10 @@ MEANS = {"c", "d"}  # degrees: whole numbers where all rows have as many, else m
 BOTH = {
     "collapsed": {frozenset({"boolean"}), frozenset({"list of texts"})},  # of a layer whether, of a network which
     "kappa": {frozenset({"whole number"}), frozenset({"number"})},  # weights that stay; a factor: the papers' letters
+    "largest": {
+        frozenset({"object"}),
+        frozenset({"number"}),
+    },  # of an audit's layers which, of a sweep's runs how large
 }
 TOLD = [kind for kind in kinds() if kind.record]
 
@@ -64,4 +68,5 @@ def test_a_report_is_a_public_name(kind):
 
 
 def test_every_line_begins_alike():
-    assert list(facts_of(LineHead)) == ["record", "command", "version", "seed", "source", "provenance"]
+    keys = ["record", "command", "version", "seed", "source", "run", "over", "provenance"]
+    assert list(facts_of(LineHead)) == keys

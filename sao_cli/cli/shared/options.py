@@ -12,7 +12,7 @@ from sao_cli.base.names import one_of
 from sao_cli.cli.shared.paths import Data, Model, ModuleName, OutputFile, OutputFolder, Picture
 from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Named
+from sao_cli.cli.shared.types import Named, Scheduler
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 DEFAULT_WIDTH = 256  # the paper's fully-connected layers
@@ -50,7 +50,39 @@ def folder_options(command: F) -> F:
     return _common(command, output)
 
 
-def _common(command: F, output: Any) -> F:
+def sweep_folder_options(command: F) -> F:
+    """folder_options without --threads, of a command whose jobs have one thread each."""
+    output = click.option(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        type=OutputFolder(),
+        help="Keep each run in this folder; a second call does what is missing.",
+    )
+    return _common(command, output, threads=False)
+
+
+def executor_options(command: F) -> F:
+    """--jobs and --cluster, for `sao_cli.study.executors.executor`."""
+    options = [
+        click.option(
+            "--jobs",
+            type=click.IntRange(1, MAX_THREADS),
+            default=1,
+            show_default=True,
+            help="Processes of this machine that work at once, each with one thread.",
+        ),
+        click.option(
+            "--cluster",
+            metavar="ADDRESS",
+            type=Scheduler(),
+            help="Of a Dask scheduler whose workers do the work, as tcp://192.168.0.2:8786.",
+        ),
+    ]
+    return _apply(command, options)
+
+
+def _common(command: F, output: Any, threads: bool = True) -> F:
     options = [
         click.option(
             "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random number."
@@ -68,7 +100,9 @@ def _common(command: F, output: Any) -> F:
             expose_value=False,
             callback=_limit_threads,
             help="Threads of the linear algebra (BLAS), as many as there are cores at most.  [default: all cores]",
-        ),
+        )
+        if threads
+        else _unchanged,
         click.option(
             "-q", "--quiet", is_flag=True, expose_value=False, callback=_hush, help="Say nothing on stderr but errors."
         ),
@@ -266,6 +300,10 @@ def _together(command: Any) -> Any:
         return command(*args, **kwargs)
 
     return checked
+
+
+def _unchanged(command: F) -> F:
+    return command
 
 
 def _apply(command: F, options: Sequence[Callable[[F], F]]) -> F:

@@ -9,6 +9,7 @@ import click
 
 from sao_cli.base.names import Row, refusal
 from sao_cli.catalog import PADDINGS
+from sao_cli.cli.shared.paths import Picture
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -94,3 +95,62 @@ class Gain(click.ParamType):  # type: ignore[type-arg]
         if not 0 < gain < math.inf:
             self.fail(f"{value!r} is no gain; write a positive number, or keep", param, ctx)
         return gain
+
+
+class Scheduler(click.ParamType):  # type: ignore[type-arg]
+    """The address of a Dask scheduler."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value or not str(value).isprintable():
+            self.fail(f"{value!r} is no address; write it as tcp://192.168.0.2:8786", param, ctx)
+        return str(value)
+
+
+class Axis(click.ParamType):  # type: ignore[type-arg]
+    """NAME=VALUES as the name and the values."""
+
+    name = "name=values"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from sao_cli.study.grid import parse_axis
+
+        return value if isinstance(value, tuple) else parse_axis(str(value))
+
+
+class AxisNames(click.ParamType):  # type: ignore[type-arg]
+    """Names of parameters, with commas between them."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        return tuple(name.strip().lstrip("-").replace("-", "_") for name in str(value).split(",") if name.strip())
+
+
+class SummedField(click.ParamType):  # type: ignore[type-arg]
+    """A field of reports that has one value."""
+
+    name = "field"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from sao_cli.study.seed_summaries import unknown_field
+
+        if (said := unknown_field(str(value))) is not None:
+            self.fail(said, param, ctx)
+        return str(value)
+
+
+class DrawnField(SummedField):
+    """FIELD, or FIELD=FILE, as the field and the picture's file, or None."""
+
+    name = "field[=file]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        field, equals, path = str(value).partition("=")
+        super().convert(field, param, ctx)
+        return field, Picture().convert(path, param, ctx) if equals else None
