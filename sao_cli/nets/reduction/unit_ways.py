@@ -69,11 +69,11 @@ class UnitWay:
         shape = self.values[self.start].shape
         spatial = shape[2:] if self.before.is_kernel else ()
         image = torch.from_numpy(np.asarray(biases, dtype=np.float64)).reshape(1, -1, *[1] * len(spatial))
-        seen = self._run(image.expand(1, len(biases), *spatial).contiguous())
+        seen = self._run(image.expand(1, len(biases), *spatial).clone())
         flat: Values = seen.reshape(len(biases), -1).numpy()
         if not self.after.is_kernel:
             return flat
-        same = (flat == flat[:, :1]).all(axis=1)
+        same = ~_spread(seen).flatten().numpy()
         is_seen = same & ((flat[:, 0] == 0) | (not any(_padding(self.after.use.operation))))
         return np.where(is_seen, flat[:, 0], np.nan)
 
@@ -89,6 +89,9 @@ class UnitWay:
                     *image.shape[:2], *(rest or [-1] * bool(image.ndim > 2))
                 )
             else:
+                if one.name in _AVERAGES | _UPSAMPLED | _MAXIMA:  # of a border, and so of the size of this image
+                    given = tensors[one.operands[0]]
+                    tensors[one.operands[0]] = torch.where(_spread(given), torch.nan, given)
                 call = Call(one, self.values, tensors)
                 answer = copying(one)(*call.filled(one.args), **call.filled(one.kwargs))
                 tensors[made] = answer[0] if isinstance(answer, tuple) else answer
@@ -178,7 +181,8 @@ class _Walk:
     def _is_elementwise(self, operation: Operation, region: set[int], shape: Sequence[int]) -> bool:
         tagged = torch.Tag.pointwise in operation.function.tags or operation.name in UNARY | _COPIES
         made = self.recording.values[_made(operation)]
-        return tagged and set(operation.operands) <= region and made.shape == shape and made.is_real
+        alone = not any(self.readers.get(one) for one in operation.outputs[1:] if one is not None)
+        return tagged and alone and set(operation.operands) <= region and made.shape == shape and made.is_real
 
     def _is_own_bias(self, operation: Operation) -> bool:
         """Whether it adds the layer's bias, as of a matrix for inputs of many axes."""
@@ -222,6 +226,13 @@ class _Walk:
             held += [names[number]] if number in names else []
         beside = f" with {', '.join(held)}" if held else ""
         return f"{told_of(operation.path, operation.name)}{beside} reads {self.layer.name}'s units"
+
+
+def _spread(image: Tensor) -> Tensor:
+    """Which channels (1, k, 1, ...) of an image are not the same everywhere, but for rounding."""
+    flat = image.flatten(2)
+    spread = flat.amax(2) - flat.amin(2) > 1e-12 * flat.abs().amax(2)
+    return spread.reshape(*spread.shape, *[1] * (image.ndim - 2))
 
 
 def _made(operation: Operation) -> int:

@@ -141,6 +141,19 @@ def test_a_pooling_with_a_border_shows_a_constant_channel_in_each_pixel():
     assert found.layers[1].constant >= 1
 
 
+def test_a_border_that_a_mean_hides_depends_on_the_size_of_the_image():
+    layers = nn.Conv2d(1, 3, 3), nn.ReLU(), nn.AvgPool2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    for pooled, expected in ((layers, 0), ((*layers[:2], *layers[3:]), 1)):
+        module = nn.Sequential(*pooled, nn.Linear(3, 2)).double()
+        with torch.no_grad():
+            module[0].weight[0], module[0].bias[0] = 0, 1.0
+            x = torch.randn(2, 1, 16, 17, dtype=torch.float64)
+            before = module(x)
+            found = reduce_(module, torch.randn(1, 1, 9, 9, dtype=torch.float64))
+            torch.testing.assert_close(module(x), before, rtol=0, atol=1e-12)
+        assert found.layers[0].constant == expected
+
+
 def test_inputs_of_three_axes_and_a_bias_that_is_made():
     module = pruned_(nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 4, bias=False)), 0.3)
     with torch.no_grad():
