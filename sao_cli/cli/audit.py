@@ -18,7 +18,7 @@ from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import required_model
 from sao_cli.cli.shared.networks import asked_run, unit_lists
-from sao_cli.cli.shared.options import common_options, list_option, module_options, plot_option
+from sao_cli.cli.shared.options import common_options, executor_options, list_option, module_options, plot_option
 from sao_cli.cli.shared.paths import Model, OutputFile
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
@@ -27,6 +27,8 @@ from sao_cli.io.source import STDIN
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from sao_cli.models.audit.stream import Audit
     from sao_cli.nets.tracing.audited import ModuleAudit
     from sao_cli.reports.audits import AuditComparison
@@ -54,13 +56,7 @@ OF_FILES = ("image", "padding", "stride", "groups", "transpose")
 @click.option("--stride", type=Sizes(), default="1", show_default=True, help="Stride of the kernels.")
 @click.option("--max-size", type=click.IntRange(min=1), help="Skip tensors of more numbers than this.")
 @pattern_options
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Tensors measured at once, each in memory, with one BLAS thread each where there are several.",
-)
+@executor_options
 @check_option("What each layer must satisfy, as in 'sigma_min>0.1', or the network, as in 'reachable>0'")
 @click.option(
     "--compare",
@@ -68,7 +64,7 @@ OF_FILES = ("image", "padding", "stride", "groups", "transpose")
     type=Model(),
     help="Tell what changed since OTHER, an earlier checkpoint of the network.",
 )
-@click.option("--heavy-tail", is_flag=True, help="Add the power law and the Marchenko-Pastur edge (one job only).")
+@click.option("--heavy-tail", is_flag=True, help="Add the power law and the Marchenko-Pastur edge.")
 @click.option("--html", metavar="FILE", type=OutputFile(), help="Write a self-contained page to FILE.")
 @module_options
 @list_option
@@ -80,6 +76,8 @@ def audit(
     /,
     model: str | None,
     checks: tuple[str, ...],
+    jobs: int,
+    cluster: str | None,
     module: str | None,
     examples: tuple[str, ...],
     norms: str,
@@ -107,6 +105,11 @@ def audit(
     stdin, the module's own weights count. --include and --exclude tell whose rows are shown and checked; the network
     stays whole.
 
+    --jobs and --cluster measure a tensor a job, and change nothing in what is printed: linear algebra has one thread
+    everywhere. Memory is that of the tensors that are measured at once. What travels is the file's path, never a
+    tensor: the workers of a cluster see MODEL under the same path. Standard input and a --module's weights are
+    measured in threads of this process, which --jobs counts too.
+
     Exit codes: 0 audited, 1 a --check fails for some layer, as all do for one that can't be read, 2 bad input, or
     nothing in it to audit.
 
@@ -121,25 +124,30 @@ def audit(
     if model == compare == "-":
         raise click.UsageError("MODEL and --compare both are standard input; name one of them")
 
-    def measured(model: str | None, checks: tuple[str, ...] = ()) -> Any:
-        options = asked | {"checks": checks, "seed": seed, "progress": talk}
-        if module is not None:
-            return _of_module(model, module, examples, norms, **options)
-        return audit_checkpoint(model or "", **options)
+    with _workers(jobs, cluster, module, model, compare) as executor:
 
-    found: Audit | ModuleAudit = measured(model, checks)
-    as_table = not as_json and (as_json is False or (output is None and sys.stdout.isatty()))
-    shown: dict[str, Any] = {"as_json": not as_table, "output": output}
-    changes: list[AuditComparison] = []
-    if compare is not None:
-        earlier = measured(compare)
-        changes = found.since(earlier)
-        rows = _changed(found, changes, earlier, as_table)
-        shown |= {"report": AuditComparison}
-    else:
-        rows = _rows(found, as_table, listed)
-        shown |= {"report": AuditRow, "columns": ()}  # those that the rows have
-    emit("audit", seed, rows, source=model, **shown)
+        def measured(model: str | None, checks: tuple[str, ...] = ()) -> Any:
+            options = asked | {"checks": checks, "seed": seed, "progress": talk}
+            if module is not None:
+                return _of_module(model, module, examples, norms, jobs=jobs, **options)
+            if executor is None or model == "-":
+                return audit_checkpoint(model or "", jobs=jobs, **options)
+            return audit_checkpoint(model or "", executor=executor, **options)
+
+        found: Audit | ModuleAudit = measured(model, checks)
+        as_table = not as_json and (as_json is False or (output is None and sys.stdout.isatty()))
+        shown: dict[str, Any] = {"as_json": not as_table, "output": output}
+        changes: list[AuditComparison] = []
+        if compare is not None:
+            earlier = measured(compare)
+            changes = found.since(earlier)
+            rows = _changed(found, changes, earlier, as_table)
+            shown |= {"report": AuditComparison}
+        else:
+            rows = _rows(found, as_table, listed)
+            shown |= {"report": AuditRow, "columns": ()}  # those that the rows have
+        emit("audit", seed, rows, source=model, **shown)
+        found.summary  # noqa: B018 - whose rows need the workers, where a closed pipe stopped the printing
     if html is not None:
         _write_page(html, STDIN if model == "-" else model or str(module), found, changes, compare)
     found.require_rows()
@@ -149,6 +157,23 @@ def audit(
         save_figure(audit_figure(found.rows), plot)
     name_failures(found.failures, talk)
     return FAILS if found.failures else None
+
+
+@contextlib.contextmanager
+def _workers(jobs: int, cluster: str | None, module: str | None, *models: str | None) -> Iterator[Executor | None]:
+    """The executor that measures; None where this process does."""
+    if cluster is not None and module is not None:
+        raise click.UsageError("--cluster measures tensors of files, and a --module runs here; leave out one of them")
+    if cluster is not None and "-" in models:
+        told = "standard input is read here, and a cluster's workers read files"
+        raise click.UsageError(f"--cluster: {told}; save it where they see it, and name that")
+    if cluster is None and (jobs == 1 or module is not None or set(models) <= {"-", None}):
+        yield None
+        return
+    from sao_cli.study.executors import executor
+
+    with executor(jobs, cluster) as pool:
+        yield pool
 
 
 def _of_module(model: str | None, module: str, examples: tuple[str, ...], norms: str, **asked: Any) -> ModuleAudit:

@@ -137,6 +137,16 @@ def test_jobs_change_nothing(model):
     assert run(model, "--jobs", 3).stdout == run(model).stdout
 
 
+def test_what_a_cluster_can_t_read_is_refused_before_it_is_asked(model):
+    cluster = ("--cluster", "tcp://127.0.0.1:9")
+    assert "standard input is read here, and a cluster's workers read files; save it" in error_of("-", *cluster)
+    assert "standard input is read here" in error_of(model, "--compare", "-", *cluster)
+    assert "a --module runs here; leave out one" in error_of(
+        model, "--module", "m.py:net", "--example", "1x2", *cluster
+    )
+    assert "give one of them" in error_of(model, "--jobs", 2, *cluster)
+
+
 @pytest.mark.parametrize(
     ("checks", "code", "said"),
     [

@@ -1,21 +1,18 @@
-"""The audit of a checkpoint as it goes: tensors one at a time or a few at once, read, measured, forgotten."""
+"""The audit of a checkpoint as it goes: tensors one at a time or some at once, read, measured, forgotten."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Executor
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import format_bytes
 from sao_cli.base.progress import Progress, silent
-from sao_cli.base.threads import one_thread
 from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.layouts import Layout
 from sao_cli.io.checkpoints.order import WAY_OUT
@@ -27,7 +24,8 @@ from sao_cli.models.audit.chains import audit_summary, named_chains
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.comparison import compare_measured
 from sao_cli.models.audit.heavy_tail import require_powerlaw
-from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row, too_large
+from sao_cli.models.audit.row import skipped_row, too_large
+from sao_cli.models.audit.tensor_jobs import CheckpointPlace, entry_row, rows_elsewhere, rows_in_threads, unmeasured
 from sao_cli.models.opened import opened
 from sao_cli.models.select import Selection
 from sao_cli.reports.audits import (
@@ -61,6 +59,7 @@ def audit_checkpoint(
     max_size: int | None = None,
     heavy_tail: bool = False,
     jobs: int = 1,
+    executor: Executor | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Audit:
@@ -72,12 +71,20 @@ def audit_checkpoint(
     `checks` are conditions such as "sigma_min>0.1" on the rows, and "reachable>0" on the chains. `include` and
     `exclude` are patterns of names; the first may name embeddings. `groups` and `transpose` are what is said by such
     patterns of layouts, which a file can't tell. `threshold`, `image`, `padding`, `stride`, `max_size`, `heavy_tail`
-    and `seed` are audit_weight's. So many `jobs` read and measure at once, each with one thread of BLAS; with
-    `heavy_tail` it is always one, whose fit silences warnings and standard output of the whole process.
+    and `seed` are audit_weight's.
 
-    Raises SaoError for what can't be opened, for patterns that match nothing and for checks that are none. A tensor
-    that can't be read or measured is a skipped row with its reason. Time: audit_weight's for each tensor. Memory: that
-    of so many tensors as there are jobs, and each row's singular values.
+    An `executor` of concurrent.futures, as sao_cli.executor opens for processes or a cluster, measures one tensor a
+    job: a path travels, and a row comes back, so that its workers must see the file under the same path; each measures
+    one at a time. Without one, so many `jobs` are threads of this process, which share its interpreter: they gain where
+    tensors are large. With `heavy_tail` that is always one, whose fit silences warnings and standard output of the
+    whole process. Wherever a tensor is measured, its BLAS has one thread: the rows are the same bits, in the same
+    order.
+
+    Raises SaoError for what can't be opened, for patterns that match nothing, for checks that are none and for both
+    jobs and an executor, or an executor and what has no path; ExecutorError where a worker does not see the file. A
+    tensor that can't be read or measured is a skipped row with its reason, and so is one whose worker dies each time.
+    Time: audit_weight's for each tensor. Memory: that of so many tensors as are measured at once, and each row's
+    singular values.
 
     >>> import numpy as np
     >>> from sao_cli.io.checkpoints import write_checkpoint
@@ -93,7 +100,19 @@ def audit_checkpoint(
     measure = {"threshold": threshold, "image": image, "padding": padding, "stride": stride, "max_size": max_size}
     measure |= {"heavy_tail": heavy_tail, "seed": seed}
     selection = Selection.of(include, exclude, groups, transpose)
-    return Audit(model, conditions, selection, measure, jobs, progress)
+    if executor is None:
+        return Audit(model, conditions, selection, measure, progress, jobs=jobs)
+    _require_path(model, jobs)
+    return Audit(model, conditions, selection, measure, progress, executor=executor)
+
+
+def _require_path(model: Path | Checkpoint, jobs: int) -> None:
+    """Raise SaoError for what an executor's workers can't read."""
+    if jobs > 1:
+        raise SaoError(f"jobs {jobs} are threads of this process, and an executor has workers of its own; give one")
+    if isinstance(model, Checkpoint) or model == "-":
+        told = f"{model.name} is open here" if isinstance(model, Checkpoint) else f"{source_name(model)} is read here"
+        raise SaoError(f"{told}, and workers read a file by its path: save it where they see it, and name that")
 
 
 def allowed_jobs(jobs: int, heavy_tail: bool) -> int:
@@ -118,14 +137,16 @@ class Audit:
         checks: Sequence[Check],
         selection: Selection,
         measure: dict[str, Any],
-        jobs: int,
         progress: Progress,
+        *,
+        jobs: int = 1,
+        executor: Executor | None = None,
     ) -> None:
         self.name = model.name if isinstance(model, Checkpoint) else source_name(model)
         self.checks, self._progress = checks, progress
         self._rows: list[AuditRow] = []
         self._complete = False
-        self._coming = self._measured(model, selection, measure, jobs)
+        self._coming = self._measured(model, selection, measure, {"jobs": jobs, "executor": executor})
         self._order = next(self._coming)  # so that what can't be opened is said now
 
     def __iter__(self) -> Iterator[AuditRow]:
@@ -199,14 +220,16 @@ class Audit:
         return row is not None
 
     def _measured(
-        self, model: Path | Checkpoint, selection: Selection, measure: dict[str, Any], jobs: int
+        self, model: Path | Checkpoint, selection: Selection, measure: dict[str, Any], where: dict[str, Any]
     ) -> Generator[Any, None, None]:
         """What the names tell of the order of layers, then the rows."""
         with opened(model) as checkpoint:
             structure = selection.structure(checkpoint)
             entries = structure.chosen(selection.include, selection.exclude)
+            here = where["executor"] is None or isinstance(model, Checkpoint)
+            where |= {"place": None if here else CheckpointPlace.of(cast(Path, model)), "progress": self._progress}
             yield structure.order
-            yield from audited_rows(checkpoint, structure, entries, jobs=jobs, progress=self._progress, **measure)
+            yield from audited_rows(checkpoint, structure, entries, **where, **measure)
         self._complete = True
 
 
@@ -215,51 +238,38 @@ def audited_rows(
     structure: Structure,
     entries: Sequence[Entry],
     *,
+    executor: Executor | None,
+    place: CheckpointPlace | None,
     jobs: int,
     progress: Progress,
     **asked: Any,
 ) -> Iterator[AuditRow]:
     """The row of each entry, in their order, as soon as it is there; `asked` are the options of audit_weight.
 
-    A tensor that can't be read or measured is a skipped row with the reason. With `jobs` above 1 so many threads read
-    and measure, each of one tensor and with one thread of BLAS: memory is that of so many tensors.
+    A tensor that can't be read or measured is a skipped row with the reason. An `executor` reads them from the `place`,
+    one a job; else so many `jobs` are threads here, each of one tensor: memory is that of those in flight.
     """
-    measure = functools.partial(_told_row, checkpoint, structure, asked=asked)
+    weights = [(entry, structure.layout(entry)) for entry in entries if _unmeasured(entry, asked["max_size"]) is None]
+
+    def here(weight: tuple[Entry, Layout], progress: Progress) -> AuditRow:
+        return entry_row(checkpoint, *weight, progress=progress, **asked)
+
+    if executor is None or place is None:
+        coming = rows_in_threads(here, weights, jobs, progress)
+    else:
+        coming = rows_elsewhere(executor, place, weights, asked)
     total, done = sum(map(_cost, entries)), 0
-    with contextlib.closing(measured_in_order(measure, entries, jobs, progress)) as rows:
-        for number, (entry, row) in enumerate(zip(entries, rows, strict=True), 1):
-            yield row
+    with contextlib.closing(coming) as rows:
+        for number, entry in enumerate(entries, 1):
+            row = _unmeasured(entry, asked["max_size"]) or next(rows)
+            yield _told_row(row, structure, entry)
             done += _cost(entry)
             progress(f"{_bar(done, total)}: tensor", number, len(entries))
 
 
-def measured_in_order(
-    measure: Callable[..., AuditRow], weights: Sequence[Any], jobs: int, progress: Progress
-) -> Generator[AuditRow, None, None]:
-    """`measure` of each weight, in their order: of so many `jobs` at once, each with one thread of BLAS, silently."""
-    if jobs == 1:
-        yield from (measure(weight, progress=progress) for weight in weights)
-        return
-    waiting: deque[Future[AuditRow]] = deque()
-    pool = ThreadPoolExecutor(jobs)
-    with one_thread():  # around all of them: each that limits BLAS by itself would undo what another has set
-        try:
-            for weight in weights:
-                waiting.append(pool.submit(measure, weight, progress=silent))
-                if len(waiting) == 2 * jobs:  # rows are small; a slow tensor leaves the other threads something to do
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _told_row(
-    checkpoint: Checkpoint, structure: Structure, entry: Entry, *, progress: Any, asked: dict[str, Any]
-) -> AuditRow:
+def _told_row(row: AuditRow, structure: Structure, entry: Entry) -> AuditRow:
     """The row of an entry, with what the file tells of it besides its numbers."""
     layout = structure.layout(entry)
-    row = _row(checkpoint, entry, layout, progress, asked)
     row = dataclasses.replace(
         row,
         tied_with=structure.tied_with(entry),
@@ -273,22 +283,13 @@ def _told_row(
     return dataclasses.replace(row, assumed=assumed, reason=reason)
 
 
-def _row(checkpoint: Checkpoint, entry: Entry, layout: Layout, progress: Any, asked: dict[str, Any]) -> AuditRow:
-
+def _unmeasured(entry: Entry, max_size: int | None) -> AuditRow | None:
+    """The skipped row of what need not be read; None of what is to be measured."""
     if entry.kind == "skipped":
         shape = entry.shape if entry.numbers is not None else None
         return skipped_row(entry.name, shape, entry.dtype, entry.reason or "no weight", kind=entry.unread)
-    reason = too_large(entry.shape, asked["max_size"])
-    if reason is None:
-        try:
-            # numpy lacks bfloat16, so that only the entry tells what the weights are
-            dtype = entry.dtype if entry.dtype == "bfloat16" else None
-            told: dict[str, Any] = {"dtype": dtype, "groups": layout.groups, "transposed": layout.transposed}
-            return audit_weight(checkpoint.read(entry), name=entry.name, progress=progress, **told, **asked)
-        except UNMEASURED as error:
-            where = f"{checkpoint.name}: tensor {shown(entry.name)}"  # said by the row itself
-            reason = said(error).removeprefix(where).lstrip(": ")
-    return skipped_row(entry.name, entry.shape, entry.dtype, reason, kind=entry.kind)
+    reason = too_large(entry.shape, max_size)
+    return None if reason is None else unmeasured(entry, reason)
 
 
 def _cost(entry: Entry) -> int:

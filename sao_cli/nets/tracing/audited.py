@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from sao_cli.base.errors import SaoError
 from sao_cli.base.names import load
 from sao_cli.base.progress import Progress, silent
+from sao_cli.base.threads import one_thread
 from sao_cli.io.checkpoints.structure import chosen_names
 from sao_cli.models.audit.chains import audit_summary
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.comparison import compare_measured, compare_networks
 from sao_cli.models.audit.row import NO_WEIGHT, UNMEASURED, audit_weight, said, skipped_row, too_large
-from sao_cli.models.audit.stream import allowed_jobs, measured_in_order
+from sao_cli.models.audit.stream import allowed_jobs
+from sao_cli.models.audit.tensor_jobs import rows_in_threads
 from sao_cli.models.select import Selection
 from sao_cli.nets.tracing.network import Network
 from sao_cli.nets.tracing.recording import unwrapped
@@ -159,7 +161,7 @@ def audit_model(
         return replace(row, **_context(layer))
 
     wanted = [number for number, layer in enumerate(network.layers) if layer.name in chosen]
-    rows = list(measured_in_order(measure, wanted, jobs, progress))
+    rows = list(rows_in_threads(measure, wanted, jobs, progress))
     return ModuleAudit([*rows, *(row for row in others if row.name in chosen)], network, conditions)
 
 
@@ -184,7 +186,8 @@ def _row(used: UsedWeight, asked: dict[str, Any]) -> AuditRow:
     born = used.dtype if used.dtype == "bfloat16" else None  # which numpy lacks
     told: dict[str, Any] = {"transposed": used.transposed, "groups": used.groups, **(used.geometry or {})}
     try:
-        row = audit_weight(used.numbers, name=used.name, dtype=born, **told, **asked)
+        with one_thread():
+            row = audit_weight(used.numbers, name=used.name, dtype=born, **told, **asked)
     except UNMEASURED as error:
         return skipped_row(used.name, used.numbers.shape, used.dtype, said(error), kind=used.kind)
     return replace(row, reason="; ".join(filter(None, (row.reason, used.gap))) or None)

@@ -1,0 +1,124 @@
+"""One tensor a job, wherever it runs: a file's path, an entry of it and plain numbers travel, and a row comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from sao_cli.base.errors import FileError, FormatError, LostJobError
+from sao_cli.base.in_order import run_in_order
+from sao_cli.base.progress import Progress, silent
+from sao_cli.base.threads import one_thread
+from sao_cli.io.checkpoints import Checkpoint, Entry, checkpoint_files, open_checkpoint
+from sao_cli.io.checkpoints.layouts import Layout
+from sao_cli.io.formats.tensor_file import Path
+from sao_cli.io.output import file_error, shown
+from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row
+from sao_cli.reports.audits import AuditRow
+
+Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
+
+
+@dataclass(frozen=True)
+class CheckpointPlace:
+    """Where a checkpoint is read: its path, and its files as they were on `machine`, which tells another file apart."""
+
+    path: str
+    machine: str
+    stamps: tuple[tuple[str, Stamp], ...]
+
+    @classmethod
+    def of(cls, path: Path) -> CheckpointPlace:
+        """The place of the checkpoint at `path`, as this process sees it."""
+        files = [one for one in checkpoint_files(path) if os.path.exists(one)]
+        return cls(os.fsdecode(path), platform.node(), tuple((one, _stamp(one)) for one in files))
+
+    def require_same(self) -> None:
+        """Raise FileError for a file that can't be seen here or is another one, FormatError for one that changed."""
+        for path, (size, changed) in self.stamps:
+            here = _stamp(path)
+            if self.machine == platform.node() and here != (size, changed):
+                raise FormatError(f"{shown(path)} was changed while it was being read; read it again")
+            if here[0] != size:
+                raise FileError(f"{shown(path)} has {here[0]} bytes here and {size} where it was named: another file")
+
+
+def measured_entry(place: CheckpointPlace, entry: Entry, layout: Layout, **asked: Any) -> AuditRow:
+    """The row of an entry of the checkpoint at `place`, as `entry_row` has it: a job of an executor's worker.
+
+    The file stays open for the next job. Raises FileError and FormatError where it is not what it was.
+    """
+    place.require_same()
+    return entry_row(_opened_here(place), entry, layout, **asked)
+
+
+def entry_row(
+    checkpoint: Checkpoint, entry: Entry, layout: Layout, *, progress: Progress = silent, **asked: Any
+) -> AuditRow:
+    """The row of a matrix or kernel, as its numbers and `layout` have it; a skipped one where it can't be measured.
+
+    `asked` are the options of audit_weight. Its linear algebra has one thread, in whose order all sums are taken, so
+    that the row is the same bits wherever it is measured and however many are at once.
+    """
+    # numpy lacks bfloat16, so that only the entry tells what the weights are
+    dtype = entry.dtype if entry.dtype == "bfloat16" else None
+    told: dict[str, Any] = {"dtype": dtype, "groups": layout.groups, "transposed": layout.transposed}
+    try:
+        with one_thread():
+            return audit_weight(checkpoint.read(entry), name=entry.name, progress=progress, **told, **asked)
+    except UNMEASURED as error:
+        where = f"{checkpoint.name}: tensor {shown(entry.name)}"  # said by the row itself
+        return unmeasured(entry, said(error).removeprefix(where).lstrip(": "))
+
+
+def unmeasured(entry: Entry, reason: str) -> AuditRow:
+    """The skipped row of a matrix or kernel."""
+    return skipped_row(entry.name, entry.shape, entry.dtype, reason, kind=entry.kind)
+
+
+def rows_elsewhere(
+    executor: Executor, place: CheckpointPlace, weights: Sequence[tuple[Entry, Layout]], asked: dict[str, Any]
+) -> Generator[AuditRow, None, None]:
+    """The `measured_entry` of each, in their order; a skipped row of one whose worker dies whenever it is tried."""
+
+    def lost(number: int, error: LostJobError) -> AuditRow:
+        return unmeasured(weights[number][0], str(error))
+
+    jobs = [{"place": place, "entry": entry, "layout": layout, **asked} for entry, layout in weights]
+    return run_in_order(executor, "sao_cli.models.audit.tensor_jobs:measured_entry", jobs, lost=lost)
+
+
+def rows_in_threads(
+    measure: Callable[..., AuditRow], weights: Sequence[Any], jobs: int, progress: Progress
+) -> Generator[AuditRow, None, None]:
+    """`measure` of each weight, in their order: of so many `jobs` at once, in threads, then silently."""
+    if jobs == 1:
+        yield from (measure(weight, progress=progress) for weight in weights)
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        asked = [{"weight": weight, "progress": silent} for weight in weights]
+        with contextlib.closing(run_in_order(pool, functools.partial(_given, measure), asked)) as rows:
+            yield from rows
+
+
+def _given(measure: Callable[..., AuditRow], weight: Any, progress: Progress) -> AuditRow:
+    return measure(weight, progress=progress)
+
+
+@functools.lru_cache(maxsize=1)
+def _opened_here(place: CheckpointPlace) -> Checkpoint:
+    return open_checkpoint(place.path)
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise file_error(error, shown(path), "read") from error
+    return status.st_size, status.st_mtime_ns
