@@ -3,11 +3,11 @@
 from sao_cli.reports.report import Report, fact
 
 
-class PaperItem(Report, record="item", table="item place shows data takes takes_full", spare="takes_full place"):
+class PaperItem(Report, record="item", table="item printed shows data takes takes_full", spare="takes_full printed"):
     """A table or a figure of a paper that can be made here: a line of `sao paper` without an ID."""
 
     item: str = fact("its ID, which `sao paper` takes")
-    place: str = fact("where it stands, and in which paper")
+    printed: str = fact("where it stands, and in which paper")
     shows: str = fact("what is measured")
     data: str | None = fact("the paper's data; null where it needs none")
     takes: str = fact("about how long it takes on one core, with what is at hand without a download")
@@ -17,8 +17,8 @@ class PaperItem(Report, record="item", table="item place shows data takes takes_
 class PaperEntry(
     Report,
     record="entry",
-    table="place label unit paper here low high verdict reason",
-    spare="unit place low high",
+    table="printed label unit paper here low high verdict reason",
+    spare="unit printed low high",
 ):
     """One number, or one claim, of a paper beside what is found here: a line of `sao paper ID`.
 
@@ -29,7 +29,7 @@ class PaperEntry(
     """
 
     item: str = fact("the ID of the table or figure")
-    place: str = fact("where it stands, and in which paper")
+    printed: str = fact("where it stands, and in which paper")
     label: str = fact("which of its numbers, or what is claimed")
     unit: str | None = fact("unit of the numbers; null of plain ones, and `holds` of a claim")
     paper: float | None = fact("what the paper prints; null where that is no finite number")
@@ -39,5 +39,5 @@ class PaperEntry(
     verdict: str = fact("reproduced, refuted, not reproduced or not run")
     reason: str | None = fact("why it is that; null where there is nothing to add")
     seeds: int = fact("how many seeds; 0 of what no seed changes, and of what was not run")
-    scale: str | None = fact("how much was trained or drawn, of the paper's how much; null where there is no scale")
+    extent: str | None = fact("how much was trained or drawn, of the paper's how much; null where there is no scale")
     data: str | None = fact("the data here; null where there are none")

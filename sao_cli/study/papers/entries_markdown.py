@@ -24,7 +24,7 @@ def item_markdown(item: str, entries: Sequence[PaperEntry], asked: str = "") -> 
 def items_markdown(items: Iterable[PaperItem]) -> str:
     """A table of what there is."""
     heads = ("ID", "shows", "where", "data", "takes", "--full takes")
-    rows = ((f"`{one.item}`", one.shows, one.place, one.data or "", one.takes, one.takes_full) for one in items)
+    rows = ((f"`{one.item}`", one.shows, one.printed, one.data or "", one.takes, one.takes_full) for one in items)
     return _table(heads, rows)
 
 

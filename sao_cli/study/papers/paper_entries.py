@@ -73,7 +73,7 @@ def paper_entries(
 def _told(row: Item) -> PaperItem:
     return PaperItem(
         item=row.name,
-        place=row.place,
+        printed=row.place,
         shows=row.line,
         data=row.data or None,
         takes=row.takes,
@@ -133,7 +133,7 @@ def _entry(
     here, low, high = summary(values)
     return PaperEntry(
         item=row.name,
-        place=row.place,
+        printed=row.place,
         label=cell.label,
         unit=cell.unit,
         paper=None if cell.paper is None else _finite(float(cell.paper)),
@@ -143,7 +143,7 @@ def _entry(
         verdict=found,
         reason="; ".join(told) or None,
         seeds=part.seeds if values else 0,
-        scale=part.scale,
+        extent=part.scale,
         data=None if part.missing is not None else part.data,
     )
 
