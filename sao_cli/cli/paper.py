@@ -8,11 +8,10 @@ import click
 from sao_cli.base.names import one_of
 from sao_cli.catalog import DATA
 from sao_cli.cli.shared.command import SaoCommand
-from sao_cli.cli.shared.options import common_options
+from sao_cli.cli.shared.options import common_options, executor_options
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
-from sao_cli.cli.shared.workers import executor_options
 from sao_cli.study.papers.paper_items import NAMES, items_of
 
 

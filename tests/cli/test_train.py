@@ -295,4 +295,4 @@ def test_a_network_that_fuses_goes_on_to_the_same_end_and_is_read_by_other_comma
     with open_checkpoint(tmp_path / "whole") as checkpoint:
         shapes = {entry.name: entry.shape for entry in checkpoint.entries if entry.kind == "matrix"}
     assert list(shapes.values()) == [(12, 64), (12, 12), (12, 12), (10, 12)]
-    assert sum(layer["fusions"] for layer in told[3]["layers"]) == told[3]["fusions"]
+    assert sum(layer["fusions"] for layer in told[3]["cores"]) == told[3]["fusions"]
