@@ -40,9 +40,9 @@ def fusing_curve(
     Raises what `fuse` does, and MemoryLimitError. Costs `fuse` as often as there are thresholds;
     four copies of the weight.
 
-    >>> curve = fusing_curve(np.array([[1.0, 0.0], [1.0, 0.01]]), (1e-6, 1e-2), floor=0.1)
+    >>> curve = fusing_curve(np.array([[1.0, 0.0], [1.0, 0.01]]), (1e-6, 1e-2))
     >>> curve.errors.round(4).tolist(), curve.saved.tolist()
-    ([0.0071, 0.0071], [0.5, 0.75])
+    ([0.0, 0.005], [0.0, 0.5])
     """
     size = np.size(weight)
     require_memory(64.0 * size, f"fusing {size} numbers")
