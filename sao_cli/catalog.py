@@ -458,6 +458,11 @@ CRITICALITY_PICTURES = table(
     Row("depth", "quantiles of q and of the activation sparsity by depth: of chains, and of one network"),
     Row("correlation", "1 - c by depth, with its law"),
 )
+RANK_PICTURES = table(
+    Row("cosines", "how |cos| of pairs of columns, and of rows, are spread, and those of random directions"),
+    Row("values", "singular values by layer, and tau"),
+    Row("errors", "what fusing changes W by, and what it saves, against --tau-cos"),
+)
 TRAINING_PICTURES = table(
     Row("sizes", "of --rare: rows and columns of each layer's W' by epoch, and where some were fused"),
     Row("accuracy", "of --rare: test accuracy against the share of the trained numbers that was fused away"),

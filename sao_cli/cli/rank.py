@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.base.names import one_of
-from sao_cli.catalog import PLAIN_ACTIVATIONS
+from sao_cli.base.names import lines, one_of
+from sao_cli.catalog import PLAIN_ACTIVATIONS, RANK_PICTURES
+from sao_cli.cli.rank_pictures import RankPicture
 from sao_cli.cli.shared.changes import pattern_options
-from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import required_model
-from sao_cli.cli.shared.options import common_options
+from sao_cli.cli.shared.options import common_options, plot_option
 from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LISTED = 10  # skipped tensors that a table names
 
 
+@help_tells(pictures=lines(RANK_PICTURES))
 @click.command(cls=SaoCommand)
 @click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @click.option("--tau", type=float, help="Slack of the soft ranks, absolute.")
@@ -55,6 +57,14 @@ LISTED = 10  # skipped tensors that a table names
 )
 @pattern_options
 @check_option("What each layer must satisfy, as in 'soft_rank>100' or 'rows.max_cosine<0.999', or the summary")
+@plot_option
+@click.option(
+    "--picture",
+    type=Named("picture", RANK_PICTURES),
+    default="cosines",
+    show_default=True,
+    help="What --plot draws.",
+)
 @common_options
 @click.pass_obj
 def rank(
@@ -64,6 +74,8 @@ def rank(
     tau: float | None,
     tau_relative: float | None,
     checks: tuple[str, ...],
+    plot: str | None,
+    picture: str,
     seed: int,
     as_json: bool | None,
     output: str | None,
@@ -80,6 +92,10 @@ def rank(
     Exit codes: 0 measured, 1 a --check fails for some layer, as all do for one that can't be read, 2 bad input, or
     nothing in it to measure.
 
+    \b
+    Pictures, of --plot:
+      {pictures}
+
     Example: sao rank model.safetensors --pairs 5 --json | jq -c '[.name, .soft_rank, .columns.pairs]'
     """
     from sao_cli.measure.redundancy.ranks import TAU_RELATIVE
@@ -90,10 +106,14 @@ def rank(
         raise click.UsageError("--tau and --tau-relative exclude each other; give one of them")
     model = required_model(model)
     share = TAU_RELATIVE if tau_relative is None else tau_relative
-    found = rank_checkpoint(model, tau=tau, tau_relative=share, checks=checks, progress=talk, **asked)
+    drawn = None if plot is None else RankPicture(plot, picture, asked, seed, talk)
+    asked |= {"tau": tau, "tau_relative": share, "watch": None if drawn is None else drawn.watch}
+    found = rank_checkpoint(model, checks=checks, progress=talk, **asked)
     as_table = as_json is False or (as_json is None and output is None and sys.stdout.isatty())
     rows = _in_table(found) if as_table else _lines(found)
     emit("rank", seed, rows, as_json=not as_table, output=output, source=model, report=RankRow)
+    if drawn is not None:
+        drawn.save()
     name_failures(found.failures, talk)
     return FAILS if found.failures else None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
@@ -34,6 +35,8 @@ from sao_cli.reports.report import facts_of
 LAST = "the outputs of a last layer all stay"
 ALONE = "the names tell no layer that reads this one"
 
+Watch = Callable[[RankRow, NDArray[Any]], None]
+
 
 class RankReport(NamedTuple):
     """The redundancy of a checkpoint: a row for each tensor, in the natural order of names, a summary of all, and what
@@ -59,6 +62,7 @@ def rank_checkpoint(
     floor: float = FLOOR,
     pairs: int = 1,
     activation: str | ActivationFunction | None = None,
+    watch: Watch | None = None,
     progress: Progress = silent,
 ) -> RankReport:
     """The ranks of each weight of a checkpoint, its rows and columns nearest to parallel, and what fusing would save.
@@ -68,6 +72,8 @@ def rank_checkpoint(
     conditions such as "soft_rank>100" or "rows.max_cosine<0.999" on rows and summary. In a stack that the names number
     `features` are the units that the next layer can do without, between which the `activation` stands: see
     measure.redundancy.features.feature_counts; a pooling may stand behind kernels.
+    `watch` is called with each row that is measured, as far as it is about the weight alone, and with that weight as
+    the matrix (m, n), for pictures.
 
     Raises SaoError for what can't be opened, patterns that match nothing, thresholds out of range, checks that are
     none, and where nothing was measured. A tensor that can't be read or measured is a skipped row with its reason, and
@@ -86,7 +92,7 @@ def rank_checkpoint(
     selection = Selection.of(include, exclude, groups, transpose)
     with opened(model) as checkpoint:
         structure = selection.structure(checkpoint)
-        ranking = _Ranking(LayerTensors(checkpoint, structure), asked, function, progress)
+        ranking = _Ranking(LayerTensors(checkpoint, structure), asked, function, watch, progress)
         entries = structure.chosen(selection.include, selection.exclude)
         rows = []
         for number, entry in enumerate(entries, 1):
@@ -125,9 +131,15 @@ class _Ranking:
     """How each tensor of a checkpoint is measured."""
 
     def __init__(
-        self, tensors: LayerTensors, asked: Redundancy, activation: ActivationFunction | None, progress: Progress
+        self,
+        tensors: LayerTensors,
+        asked: Redundancy,
+        activation: ActivationFunction | None,
+        watch: Watch | None,
+        progress: Progress,
     ) -> None:
         self._tensors, self._asked, self._activation, self._progress = tensors, asked, activation, progress
+        self._watch = watch
         order = tensors.structure.order
         self._after = {name: after for stack in order.stacks for name, after in pairwise(stack)}
         self._last = {stack[-1] for stack in order.stacks}
@@ -164,10 +176,13 @@ class _Ranking:
             found = self._tensors.bias(entry)
             bias = None if found is None else self._read(found)
             dtype = entry.dtype if entry.dtype == "bfloat16" else None  # which numpy lacks
-            return rank_weight(weight, bias, name=entry.name, dtype=dtype, asked=self._asked, progress=self._progress)
+            row = rank_weight(weight, bias, name=entry.name, dtype=dtype, asked=self._asked, progress=self._progress)
         except UNMEASURED as error:
             where = f"{self._tensors.checkpoint.name}: tensor {shown(entry.name)}"  # said by the row itself
             return _skipped(entry, entry.kind, said(error).removeprefix(where).lstrip(": "))
+        if self._watch is not None:
+            self._watch(row, weight.reshape(len(weight), -1))
+        return row
 
     def _read(self, entry: Entry) -> Any:
         return self._tensors.checkpoint.read(entry)

@@ -21,6 +21,7 @@ from sao_cli.plots.pruned_figures import (
     mask_image_figure,
 )
 from sao_cli.plots.rare_figures import compression_figure, dimension_figure
+from sao_cli.plots.redundancy_figures import cosine_figure, fusing_figure, singular_value_figure
 from sao_cli.plots.score_figures import score_histogram_figure, score_share_figure
 from sao_cli.plots.spectrum_figures import Curve, ecdf_figure, spectrum_figure
 
@@ -32,11 +33,13 @@ __all__ = [
     "class_image_figure",
     "compression_figure",
     "correlation_figure",
+    "cosine_figure",
     "depth_figure",
     "depth_histogram_figure",
     "dimension_figure",
     "ecdf_figure",
     "eigenvalue_figure",
+    "fusing_figure",
     "image_sides",
     "input_image_figure",
     "layer_sparsity_figure",
@@ -46,6 +49,7 @@ __all__ = [
     "save_figure",
     "score_histogram_figure",
     "score_share_figure",
+    "singular_value_figure",
     "slope_figure",
     "spectrum_figure",
     "variance_depth_figure",

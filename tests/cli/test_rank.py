@@ -2,9 +2,11 @@
 
 import json
 
+import matplotlib.image
 import numpy as np
 import pytest
 
+from sao_cli.catalog import RANK_PICTURES
 from sao_cli.io.checkpoints import write_checkpoint
 
 KEYS = [
@@ -84,12 +86,31 @@ def test_the_report_goes_to_a_file_and_npz_is_read(tmp_path, sao_in_process):
         (("--pairs", 0), "--pairs"),
         (("--activation", "rellu"), "did you mean 'relu'"),
         (("--check", "soft>1"), "unknown field 'soft'"),
+        (("--plot", "p.png", "--picture", "cosine"), "did you mean 'cosines'"),
+        (("--plot", "gone/p.png"), "gone"),
+        (("--plot", "p.gif"), ".png, .svg, .pdf"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, said, model, sao_in_process):
     done = sao_in_process("rank", model, *arguments)
     assert done.code == 2
     assert said in done.err
+
+
+@pytest.mark.parametrize("picture", RANK_PICTURES)
+def test_pictures_are_as_wide_as_a_column_and_change_no_row(picture, model, sao_in_process, tmp_path):
+    done = sao_in_process("rank", model, "--plot", "p.png", "--picture", picture, "-q")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == sao_in_process("rank", model, "-q").out
+    assert matplotlib.image.imread(tmp_path / "p.png").shape[1] == 1050
+
+
+def test_a_picture_that_can_not_be_written_loses_nothing(model, sao_in_process, tmp_path):
+    before = (tmp_path / model).read_bytes()
+    for plot in ("gone/p.png", model, "p.gif"):
+        assert sao_in_process("rank", model, "--plot", plot, "-o", "r.jsonl").code == 2
+    assert [path.name for path in tmp_path.iterdir()] == [model]
+    assert (tmp_path / model).read_bytes() == before
 
 
 def test_no_file_and_nothing_in_it(sao, sao_in_process, tmp_path):
