@@ -71,7 +71,7 @@ def cosine_figure(rows: Sequence[RankRow], cosines: Sequence[tuple[Cosines, Cosi
     _require(drawn)
     most = max((one.sampled for _, both in drawn for one in both if one.sampled < one.vectors), default=0)
     with mpl.rc_context(STYLE):
-        figure, panels = grid(len(drawn), 2, (COLUMN / 2, 1.5), (COLUMN, 2.4))
+        figure, panels = grid(len(drawn), 2 if len(drawn) <= 6 else 4, (COLUMN / 2, 1.5), (COLUMN, 2.4))
         for panel, (row, both) in zip(panels, drawn, strict=True):
             for found, axis in zip(both, _AXES, strict=True):
                 _spread(panel, found, row, axis)
@@ -94,7 +94,7 @@ def _spread(panel: Axes, found: Cosines, row: RankRow, axis: tuple[str, str, str
     edges = np.linspace(0.0, 1.0, len(found.shares) + 1)
     middles, there = (edges[1:] + edges[:-1]) / 2, found.shares > 0
     panel.plot(middles[there], found.shares[there], mark, color=colour, markersize=1.8, label=name)
-    panel.plot(middles, found.expected, color=colour, linestyle=":", linewidth=1)
+    panel.plot(middles, found.expected, color=colour, linestyle=":", linewidth=1, zorder=3)
     if (told := getattr(row, name)) is not None and told.max_cosine is not None:
         height = 1 / max(found.pairs, 1)
         panel.plot(told.max_cosine, height, nearest, color=colour, markersize=4, clip_on=False)
@@ -110,7 +110,7 @@ def singular_value_figure(rows: Sequence[RankRow]) -> Figure:
     drawn = known[:MAX_PANELS]
     _require(drawn)
     with mpl.rc_context(STYLE):
-        figure, panels = grid(len(drawn), 2, (COLUMN / 2, 1.5), (COLUMN, 2.4))
+        figure, panels = grid(len(drawn), 2 if len(drawn) <= 6 else 4, (COLUMN / 2, 1.5), (COLUMN, 2.4))
         for panel, row in zip(panels, drawn, strict=True):
             _value_panel(panel, row)
         add_legend(figure, panels)

@@ -42,7 +42,7 @@ def fusing_curve(
 
     >>> curve = fusing_curve(np.array([[1.0, 0.0], [1.0, 0.01]]), (1e-6, 1e-2))
     >>> curve.errors.round(4).tolist(), curve.saved.tolist()
-    ([0.0, 0.005], [0.0, 0.5])
+    ([0.0, 0.005], [0.0, 0.75])
     """
     size = np.size(weight)
     require_memory(64.0 * size, f"fusing {size} numbers")
