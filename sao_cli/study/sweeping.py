@@ -38,7 +38,7 @@ def sweep(
 
     >>> from sao_cli import reachability, mask_stack
     >>> def reach(d, seed):
-    ...     return reachability(mask_stack([64] * 4, d=d, seed=seed)).summary
+    ...     return reachability(mask_stack([64] * 7, d=d, seed=seed)).summary
     >>> rows = sweep(reach, over={"d": [2, 4], "seed": range(2)})
     >>> [(row["run"], row["d"], row["seed"], row["minimum_possible"]) for row in rows]
     [(1, 2, 0, 6), (2, 2, 1, 6), (3, 4, 0, 3), (4, 4, 1, 3)]
