@@ -154,6 +154,7 @@ def test_versions_that_differ_are_refused():
 
 
 def test_a_worker_looks_at_its_versions_before_it_works():
+    pytest.importorskip("distributed")
     pytest.importorskip("torch")  # whose version counts where it is loaded
     ours = dask_cluster.here()
     assert dask_cluster.on_worker(ours, "/nowhere", max, (1, 2), {}) == 2
