@@ -70,7 +70,7 @@ SMALL = {  # that what an option set does is done in milliseconds; often, and no
     "train": {"depth": "3", "width": "8", "epochs": "0", "jacobian_at": "none"},
 }
 ALWAYS = {"train": 1, "jacobian": 0.95}  # whose default networks take seconds
-OF_OTHERS = {"sweep"}  # whose runs are other commands
+OF_OTHERS = {"sweep", "paper"}  # whose runs are other commands, or take minutes
 SHARE = {"train": 0.25, "audit": 2, "prune": 2}  # of the sets, where another command has 1
 
 
