@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from sao_cli.pruning.scores.score_record import ScoreFacts
 GIVEN = "scores"  # the method of scores that a user gives
 _LISTED = 3
 
-Scored = StoredScores | Mapping[str, Any]
+Scored: TypeAlias = StoredScores | Mapping[str, Any]
 
 
 class ScorePruner(NetworkPruner):

@@ -9,7 +9,8 @@ import numpy as np
 
 from sao_cli import __version__
 
-BOUND, ESTIMATE = "bound", "estimate"  # what an error is: never exceeded, or only likely
+BOUND: str = "bound"  # what an error is: never exceeded,
+ESTIMATE: str = "estimate"  # or only likely
 PAIR = ("min", "max")  # how the two values of a pair are called
 Gap = TypeVar("Gap")  # of a group of facts that reports share: None where a fact may be unknown, else Never
 
