@@ -9,7 +9,7 @@ from sao_cli.catalog import ACTIVATIONS, FUSE_RULES
 from sao_cli.cli.shared.activations import asked_activation, threshold_options
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand, help_tells
-from sao_cli.cli.shared.inputs import required_model
+from sao_cli.cli.shared.inputs import options_given, required_model
 from sao_cli.cli.shared.networks import asked_module_to_reduce
 from sao_cli.cli.shared.options import common_options, data_source_options, run_options
 from sao_cli.cli.shared.paths import Model
@@ -92,6 +92,8 @@ def reduce(
     model, output = required_model(model), require_output(output)
     names = [] if chain is None else [name.strip() for name in chain.split(",")]
     if module is not None:
+        if given := options_given(click.get_current_context(), "activation", "tau", "clip", "chain"):
+            raise click.UsageError(f"--module tells the network; leave out {' '.join(given)}")
         asked["network"] = asked_module_to_reduce(module, examples, seed)
     function = asked_activation(activation, tau, clip)
     changes = reduce_checkpoint(model, output, activation=function, chain=names, seed=seed, progress=talk, **asked)

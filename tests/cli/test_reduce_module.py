@@ -43,6 +43,8 @@ def test_a_pruned_network_becomes_smaller_through_a_pipe(model, pipe, tmp_path):
 
 def test_what_a_module_leaves_no_room_for(model, expect_error):
     module = ("--features", "--module", "net.py:make", "--example", "1x8", "-o", "small.safetensors")
+    expect_error("reduce", model, *module, "--activation", "relu", said="leave out --activation")
+    expect_error("reduce", model, *module, "--chain", "0,2", said="leave out --chain")
     expect_error("reduce", model, *module[:3], *module[5:], said="--module needs the shape of its input")
     expect_error("reduce", model, *module[3:], said="--example")
     expect_error("reduce", model, *module[:6], model, said=model)
