@@ -90,6 +90,8 @@ def compression_figure(runs: Mapping[str, Rows]) -> Figure:
             style = shown[name] | {"markersize": 2, "linewidth": 0.6}
             panel.plot(saved[first:], accuracy[first:], label=name, **style)
             panel.plot(saved[-1:], accuracy[-1:], **(style | {"markersize": 6, "markeredgecolor": "black"}))
+        right = max(panel.get_xlim()[1], 1.0)  # a percent, where next to nothing was
+        panel.set_xlim(-0.03 * right, right)
         panel.set_xlabel("trained numbers that were fused away, %")
         panel.set_ylabel("test accuracy")
         panel.grid(color=GREY, alpha=0.2, linewidth=0.5)

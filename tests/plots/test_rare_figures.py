@@ -96,3 +96,10 @@ def test_a_training_that_fuses_nothing_has_no_such_picture():
     done = CliRunner().invoke(main, ["train", "--epochs", "0", "--plot", "p.png"])
     assert (done.exit_code, done.stdout) == (2, "")
     assert "is of what --rare fuses" in done.stderr
+
+
+def test_nothing_fused_away_is_a_share_of_a_percent_and_none_is_negative():
+    still = [row | {"rare": next(training())["rare"]} for row in training()]
+    [panel] = compression_figure({"": still}).axes
+    assert panel.get_xlim() == (-0.03, 1.0)
+    assert min(panel.get_xticks()[panel.get_xticks() >= -0.03]) == 0
