@@ -5,6 +5,7 @@ one run in the overhead measured here, one after another: N workers are kept bus
 """
 
 import contextlib
+import json
 import subprocess
 import sys
 import tempfile
@@ -39,14 +40,12 @@ def cluster(workers: int):
         file = Path(folder) / "scheduler.json"
         options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
         started = [stack.enter_context(subprocess.Popen([*dask, "distributed.cli.dask_scheduler", *options], **quiet))]
-        stack.callback(lambda: [one.kill() for one in started])
         while not file.exists() or not file.read_text().strip().endswith("}"):
             time.sleep(0.1)
         options = ["--scheduler-file", str(file), "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         command = [*dask, "distributed.cli.dask_worker", *options, "--local-directory", folder]
         started += [stack.enter_context(subprocess.Popen(command, **quiet)) for _ in range(workers)]
-        import json
-
+        stack.callback(lambda: [one.kill() for one in started])  # before what waits for each
         yield json.loads(file.read_text())["address"]
 
 

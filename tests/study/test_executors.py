@@ -90,8 +90,8 @@ def test_the_first_error_ends_all(fragile, jobs):
 def test_an_error_ends_what_still_runs(fragile):
     start = time.monotonic()
     with pytest.raises(ZeroDivisionError), executor(2) as pool:
-        [1 / row for row in run_in_order(pool, "fragile:later", [{"value": k, "seconds": 60 * k} for k in range(2)])]
-    assert time.monotonic() - start < 20
+        [1 / row for row in run_in_order(pool, "fragile:later", [{"value": k, "seconds": 600 * k} for k in range(2)])]
+    assert time.monotonic() - start < 300
 
 
 ORPHANS = """

@@ -268,6 +268,6 @@ def test_threads_and_algorithms_are_left_as_they_were(tiny):  # the threads: of 
 
 
 def test_a_diverging_lipconvnet_says_so(tiny):
-    """Its slices come of a linear system, which weights past the range of float32 make singular."""
-    with pytest.raises(DivergedError, match=r"epoch 1: weights leave .* lower the learning rate \(1e\+30\)"):
+    """Its slices come of a linear system; of weights past float32 LAPACK makes NaN or an error, as it is built."""
+    with pytest.raises(DivergedError, match=r"epoch 1: .*(loss is nan|leave).* lower the learning rate \(1e\+30\)"):
         list(run(tiny, arch="lipconvnet", depth=5, width=2, epochs=1, learning_rate=1e30).epochs())
