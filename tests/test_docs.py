@@ -112,7 +112,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_papers_table_is_what_its_recipe_prints(tmp_path):
-    page = (ROOT / "docs" / "paper.md").read_text()
+    page = (ROOT / "docs" / "papers.md").read_text()
     [recipe] = re.findall(r"```sh\n(.*?)\n```", page, flags=re.DOTALL)
     [table] = re.findall(r"```text\n(.*?)\n```", page, flags=re.DOTALL)
     done = shell(recipe, tmp_path)
@@ -140,7 +140,7 @@ def test_docstring_examples_run(tmp_path, monkeypatch):
         "cli.md",
         "json.md",
         "python.md",
-        "paper.md",
+        "papers.md",
         "criticality.md",
         "redundancy.md",
         "theory.md",
