@@ -11,10 +11,11 @@ import socket
 import sys
 import threading
 import time
+import traceback
 import urllib.parse
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,7 @@ ANSWER = 10.0  # seconds that a scheduler has to answer
 WORKERLESS = 60.0  # seconds that a cluster may be without any worker, as one that grows with its work is at first
 AHEAD = 8  # jobs in flight for each of the cluster's threads
 LEAST_AHEAD = 64  # and for a cluster that is yet to grow
+TRIES = 3  # of a call whose result Dask drops
 COMPARED = ("sao-cli", "python", "numpy", "scipy")  # what results depend on; torch too, of jobs that load it
 
 _one_at_a_time = threading.Lock()  # a worker may have several threads; a job takes stdout, the folder and BLAS
@@ -107,12 +109,8 @@ class DaskCluster(Executor):
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """A future of the call, on whichever worker the scheduler chooses."""
-        try:
-            future: Future[Any] = self._inner.submit(on_worker, here(), os.getcwd(), function, args, kwargs)
-        except Exception as error:  # of a client that has closed, and of arguments that do not travel
-            if self._client.status == "running":
-                raise
-            raise self._gone() from error
+        future: Future[Any] = Future()
+        self._hand_out(future, (on_worker, here(), os.getcwd(), function, args, kwargs), TRIES)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -150,6 +148,31 @@ class DaskCluster(Executor):
             return self._gone()
         return error
 
+    def _hand_out(self, future: Future[Any], call: tuple[Any, ...], tries: int) -> None:
+        try:
+            there: Future[Any] = self._inner.submit(*call)
+        except Exception as error:  # of a client that has closed, and of arguments that do not travel
+            if self._client.status == "running":
+                raise
+            raise self._gone() from error
+        future.add_done_callback(lambda ended: ended.cancelled() and there.cancel())
+        there.add_done_callback(lambda ended: self._take_in(future, call, tries - 1, ended))
+
+    def _take_in(self, future: Future[Any], call: tuple[Any, ...], tries: int, there: Future[Any]) -> None:
+        """Pass on how a call ended, or make it again where Dask dropped what it gave."""
+        with contextlib.suppress(InvalidStateError):  # of a future that was cancelled meanwhile
+            if there.cancelled():
+                future.cancel()
+            elif (error := there.exception()) is None:
+                future.set_result(there.result())
+            elif tries and _is_dropped(error):
+                try:
+                    self._hand_out(future, call, tries)
+                except Exception as failure:
+                    future.set_exception(failure)
+            else:
+                future.set_exception(error)
+
     def _workers(self) -> dict[str, int]:
         """The threads of each worker, as the client last heard."""
         told = self._client.scheduler_info(n_workers=-1) if _knows_all(self._client) else self._client.scheduler_info()
@@ -176,6 +199,12 @@ class DaskCluster(Executor):
 
     def _gone(self) -> ExecutorError:
         return ExecutorError(f"the scheduler at {self._address} is gone; start it again, and ask again")
+
+
+def _is_dropped(error: BaseException) -> bool:
+    """Whether Dask's executor itself failed: it takes a result that it has for an error once the worker has died."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, TypeError | ValueError | AttributeError) and frames[-1].filename.endswith("cfexecutor.py")
 
 
 def _knows_all(client: Any) -> bool:

@@ -55,13 +55,20 @@ def fragile(tmp_path_factory):
     sys.path.remove(str(folder))
 
 
+SOON = "5s"  # in place of 30: how long a result is asked of a worker that is dead
+
+
 class Cluster:
     """A scheduler, and workers without nannies, so that one that is killed stays away."""
 
     def __init__(self, folder, jobs):
         self.folder, self.processes = folder, []
         path = os.pathsep.join(filter(None, (str(jobs), os.environ.get("PYTHONPATH"))))
-        self.env = os.environ | {"PYTHONPATH": path, "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False"}
+        self.env = os.environ | {
+            "PYTHONPATH": path,
+            "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+            "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": SOON,
+        }
         found = folder / "scheduler.json"
         options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", found]
         self.scheduler = self.start("scheduler", *options)
@@ -93,6 +100,9 @@ class Cluster:
 @pytest.fixture
 def dask(tmp_path_factory, fragile):
     pytest.importorskip("distributed")
+    import dask
+
     cluster = Cluster(tmp_path_factory.mktemp("dask"), fragile)
-    yield cluster
+    with dask.config.set({"distributed.comm.timeouts.connect": SOON}):
+        yield cluster
     cluster.stop()

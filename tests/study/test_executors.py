@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 
 import pytest
 
@@ -85,6 +86,42 @@ def test_a_job_that_always_kills_is_lost_and_the_others_are_not(fragile):
 def test_the_first_error_ends_all(fragile, jobs):
     with pytest.raises(SaoError, match="d = 3"), executor(jobs) as pool:
         ran(pool, "sao_cli.masks.sao:sao_mask", [{"m": 8, "n": 8, "d": 3}] + [{"m": 8, "n": 8, "d": 2}] * 3)
+
+
+class _Dropping:
+    """Dask's executor as it is when workers die: it has the first results, and takes them for errors."""
+
+    status = "running"
+
+    def __init__(self, drops):
+        self.drops, self.calls, self.code = drops, 0, compile("typ, exc, tb = result", "/dask/cfexecutor.py", "exec")
+
+    def get_executor(self, pure):
+        return self
+
+    def submit(self, function, *arguments):
+        self.calls += 1
+        future = Future()
+        try:
+            result = function(*arguments)
+            if self.calls <= self.drops:
+                exec(self.code, {"result": result})
+            future.set_result(result)
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def test_a_result_that_dask_drops_is_asked_for_again():
+    dropping = _Dropping(2)
+    cluster = dask_cluster.DaskCluster(dropping, "tcp://127.0.0.1:1")
+    assert cluster.submit(int, "7").result(timeout=5) == 7
+    assert dropping.calls == 3
+    with pytest.raises(ValueError, match="invalid literal"):  # the job's own
+        cluster.submit(int, "seven").result(timeout=5)
+    assert dropping.calls == 4
+    with pytest.raises(TypeError, match="cannot unpack"):
+        dask_cluster.DaskCluster(_Dropping(3), "tcp://127.0.0.1:1").submit(int, "7").result(timeout=5)
 
 
 def test_an_error_ends_what_still_runs(fragile):
