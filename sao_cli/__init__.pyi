@@ -159,6 +159,12 @@ from sao_cli.study.sweeping import sweep as sweep
 from sao_cli.study.executors import executor as executor
 from sao_cli.base.in_order import run_in_order as run_in_order
 
+# What names mean
+from sao_cli.reports.explanations import explain as explain
+from sao_cli.reports.explanations import topics as topics
+from sao_cli.reports.explanations import Explanation as Explanation
+from sao_cli.reports.explanations import TopicNames as TopicNames
+
 # Reports: what the functions above give back
 from sao_cli.reports.report import Report as Report
 from sao_cli.reports.masks import Plan as Plan

@@ -17,7 +17,7 @@ MAY_IMPORT = {  # room: the rooms that it may know, besides itself
     "base": set(),
     "catalog": {"base"},
     "data": {"base", "catalog"},
-    "reports": {"base", "data"},
+    "reports": {"base", "catalog", "data"},
     "measure": BASICS,
     "io": BASICS,
     "masks": BASICS | {"measure"},

@@ -11,7 +11,7 @@ from sao_cli.reports.report import Report, fact
 from sao_cli.reports.spectra import KSTest, Measurement, OperatorFacts, Reshaped, SpectrumFacts
 
 
-class TailFacts(Report):
+class TailFacts(Report, theory=13):
     """The tail of a spectrum, with --heavy-tail; see models.audit.heavy_tail."""
 
     alpha: float | None = fact(
@@ -27,7 +27,9 @@ class TailFacts(Report):
     outliers: int | None = fact("singular values above that edge", compared=True, default=None)
 
 
-class WeightFacts(Reshaped[None], Measurement[None], SpectrumFacts[None], GraphFacts[None], MaskCounts[None]):
+class WeightFacts(
+    Reshaped[None], Measurement[None], SpectrumFacts[None], GraphFacts[None], MaskCounts[None], theory=13
+):
     """What is true of the numbers of a weight; see models.audit.row for the definitions."""
 
     kernel_sparsity: float | None = fact("share of a convolution's kernels that are zero as wholes", default=None)
@@ -37,7 +39,7 @@ class WeightFacts(Reshaped[None], Measurement[None], SpectrumFacts[None], GraphF
     error: float | None = fact("where they are `exact`: about how far rounding moved the singular values", default=None)
 
 
-class ContextFacts(Report):
+class ContextFacts(Report, theory=15):
     """A weight in its network, as it ran: null of a file alone, which does not tell what runs."""
 
     effective: int | None = fact(
@@ -71,6 +73,7 @@ class AuditRow(
     table="name shape sparsity components dead_inputs dead_outputs sigma_max sigma_min stable_rank ks.pvalue alpha "
     "outliers",
     spare="stable_rank dead_inputs dead_outputs ks.pvalue shape components sparsity outliers alpha",
+    theory=13,
 ):
     """The facts of one tensor of a checkpoint: a line of `sao audit`, and what `audit_weight` gives.
 
@@ -87,7 +90,7 @@ class AuditRow(
     pattern: Any = fact("where the weights are", default=None, repr=False)
 
 
-class AuditChain(Report, record="chain"):
+class AuditChain(Report, record="chain", theory=13):
     """Who reaches whom through a run of layers, each of which reads what the one before gives: a line of `sao audit`.
 
     Where nothing says that they run one after another, `order` and the facts are None, for the `reason`.
@@ -125,7 +128,7 @@ class AuditChain(Report, record="chain"):
     reason: str | None = fact("why something is null", default=None)
 
 
-class AuditSummary(Report, record="summary"):
+class AuditSummary(Report, record="summary", theory=13):
     """An audit in one line, its last; see models.audit.chains.audit_summary.
 
     One weight under several names is counted once in parameters and dead units. `worst_isometry`, `worst_condition`,
@@ -159,7 +162,7 @@ class AuditSummary(Report, record="summary"):
     blocked_chains: int = fact("those with an input that reaches no output, or an output that none reaches")
 
 
-class ComparisonSummary(AuditSummary, record="summary"):
+class ComparisonSummary(AuditSummary, record="summary", theory=13):
     """The last line of `sao audit --compare`: the summary of the later checkpoint."""
 
     statuses: dict[str, int] = fact("how many tensors have which status")
@@ -170,6 +173,7 @@ class AuditComparison(
     record="change",
     table="name status sparsity effective components rank dead_inputs dead_outputs sigma_max sigma_min stable_rank",
     spare="stable_rank rank dead_inputs dead_outputs components effective sparsity status",
+    theory=13,
 ):
     """How a tensor differs between two checkpoints: a line of `sao audit --compare`, and with --module the network's.
 
@@ -183,7 +187,7 @@ class AuditComparison(
     )
 
 
-class CheckFailure(Report, record="failure"):
+class CheckFailure(Report, record="failure", theory=13):
     """A row that fails a check: what `Audit.failures` and `check` have."""
 
     name: str = fact("name of the tensor")

@@ -6,7 +6,7 @@ from sao_cli.reports.report import Gap, Report, fact
 from sao_cli.reports.weights import RepairFacts
 
 
-class StoredWeight(Report, Generic[Gap]):
+class StoredWeight(Report, Generic[Gap], theory=13):
     """A tensor of a checkpoint, and what the file tells of it besides its numbers."""
 
     name: str = fact("name of the tensor")
@@ -23,13 +23,13 @@ class StoredWeight(Report, Generic[Gap]):
     provenance: dict[str, Any] | None = fact("where the file says that it came from", default=None, repr=False)
 
 
-class ChosenWeight(StoredWeight[Never]):
+class ChosenWeight(StoredWeight[Never], theory=13):
     """A weight that was asked for."""
 
     groups: int | None = fact("groups of channels; null of a matrix, or where they are not known")
 
 
-class SkippedWeight(ChosenWeight, record="layer"):
+class SkippedWeight(ChosenWeight, record="layer", theory=13):
     """A weight that was asked for and is as it was: a line of `sao prune` and `sao repair`."""
 
     skipped: bool = fact("true", default=True)
@@ -41,6 +41,7 @@ class PrunedWeight(
     record="layer",
     table="name shape sparsity effective_sparsity components dead_inputs dead_outputs sigma_max sigma_min kept_norm",
     spare="shape dead_inputs dead_outputs components effective_sparsity",
+    theory=13,
 ):
     """What pruning left of a weight: a line of `sao prune`, and a row of `prune_checkpoint`."""
 
@@ -61,7 +62,7 @@ class PrunedWeight(
     after: dict[str, Any] = fact("WeightFacts of it after; `reason` says why something is null")
 
 
-class PrunedTotals(Report):
+class PrunedTotals(Report, theory=13):
     """How many weights were pruned, and how many numbers they hold."""
 
     summary: bool = fact("true: this line closes the report", default=True)
@@ -78,7 +79,7 @@ class PrunedTotals(Report):
     kept_norm: float | None = fact("share of the pruned ones' squared Frobenius norm that is left")
 
 
-class WhatStays(Report, Generic[Gap]):
+class WhatStays(Report, Generic[Gap], theory=16):
     """What pruning left of a network: the numbers that masks keep, and which of them lie on a path."""
 
     kappa: int | None = fact(
@@ -120,7 +121,7 @@ class RepairedWeight(
     """What a repair did to a weight of a checkpoint: a line of `sao repair`, and a row of `repair_checkpoint`."""
 
 
-class RepairSummary(Report, record="summary"):
+class RepairSummary(Report, record="summary", theory=13):
     """All weights together: the last line of `sao repair`."""
 
     summary: bool = fact("true: this line closes the report", default=True)

@@ -3,7 +3,7 @@
 from sao_cli.reports.report import Report, fact
 
 
-class FixedPoint(Report):
+class FixedPoint(Report, theory=17):
     """A variance q of pre-activations that a layer keeps: V(q) = q."""
 
     q: float = fact("variance of pre-activations", unit="q = sigma_b^2 + sigma_w^2 E phi(sqrt(q) z)^2")
@@ -26,7 +26,7 @@ class FixedPoint(Report):
     activation_sparsity: float = fact("expected share of hidden units that are exactly 0 there")
 
 
-class PredictedJacobian(Report):
+class PredictedJacobian(Report, theory=17):
     """The squared singular values of D_L W_L ... D_1 W_1 in the limit of wide layers, all of them at q*."""
 
     mean: float | None = fact("their mean; null where it leaves the range of float64", unit="chi_1^L")
@@ -36,7 +36,7 @@ class PredictedJacobian(Report):
     )
 
 
-class CriticalityThresholds(Report):
+class CriticalityThresholds(Report, theory=17):
     """What a verdict holds its numbers against: our choice, but for what is cited."""
 
     correlation_lengths: float = fact("layers that a signal survives, in units of xi_c (Schoenholz et al. 2017)")
@@ -53,6 +53,7 @@ class Criticality(
     table="depth activation activation_sparsity q_star sigma_w sigma_b chi_1 slope xi_q xi_c escape jacobian.variance "
     "verdict trainable_depth",
     spare="xi_q xi_c trainable_depth q_star chi_1 jacobian.variance",
+    theory=17,
 ):
     """Whether signals pass through a network of that depth as it begins: a line of `sao criticality`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sao_cli.reports.report import Report, fact
 
 
-class Fusion(Report):
+class Fusion(Report, theory=18):
     """Two rows or columns of a layer that were made one in training; numbers are of W' before."""
 
     name: str = fact("name of the module in the network")
@@ -22,7 +22,7 @@ class Fusion(Report):
     )
 
 
-class FactoredLayer(Report):
+class FactoredLayer(Report, theory=18):
     """A layer W = P W' Q as it stands in training."""
 
     name: str = fact("name of the module in the network")
@@ -33,7 +33,7 @@ class FactoredLayer(Report):
     zero_columns: int = fact("columns of W' of which the same is true")
 
 
-class RankReduction(Report):
+class RankReduction(Report, theory=18):
     """What fusing has made of a network: a part of a row of `sao train --rare`.
 
     Errors, energies and changes of outputs are of all fusions so far, so that those of the last row are the run's.

@@ -5,19 +5,19 @@ from typing import Generic, Never
 from sao_cli.reports.report import Gap, Report, fact
 
 
-class Layered(Report):
+class Layered(Report, theory=1):
     """What says which layer of a stack a report is on."""
 
     layer: int = fact("number of the layer in its stack, from 1; of reach, how many layers lead there")
 
 
-class NamedLayer(Layered):
+class NamedLayer(Layered, theory=1):
     """A layer that may have a name of its own."""
 
     name: str | None = fact("name of the weight in its network; null where it has none", default=None)
 
 
-class LayerSize(Report, Generic[Gap]):
+class LayerSize(Report, Generic[Gap], theory=1):
     """How large a layer is."""
 
     m: int | Gap = fact(
@@ -28,7 +28,7 @@ class LayerSize(Report, Generic[Gap]):
     )
 
 
-class MaskCounts(Report, Generic[Gap]):
+class MaskCounts(Report, Generic[Gap], theory=1):
     """How many ones a mask has; of a kernel's mask, each one is a whole kernel."""
 
     nnz: int | Gap = fact("ones of the mask, weights that are not zero", compared=True, default=None)
@@ -37,14 +37,14 @@ class MaskCounts(Report, Generic[Gap]):
     )
 
 
-class MeanDegrees(Report):
+class MeanDegrees(Report, theory=1):
     """How many ones rows and columns have; of a kernel's mask, how many kernels."""
 
     c: float = fact("column degree: ones of a column, the mean", unit="nnz/n")
     d: float = fact("row degree: ones of a row, the mean", unit="nnz/m")
 
 
-class GraphFacts(Report, Generic[Gap]):
+class GraphFacts(Report, Generic[Gap], theory=1):
     """What a mask is as a bipartite graph of outputs and inputs; see measure.graph.expansion."""
 
     biregular: bool | Gap = fact("all rows have as many ones, and all columns have", compared=True, default=None)
@@ -63,14 +63,14 @@ class GraphFacts(Report, Generic[Gap]):
         "Ramanujan bound; of an irregular mask, with the mean degrees", unit="sqrt(c-1) + sqrt(d-1)", default=None
     )
     ramanujan: bool | None = fact(
-        "the standard condition: connected, and lambda_2 <= bound", compared=True, default=None
+        "the standard condition: connected, and lambda_2 <= bound", compared=True, theory=3, default=None
     )
     ramanujan_paper: bool | None = fact(
-        "the paper's condition: biregular, and lambda_2_distinct <= bound", compared=True, default=None
+        "the paper's condition: biregular, and lambda_2_distinct <= bound", compared=True, theory=3, default=None
     )
 
 
-class Plan(Layered, record="layer"):
+class Plan(Layered, record="layer", theory=6):
     """The degrees that one layer can have, and what its method makes of what was asked: a line of `sao plan`.
 
     What is of the layer that is built is None where no target was given.
@@ -85,7 +85,7 @@ class Plan(Layered, record="layer"):
     feasible: tuple[int, ...] = fact("every row degree that the method can have, ascending")
 
 
-class ConvPlan(Plan, record="layer"):
+class ConvPlan(Plan, record="layer", theory=12):
     """A Plan of one convolution, whose degrees count whole 2-D kernels: a line of `sao plan --cnn` and `--lipconvnet`.
 
     m and n are the channels of its kernel.
@@ -105,20 +105,21 @@ class Expansion(
     NamedLayer,
     record="layer",
     table="layer name m n d components lambda_1 lambda_2 lambda_2_distinct bound ramanujan ramanujan_paper holds",
+    theory=4,
 ):
     """The eigenvalue conditions of one mask: a line of `sao verify`, and what `expansion` gives.
 
     See measure.graph.expansion. `None` stands for what can't be told, and `reason` then says why.
     """
 
-    density: float = fact("share of ones", unit="nnz/(m n)")
-    lambda_1: float = fact("largest singular value of the mask; sqrt(c d) where it is biregular")
-    lambda_2_distinct: float = fact("second largest distinct singular value of the mask")
-    spectral_gap: float = fact("how far the two largest are apart", unit="lambda_1 - lambda_2")
-    delta_s: float | None = fact("how far lambda_2 is below its bound", unit="bound - lambda_2")
-    regularity_gap: float = fact("how far the mask is from a regular one", unit="lambda_1 - sqrt(c d)")
-    criterion: str = fact('the condition that decides, "paper" or "standard"')
-    holds: bool | None = fact("the condition that decides holds")
+    density: float = fact("share of ones", unit="nnz/(m n)", theory=1)
+    lambda_1: float = fact("largest singular value of the mask; sqrt(c d) where it is biregular", theory=1)
+    lambda_2_distinct: float = fact("second largest distinct singular value of the mask", theory=1)
+    spectral_gap: float = fact("how far the two largest are apart", unit="lambda_1 - lambda_2", theory=1)
+    delta_s: float | None = fact("how far lambda_2 is below its bound", unit="bound - lambda_2", theory=3)
+    regularity_gap: float = fact("how far the mask is from a regular one", unit="lambda_1 - sqrt(c d)", theory=3)
+    criterion: str = fact('the condition that decides, "paper" or "standard"', theory=3)
+    holds: bool | None = fact("the condition that decides holds", theory=3)
     error: float = fact("how far lambda_2 may be off, as error_kind says")
     error_kind: str = fact('"bound", never exceeded, or "estimate"')
     certificate: str = fact("by which routes the verdict was found")
@@ -126,7 +127,7 @@ class Expansion(
     reason: str | None = fact("why something is null", default=None)
 
 
-class Reached(Layered, Generic[Gap]):
+class Reached(Layered, Generic[Gap], theory=7):
     """Who reaches whom through the first `layer` layers."""
 
     inputs: int = fact("inputs of the first layer; of a Jacobian or a chain, of what it leads through")
@@ -141,7 +142,7 @@ class Reached(Layered, Generic[Gap]):
     full: bool = fact("every input reaches every output")
 
 
-class ListedUnits(Report):
+class ListedUnits(Report, theory=7):
     """What --list adds to a line that counts lost inputs and unreached outputs: their numbers."""
 
     lost_input_units: tuple[int, ...] = fact("numbers of the inputs that reach no output, from 0")
@@ -156,7 +157,7 @@ class Depth(
     """Who reaches whom through the first `layer` layers of a stack: a line of `sao reach`, one of `reachability`."""
 
 
-class ReachSummary(Report, record="summary"):
+class ReachSummary(Report, record="summary", theory=7):
     """The last line of `sao reach`: the first full depth, and the least that the degrees allow."""
 
     summary: bool = fact("true: this line closes the report", default=True)

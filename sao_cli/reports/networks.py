@@ -13,7 +13,7 @@ from sao_cli.reports.report import Gap, Report, fact
 from sao_cli.reports.weights import RepairFacts
 
 
-class JacobianFacts(Report, Generic[Gap]):
+class JacobianFacts(Report, Generic[Gap], theory=11):
     """The min(m, n) singular values of each of `inputs` Jacobians (m, n), all together."""
 
     m: int = fact("outputs, rows of a Jacobian")
@@ -26,7 +26,7 @@ class JacobianFacts(Report, Generic[Gap]):
     reason: str | None = fact("why something is null, or how it was estimated")
 
 
-class LogSigma(Report):
+class LogSigma(Report, theory=11):
     """The largest and the least singular value, as logarithms, which never leave a float's range."""
 
     log10_sigma_max: float | None = fact("of the largest singular value; null where all are zero", unit="log10")
@@ -35,7 +35,7 @@ class LogSigma(Report):
     )
 
 
-class NetworkSetting(Report):
+class NetworkSetting(Report, theory=11):
     """Which network is measured, and how it was made."""
 
     depth: int = fact("layers that the Jacobian leads through; with --by-layer, the layer")
@@ -45,7 +45,7 @@ class NetworkSetting(Report):
     sigma_b: float = fact("standard deviation of the biases that were drawn; 0 where none were", default=0.0)
 
 
-class Computed(Report):
+class Computed(Report, theory=11):
     """Where and in what a Jacobian was computed."""
 
     device: str = fact("where it was computed")
@@ -61,6 +61,7 @@ class DepthJacobian(
     table="depth method activation mean variance log10_sigma_max log10_sigma_min log10_mean rank participation "
     "predicted_log10_mean_square",
     spare="predicted_log10_mean_square rank participation variance log10_mean mean",
+    theory=11,
 ):
     """The singular values of a network's input-output Jacobian at one depth: a line of `sao jacobian`.
 
@@ -81,7 +82,7 @@ class DepthJacobian(
     )
 
 
-class PooledFacts(Report):
+class PooledFacts(Report, theory=11):
     """The singular values of all inputs together, as Lee et al. (ICLR 2020) tell them; `condition` is of an input."""
 
     std: float = fact("standard deviation of the singular values of all inputs together", unit="of the population")
@@ -95,13 +96,13 @@ class InputOutputJacobian(LogSigma, PooledFacts, JacobianFacts[Never]):
     """The singular values of d outputs / d inputs of a network at test images, biases and all layers counted."""
 
 
-class RepairedLayer(RepairFacts):
+class RepairedLayer(RepairFacts, theory=13):
     """What a repair did to a pruned layer before training; a convolution's kernels are the rows of one matrix."""
 
     name: str = fact("name of the module in the network")
 
 
-class HiddenLayer(Report):
+class HiddenLayer(Report, theory=17):
     """What goes through one hidden layer at many inputs; q of an input is the mean of h^2 over the layer's units."""
 
     layer: int = fact("its number, from 1")
@@ -112,7 +113,7 @@ class HiddenLayer(Report):
     activation_sparsity: float = fact("share of the units' outputs that are exactly 0")
 
 
-class HiddenSignals(Report):
+class HiddenSignals(Report, theory=17):
     """What goes through the hidden layers of a network that began at the edge of chaos."""
 
     samples: int = fact("test images that are counted")
@@ -128,6 +129,7 @@ class EpochRow(
     "signals.activation_sparsity rare.fusions rare.zero rare.error_median rare.parameters",
     spare="reachable effective_sparsity sparsity phase learning_rate jacobian.variance jacobian.mean train_loss "
     "seconds",
+    theory=14,
 ):
     """One epoch of training: a line of `sao train`. Epoch 0 is the network before any.
 
@@ -172,6 +174,7 @@ class ModuleJacobian(
     record="module",
     table="module m n inputs mean variance sigma_max sigma_min rank condition participation",
     spare="participation inputs variance condition rank mean",
+    theory=11,
 ):
     """The singular values of a module's Jacobian at one input or several: a line of `sao jacobian --module`.
 
@@ -189,7 +192,7 @@ class ModuleJacobian(
     singular_values: Values = fact("(inputs, min(m, n)) float64, descending", repr=False)
 
 
-class SparsifiedLayer(Report, record="layer"):
+class SparsifiedLayer(Report, record="layer", theory=8):
     """What sparsify did with one layer, or why it left it as it was: a row of what `nets.sparsify` gives."""
 
     name: str = fact("name of the module in the model")
@@ -210,6 +213,7 @@ class NetworkLayer(
     Report,
     record="layer",
     table="name shape nnz effective effective_sparsity unreached_inputs unreached_outputs lost_inputs lost_outputs",
+    theory=15,
 ):
     """A weight of a network as it ran, in its context: a row of `Network.layers`; any of its uses counts."""
 
@@ -227,7 +231,7 @@ class NetworkLayer(
     lost_outputs: int = fact("units that it writes, and no output of the network reads")
 
 
-class NetworkFacts(Report, record="network"):
+class NetworkFacts(Report, record="network", theory=15):
     """A whole network as it ran on an example: `Network.summary.facts`."""
 
     inputs: int = fact("units of the network's inputs")
@@ -260,6 +264,7 @@ class NetworkDepth(
     Reached[None],
     record="depth",
     table="layer name inputs outputs reachable unreached_outputs lost_inputs full",
+    theory=15,
 ):
     """Who reaches whom up to one weight of a network as it ran, in the order run: a row of `Network.reach`.
 

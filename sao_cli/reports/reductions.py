@@ -9,6 +9,7 @@ class ReducedWeight(
     record="layer",
     table="name shape new_shape fusions zero merged constant unread error_frobenius error_spectral parameters_saved",
     spare="error_spectral zero unread constant merged shape",
+    theory=18,
 ):
     """What a reduction left of a weight: a line of `sao reduce`, and a row of `reduce_checkpoint`."""
 
@@ -30,7 +31,7 @@ class ReducedWeight(
     reason: str | None = fact("why no units of it were looked at; null where they were, or none were to be")
 
 
-class ReduceSummary(Report, record="summary"):
+class ReduceSummary(Report, record="summary", theory=18):
     """All weights together: the last line of `sao reduce`."""
 
     summary: bool = fact("true: this line closes the report", default=True)

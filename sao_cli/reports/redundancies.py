@@ -4,7 +4,7 @@ from sao_cli.reports.changes import StoredWeight
 from sao_cli.reports.report import Report, fact
 
 
-class NearPair(Report):
+class NearPair(Report, theory=18):
     """Two rows, or two columns, of a weight that are near to parallel or to opposite; see measure.redundancy.pairs."""
 
     i: int = fact("number of the first, from 0")
@@ -20,7 +20,7 @@ class NearPair(Report):
     )
 
 
-class AxisRedundancy(Report):
+class AxisRedundancy(Report, theory=18):
     """The columns of a weight, or its rows, as vectors."""
 
     zero: int = fact("those no longer than --floor times the longest: removed rather than fused")
@@ -28,7 +28,7 @@ class AxisRedundancy(Report):
     pairs: tuple[NearPair, ...] = fact("the --pairs nearest to parallel, whatever the thresholds are, nearest first")
 
 
-class SpareFeatures(Report):
+class SpareFeatures(Report, theory=18):
     """Units of a layer that the next one can do without; no unit is counted twice."""
 
     mergeable: int = fact(
@@ -46,6 +46,7 @@ class RankRow(
     "rows.max_cosine fusions parameters_saved error_frobenius features.mergeable features.constant features.unread",
     spare="rank_with_bias features.unread features.constant features.mergeable slack mlis_soft error_frobenius "
     "columns.zero rows.zero m n parameters_saved",
+    theory=18,
 ):
     """The redundancy of one tensor of a checkpoint: a line of `sao rank`; see models.rank for the definitions.
 
@@ -95,7 +96,7 @@ class RankRow(
     singular_values: object = fact("(min(m, n + 1),) those of [W, b], descending", default=None, repr=False)
 
 
-class RankSummary(Report, record="summary"):
+class RankSummary(Report, record="summary", theory=18):
     """All weights together, one under several names counted once: the last line of `sao rank`."""
 
     summary: bool = fact("true: this line closes the report", default=True)

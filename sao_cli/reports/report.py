@@ -16,19 +16,32 @@ Gap = TypeVar("Gap")  # of a group of facts that reports share: None where a fac
 
 
 class Fact(NamedTuple):
-    """What a field is: its meaning, its unit or equation, and whether two reports are compared in it."""
+    """What a field is: its meaning, its unit or equation, and whether two reports are compared in it.
+
+    `theory` is the section of docs/theory.md that it is of, where that is another than its report's.
+    """
 
     meaning: str
     unit: str
     compared: bool
+    theory: int
 
 
-def fact(meaning: str, *, unit: str = "", compared: bool = False, default: Any = MISSING, repr: bool = True) -> Any:
-    """A field of a report, told here and nowhere else: docs/json.md, tables, comparisons and checks derive from it.
+def fact(
+    meaning: str,
+    *,
+    unit: str = "",
+    compared: bool = False,
+    theory: int = 0,
+    default: Any = MISSING,
+    repr: bool = True,
+) -> Any:
+    """A field of a report, told here and nowhere else: what docs/json.md, tables and `sao explain` say derives from it.
 
-    `unit` is its unit or its equation. Where `repr` is False the field is for Python alone, and no part of the JSON.
+    `unit` is its unit or its equation; `theory` its section of docs/theory.md, where that is not its report's. Where
+    `repr` is False the field is for Python alone, and no part of the JSON.
     """
-    return field(default=default, repr=repr, metadata={"fact": Fact(meaning, unit, compared)})
+    return field(default=default, repr=repr, metadata={"fact": Fact(meaning, unit, compared, theory)})
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(fact,))
@@ -36,17 +49,19 @@ class Report:
     """A row of a report: a frozen dataclass with keywords alone, as each class that inherits from this one is.
 
     A class says what a line of it is, its `record` ("" for a part of others), which columns a `table` of several rows
-    has ("ks.pvalue" for a field of a field), and which of them are to `spare`, the first first, where it is narrow.
+    has ("ks.pvalue" for a field of a field), which of them are to `spare`, the first first, where it is narrow, and of
+    which section of docs/`theory`.md the fields are that it adds (0 of none).
     """
 
     record: ClassVar[str] = ""
     table: ClassVar[tuple[str, ...]] = ()
     spare: ClassVar[tuple[str, ...]] = ()
+    theory: ClassVar[int] = 0
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
-    def __init_subclass__(cls, record: str = "", table: str = "", spare: str = "") -> None:
+    def __init_subclass__(cls, record: str = "", table: str = "", spare: str = "", theory: int = 0) -> None:
         super().__init_subclass__()
-        told = {"record": record, "table": tuple(table.split()), "spare": tuple(spare.split())}
+        told = {"record": record, "table": tuple(table.split()), "spare": tuple(spare.split()), "theory": theory}
         for name, value in told.items():
             if value:  # else that of the bases
                 setattr(cls, name, value)

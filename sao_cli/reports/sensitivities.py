@@ -3,7 +3,7 @@
 from sao_cli.reports.report import Report, fact
 
 
-class PooledJacobian(Report):
+class PooledJacobian(Report, theory=16):
     """The singular values of d outputs / d inputs at all samples together, in evaluation mode."""
 
     mean: float = fact("mean of the singular values")
@@ -18,6 +18,7 @@ class SensitivityLayer(
     record="layer",
     table="name shape parameters score_share score_signed score_max zero_scores nan_scores",
     spare="nan_scores zero_scores shape parameters score_signed",
+    theory=16,
 ):
     """The scores of one weight: a line of `sao sensitivity`."""
 
@@ -35,7 +36,7 @@ class SensitivityLayer(
     nan_scores: int = fact("its scores that are no finite number, by which nothing can be chosen")
 
 
-class SensitivitySummary(Report, record="summary"):
+class SensitivitySummary(Report, record="summary", theory=16):
     """All scored weights together: the last line of `sao sensitivity`."""
 
     summary: bool = fact("true: this line closes the report", default=True)

@@ -9,7 +9,7 @@ from sao_cli.reports.masks import LayerSize, MaskCounts, MeanDegrees, NamedLayer
 from sao_cli.reports.report import Gap, Report, fact
 
 
-class KSTest(Report):
+class KSTest(Report, theory=10):
     """A Kolmogorov-Smirnov test of singular values against others; see measure.values.ks."""
 
     statistic: float = fact(
@@ -29,7 +29,7 @@ class KSTest(Report):
     )
 
 
-class Repeats(Report):
+class Repeats(Report, theory=10):
     """The p-values of several repeats, the first of which is the row's own."""
 
     count: int = fact("how many repeats")
@@ -41,14 +41,14 @@ class Repeats(Report):
     pvalue_median_holm: float | None = fact("median after Holm's correction over rows", default=None)
 
 
-class Within(Report):
+class Within(Report, theory=9):
     """How many singular values are near to 1."""
 
     eps: float = fact("how near")
     fraction: float = fact("share of the singular values that are so near to 1", unit="|s_i - 1| <= eps")
 
 
-class SpectrumFacts(Report, Generic[Gap]):
+class SpectrumFacts(Report, Generic[Gap], theory=9):
     """The k = min(m, n) singular values s_1 >= ... >= s_k of a map, in numbers; see measure.layer.spectrum."""
 
     sigma_max: float | Gap = fact(
@@ -72,10 +72,12 @@ class SpectrumFacts(Report, Generic[Gap]):
     isometry_error: float | Gap = fact("how far from an isometry", unit="max |s_i - 1|", compared=True, default=None)
 
 
-class Measurement(Report, Generic[Gap]):
+class Measurement(Report, Generic[Gap], theory=9):
     """How singular values compare with those of a reference, and how exact they are."""
 
-    ks: KSTest | None = fact("the test against the reference; of an audit, against equal values `scale`", default=None)
+    ks: KSTest | None = fact(
+        "the test against the reference; of an audit, against equal values `scale`", theory=10, default=None
+    )
     exact: bool | Gap = fact("the values are computed, and no quantiles of an estimated density", default=None)
     density_error: float | None = fact(
         "where they are not `exact`: how far the distribution function may be off", default=None
@@ -83,7 +85,7 @@ class Measurement(Report, Generic[Gap]):
     error_kind: str | None = fact('"bound", never exceeded, or "estimate"', default=None)
 
 
-class Reshaped(Report, Generic[Gap]):
+class Reshaped(Report, Generic[Gap], theory=12):
     """A convolution's kernel as the matrix that some tools take it for."""
 
     reshaped_sigma_max: float | Gap = fact(
@@ -93,7 +95,7 @@ class Reshaped(Report, Generic[Gap]):
     )
 
 
-class OperatorFacts(Reshaped[Gap]):
+class OperatorFacts(Reshaped[Gap], theory=12):
     """A convolution as a linear map of images; see measure.convolution.kernel_spectrum."""
 
     scheme: str | None = fact("what made the kernel, where that is known: delta, eco, soc ...", default=None)
@@ -105,7 +107,7 @@ class OperatorFacts(Reshaped[Gap]):
     groups: int | Gap = fact("groups of channels", compared=True, default=None)
 
 
-class LayerSetting(NamedLayer):
+class LayerSetting(NamedLayer, theory=9):
     """Which layer is measured, and how it was made."""
 
     method: str = fact('method that made the weights; empty, or "given", where that is not known')
@@ -123,6 +125,7 @@ class LayerSpectrum(
     table="layer name method activation sparsity sigma_min sigma_max mean rank ks.statistic ks.pvalue ks.pvalue_holm "
     "repeats.pvalue_median repeats.fraction_below_005",
     spare="mean sigma_min sparsity rank ks.pvalue_holm repeats.fraction_below_005 ks.statistic",
+    theory=9,
 ):
     """The singular values of one layer's Jacobian J = D W: a line of `sao spectrum`, and what `spectrum` gives.
 
@@ -136,7 +139,7 @@ class LayerSpectrum(
     reference_values: NDArray[np.float64] | None = fact("those of the reference, descending", repr=False)
 
 
-class KernelSpectrum(OperatorFacts[Never], LayerSpectrum, record="layer"):
+class KernelSpectrum(OperatorFacts[Never], LayerSpectrum, record="layer", theory=12):
     """The singular values of a convolution as a linear map of images: a line of `sao spectrum` for a kernel.
 
     m and n are the sides of that map; nnz, sparsity, c and d are of its kernel-level mask: each one is a whole kernel.

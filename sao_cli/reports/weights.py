@@ -9,7 +9,7 @@ from sao_cli.reports.masks import Layered, LayerSize, MaskCounts
 from sao_cli.reports.report import Report, fact
 
 
-class Fit(Report):
+class Fit(Report, theory=8):
     """How far a matrix W is from an isometry, or, where there is a `gain`, W / gain."""
 
     residual: float = fact(
@@ -24,7 +24,7 @@ class Fit(Report):
     sigma_max: float = fact("largest of the min(m, n) singular values")
 
 
-class Steps(Report):
+class Steps(Report, theory=8):
     """How near the mask lets its values come, and how they were brought there; see weights.isometry."""
 
     residual_floor: float = fact(
@@ -45,7 +45,7 @@ class Distance(Fit):
     """How far a matrix W is from `gain` times an isometry; `residual` and `effective_ones` are of W / gain."""
 
 
-class RepairFacts(Steps):
+class RepairFacts(Steps, theory=13):
     """What a repair did to a weight W; "worse" is one more reason to stop, where no step brought W nearer."""
 
     nnz: int = fact("weights that are not zero")
@@ -67,6 +67,7 @@ class Built(
     Layered,
     record="layer",
     table="layer m n c d nnz sparsity method values scheme shape",
+    theory=8,
 ):
     """A mask, a weight or a kernel that was built: a line of the summary of `sao mask`, `sao weights`, `sao kernel`.
 
