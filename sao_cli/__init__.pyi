@@ -159,11 +159,13 @@ from sao_cli.study.sweeping import sweep as sweep
 from sao_cli.study.executors import executor as executor
 from sao_cli.base.in_order import run_in_order as run_in_order
 
-# What names mean
+# What names mean, and what an installation lacks
 from sao_cli.reports.explanations import explain as explain
 from sao_cli.reports.explanations import topics as topics
 from sao_cli.reports.explanations import Explanation as Explanation
 from sao_cli.reports.explanations import TopicNames as TopicNames
+from sao_cli.study.installation import doctor as doctor
+from sao_cli.reports.installations import Finding as Finding
 
 # Reports: what the functions above give back
 from sao_cli.reports.report import Report as Report

@@ -42,6 +42,7 @@ COMMANDS = {
     "repair": "make a checkpoint's layers isometric on the masks that they have",
     "sweep": "run a command over a grid of parameters, here or on a cluster",
     "explain": "tell what a key, a method or a verdict means",
+    "doctor": "tell what this installation has and lacks",
 }
 USAGE, BUG, INTERRUPTED = 2, 70, 130
 _UNWRITABLE = {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # of a stream that takes no more

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sao_cli.base.errors import SaoError
+from sao_cli.base.memory import format_bytes
 from sao_cli.base.threads import SMALL, one_thread
 
 
@@ -36,6 +37,20 @@ def find_device(name: str = "auto", dtype: str = "float64") -> torch.device:
     if device.type == "mps" and dtype == "float64":
         raise SaoError("mps has no float64; use --dtype float32, or cpu")
     return device
+
+
+def described_devices() -> list[tuple[str, str, str]]:
+    """(name, "fine" or "note", what there is to say) of each device that torch sees: the CPU, and what else."""
+    found = [("cpu", "fine", f"{torch.get_num_threads()} threads of torch")]
+    for number in range(torch.cuda.device_count()):
+        one = torch.cuda.get_device_properties(number)
+        found.append((f"cuda:{number}", "fine", f"{one.name}, {format_bytes(one.total_memory)}"))
+    if torch.backends.mps.is_available():
+        found.append(("mps", "fine", "an Apple GPU, which has no float64"))
+    if len(found) == 1:
+        built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU alone"
+        found.append(("gpu", "note", f"none that torch {torch.__version__} sees, which is built for {built}"))
+    return found
 
 
 @contextlib.contextmanager

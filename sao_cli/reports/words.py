@@ -61,6 +61,10 @@ VERDICTS = table(
     Word("slow", "the search for isometry stopped: a step gained less than 2 %", 8),
     Word("drift", "the search for isometry stopped: it would have emptied the mask", 8),
     Word("steps", "the search for isometry stopped: it had taken all of its steps", 8),
+    Word("fine", "an installation has it, and it works"),
+    Word("note", "worth knowing of an installation, and no fault"),
+    Word("missing", "an installation lacks it, and only some tasks need it"),
+    Word("broken", "an installation lacks it, or it fails, and sao needs it"),
     Word("worse", "repaired values would have been worse than those that were there, which stay", 13),
 )
 WORDS = table(

@@ -69,7 +69,7 @@ def test_the_option_of_a_topic_is_one():
 def test_a_fact_of_science_has_its_section():
     bare = {kind.__name__ for kind in kinds() if not kind.theory}
     assert {name for name in bare if not name.startswith(("Paper", "LineHead", "RunFailure", "Sweep"))} == {
-        *("Explanation", "TopicNames")
+        *("Explanation", "TopicNames", "Finding")
     }
     assert explain("ramanujan_paper")[0].sections == ("3. Eigenvalue conditions, two readings",)
     assert explain("sigma_min")[0].sections == ("9. The spectrum of one layer",)
