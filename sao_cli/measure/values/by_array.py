@@ -19,6 +19,7 @@ from sao_cli.measure.values.by_component import EXACT_ENTRIES, block_singular_va
 from sao_cli.measure.values.density import PRODUCTS, operator_density
 from sao_cli.measure.values.norms import frobenius_norm, longest_line_of_array
 from sao_cli.measure.values.singular_values import SingularValues
+from sao_cli.measure.values.two_stages import add_gram, mirror, symmetric_eigenvalues
 
 Values = NDArray[np.float64]
 
@@ -65,22 +66,32 @@ def _by_svd(dense: NDArray[np.float64]) -> Values:
 
 def _by_gram_matrix(dense: NDArray[Any]) -> Values:
     tall = dense if dense.shape[0] >= dense.shape[1] else dense.T
-    return roots_of_gram(gram_matrix(tall, _sides(dense)))
+    return _roots(symmetric_eigenvalues(_lower_gram(tall, _sides(dense))))
 
 
-def gram_matrix(dense: NDArray[Any], what: str = "") -> Values:
-    """(n, n) W^T W of a dense (m, n) array, in float64 and piece by piece; MemoryLimitError, of `what`. O(m n^2)."""
+def gram_matrix(dense: NDArray[Any]) -> Values:
+    """(n, n) W^T W of a dense (m, n) array, in float64 and piece by piece; MemoryLimitError. O(m n^2)."""
+    gram = _lower_gram(dense, _sides(dense))
+    mirror(gram)
+    return gram
+
+
+def _lower_gram(dense: NDArray[Any], what: str) -> Values:
     side = dense.shape[1]
-    require_memory(24.0 * side**2 + 8.0 * _GRAM_ENTRIES, f"the Gram matrix of {what or _sides(dense)}")
+    require_memory(24.0 * side**2 + 8.0 * _GRAM_ENTRIES, f"the Gram matrix of {what}")
     gram = np.zeros((side, side))
     for piece in _pieces(dense, _GRAM_ENTRIES):
-        gram += piece.T @ piece
+        add_gram(gram, piece)
     return gram
 
 
 def roots_of_gram(gram: Values) -> Values:
     """The singular values, descending, of an array whose Gram matrix this is; those below zero by rounding as 0."""
-    values: Values = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0))
+    return _roots(symmetric_eigenvalues(gram.copy()))
+
+
+def _roots(squares: Values) -> Values:
+    values: Values = np.sqrt(np.maximum(squares[::-1], 0.0))
     return values
 
 

@@ -17,6 +17,7 @@ from sao_cli.data.matrix import FINITE, Matrix
 from sao_cli.measure.graph.component_edges import EXACT_SIDE, Kinds, singular_values_of_components
 from sao_cli.measure.graph.components import Components, find_components
 from sao_cli.measure.krylov.lanczos import Lanczos, Vector
+from sao_cli.measure.values.two_stages import add_gram, symmetric_eigenvalues
 
 EXACT_ENTRIES = 2**27  # height * width up to which a component is made dense: 1 GB, and a minute or two
 GRAM_SIDE = 512  # shorter side from which eigenvalues of the Gram matrix are sooner had than an SVD
@@ -136,7 +137,9 @@ def _by_gram_matrix(block: Values) -> Values | None:
     peak = max(float(block.max()), -float(block.min()))
     if abs(np.frexp(peak)[1]) > _SAFE_EXPONENT or _spread(block) > GRAM_CONDITION**2:
         return None
-    squares = np.linalg.eigvalsh(block.T @ block)[::-1]
+    gram = np.zeros((block.shape[1],) * 2)
+    add_gram(gram, block)
+    squares = symmetric_eigenvalues(gram)[::-1]
     if squares[0] > GRAM_CONDITION**2 * squares[-1]:
         return None
     values: Values = np.sqrt(squares)
