@@ -406,6 +406,13 @@ DTYPES = table(
 )
 COMPUTED = {name: row for name, row in DTYPES.items() if row.computes}
 
+DEVICES = table(
+    Row("auto", "a GPU where there is one, else the CPU"),
+    Row("cpu", "the processor"),
+    Row("cuda", "the first GPU, or cuda:N"),
+    Row("mps", "the GPU of a Mac"),
+)
+
 ARRANGEMENTS = table(
     Row("random", "each row and column in a uniformly random group"),
     Row("minimal", "a generalised de Bruijn digraph: a stack connects all at the least depth"),
@@ -468,3 +475,8 @@ TRAINING_PICTURES = table(
     Row("accuracy", "of --rare: test accuracy against the share of the trained numbers that was fused away"),
 )
 VALUE_PICTURES = table(Row("density", "the distributions"), Row("cdf", "their CDFs with the KS distance"))
+SHELLS = table(
+    Row("bash", 'eval "$(sao completion bash)" in ~/.bashrc'),
+    Row("zsh", 'eval "$(sao completion zsh)" in ~/.zshrc, after compinit'),
+    Row("fish", "sao completion fish | source, in ~/.config/fish/config.fish"),
+)

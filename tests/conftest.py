@@ -6,6 +6,8 @@ import os
 # are two workers on two cores. The processes that tests start inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Whoever runs the tests may have settings of their own.
+os.environ.update(SAO_CONFIG="", SAO_SEED="", SAO_THREADS="")
 
 # isort: split
 import sys

@@ -28,7 +28,8 @@ def cli_page() -> str:
     parts = [f"# Commands\n\nGenerated from `--help` {GENERATED}\n"]
     for command in ("", *COMMANDS):
         arguments = [command, "--help"] if command else ["--help"]
-        done = CliRunner().invoke(main, arguments, prog_name="sao", terminal_width=100, catch_exceptions=False)
+        runner = CliRunner(env={"SAO_CONFIG": "" if command else None, "XDG_CONFIG_HOME": None})
+        done = runner.invoke(main, arguments, prog_name="sao", terminal_width=100, catch_exceptions=False)
         parts.append(f"## `{' '.join(['sao', *arguments[:-1]])}`\n\n```text\n{click.unstyle(done.stdout)}```\n")
     return "\n".join(parts)
 

@@ -138,6 +138,7 @@ def test_docstring_examples_run(tmp_path, monkeypatch):
     "page",
     [
         "cli.md",
+        "shell.md",
         "json.md",
         "python.md",
         "papers.md",

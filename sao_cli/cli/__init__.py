@@ -9,18 +9,22 @@ try:
     import os
     import warnings
     from collections.abc import Iterator
-    from typing import Any
+    from typing import TYPE_CHECKING, Any
 
     import click
 
     from sao_cli import __version__
     from sao_cli.base.errors import SaoError, unknown_name
+    from sao_cli.cli.shared.config import config_file
     from sao_cli.cli.shared.signals import end_on_signals
     from sao_cli.cli.shared.streams import flush_stdout, hold_places
     from sao_cli.cli.shared.talk import Talk
-    from sao_cli.io.output import file_error
+    from sao_cli.io.output import file_error, visible
 except KeyboardInterrupt:  # there is nobody yet to say so
     sys.exit(130)
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "mask": "build a mask, or a stack of them",
@@ -43,8 +47,12 @@ COMMANDS = {
     "sweep": "run a command over a grid of parameters, here or on a cluster",
     "explain": "tell what a key, a method or a verdict means",
     "doctor": "tell what this installation has and lacks",
+    "completion": "print what makes a shell complete commands, options and names",
+    "help": "show the help of a command",
 }
 USAGE, BUG, INTERRUPTED = 2, 70, 130
+_FILE = "defaults of options, in TOML: `seed = 1`, and under `[train]` `epochs = 5`; SAO_CONFIG names another file"
+_VARIABLES = [("SAO_SEED, SAO_THREADS", "defaults of --seed and --threads"), ("NO_COLOR", "no colours")]
 _UNWRITABLE = {errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # of a stream that takes no more
 
 
@@ -77,6 +85,23 @@ class SaoGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):  # from the table above: help needs none of the commands loaded
             formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Settings"):
+            formatter.write_dl([(_short(config_file()) or "SAO_CONFIG", _FILE), *_VARIABLES])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Without a word, the help: on stdout, as where it is asked for, and yet no success."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), color=ctx.color)
+            ctx.exit(USAGE)
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        named = [CompletionItem(name, help=line) for name, line in COMMANDS.items() if name.startswith(incomplete)]
+        return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
         with _boundary(extra.get("obj") or Talk()):
@@ -140,12 +165,18 @@ def _report(error: Exception, talk: Talk) -> int:
     return USAGE
 
 
+def _short(path: str) -> str:
+    """A path of the user's as shells write it."""
+    home = os.path.expanduser("~")
+    return f"~{path.removeprefix(home)}" if path.startswith(home + os.sep) else visible(path)
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
 @click.group("sao", cls=SaoGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="sao")
+@click.version_option(__version__, "-V", "--version", prog_name="sao")
 def main() -> None:
     """Build, verify and measure the masks and weights of sparse neural networks.
 

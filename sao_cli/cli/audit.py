@@ -23,7 +23,6 @@ from sao_cli.cli.shared.paths import Model, OutputFile
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Padding, Sizes
-from sao_cli.io.source import STDIN
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
@@ -34,9 +33,14 @@ if TYPE_CHECKING:
     from sao_cli.reports.audits import AuditComparison
 
 OF_FILES = ("image", "padding", "stride", "groups", "transpose")
+HEADINGS = {
+    "Weights that are read": "threshold max_size",
+    "Kernels": "image padding stride",
+    "Further facts": "compare heavy_tail",
+}
 
 
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @click.option(
     "--threshold",
@@ -149,7 +153,7 @@ def audit(
         emit("audit", seed, rows, source=model, **shown)
         found.summary  # noqa: B018 - whose rows need the workers, where a closed pipe stopped the printing
     if html is not None:
-        _write_page(html, STDIN if model == "-" else model or str(module), found, changes, compare)
+        _write_page(html, model or str(module), found, changes, compare)
     found.require_rows()
     if plot is not None:
         from sao_cli.plots import audit_figure, save_figure
@@ -234,6 +238,7 @@ def _write_page(
     path: str, model: str, found: Audit | ModuleAudit, changes: list[AuditComparison], compared: str | None
 ) -> None:
     from sao_cli.io.output import atomic_output
+    from sao_cli.io.source import STDIN
     from sao_cli.pages.audit import AuditReport, audit_page
     from sao_cli.pages.bins import histogram
 
@@ -244,7 +249,7 @@ def _write_page(
     audited = [row for row in found.rows if not row.skipped]
     page = audit_page(
         AuditReport(
-            model=model,
+            model=STDIN if model == "-" else model,
             rows=audited,
             skipped=skipped,
             chains=found.chains,

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sao_cli.cli.shared.render import Drawing, Row
 from sao_cli.io.output import visible
 from sao_cli.pages.text import shortened
-from sao_cli.reports.audits import AuditRow, TailFacts
 from sao_cli.reports.report import facts_of, value_of
 
 if TYPE_CHECKING:
-    from sao_cli.reports.audits import AuditChain, AuditComparison, AuditSummary
+    from sao_cli.reports.audits import AuditChain, AuditComparison, AuditRow, AuditSummary
 
 NAME = 40  # characters of a name in a table of several rows
 LISTED = 8  # skipped tensors that are named; more are counted by their reason
@@ -60,6 +59,8 @@ def _whole(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
 
 def _line(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
     """The columns of one row among others: those of a heavy tail where there is one."""
+    from sao_cli.reports.audits import AuditRow, TailFacts
+
     keys = [key for key in AuditRow.table if row.mp_edge is not None or key not in facts_of(TailFacts)]
     shown = {key: value_of(row, key) for key in keys} | {"name": _name(row.name), "shape": _shape(row)}
     return shown | _drawing(row) | ({} if failed is None else {"passes": row.name not in failed})

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from sao_cli.base.names import one_of
+from sao_cli.base.names import lines, one_of
 from sao_cli.catalog import ACTIVATIONS, CRITICALITY_PICTURES, ENSEMBLES
 from sao_cli.cli.criticality_pictures import draw, require_drawable
 from sao_cli.cli.shared.command import SaoCommand, help_tells
@@ -15,10 +15,16 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
 DEFAULT_DEPTH, CHAINS = 30, 400
+HEADINGS = {
+    "Activation": "activation tau clip",
+    "Edge of chaos": "",
+    "Network": "depths width chains weights d",
+    "Result": "check",
+}
 
 
-@help_tells(pictures="\n      ".join(f"{row.name}  {row.line}" for row in CRITICALITY_PICTURES.values()))
-@click.command(cls=SaoCommand)
+@help_tells(pictures=lines(CRITICALITY_PICTURES))
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.option("--activation", type=Named("activation", ACTIVATIONS), help=f"{', '.join(ACTIVATIONS)}.")
 @critical_options
 @click.option(
@@ -38,7 +44,7 @@ DEFAULT_DEPTH, CHAINS = 30, 400
     show_default=True,
     help="Law of the weights.",
 )
-@click.option("--d", type=int, help="Ones in each row of a sparse mask.  [default: dense]")
+@click.option("--d", "-d", type=int, help="Ones in each row of a sparse mask.  [default: dense]")
 @click.option("--check", is_flag=True, help="Exit with 1 unless a network of every depth is trainable.")
 @plot_option
 @click.option(

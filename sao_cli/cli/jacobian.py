@@ -32,6 +32,7 @@ from sao_cli.cli.shared.options import (
     common_options,
     data_source_options,
     degree_options,
+    device_option,
     methods_option,
     module_options,
     plot_option,
@@ -54,9 +55,18 @@ ACTIVATED = ("activations", "tau", "clip")
 # what says nothing of a module's Jacobian
 OF_CHAINS = (*PICKING, *ACTIVATED, *CRITICAL_OPTIONS, "gain", "image", "by_layer", "norms", "picture", *DESCRIBING)
 DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DEFAULT_WIDTH}"
+HEADINGS = {
+    "Layers that are built": "arch depths width image scheme gain",
+    "Weights that are read": "",
+    "Activation": "activations tau clip",
+    "Edge of chaos": "",
+    "Inputs": "inputs input_std data data_folder",
+    "Result": "by_layer",
+    "Running": "dtype",
+}
 
 
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @stack_argument
 @click.option(
     "--arch", type=Named("architecture", SIZED_ARCHITECTURES), default="fnn", show_default=True, help="What is built."
@@ -70,7 +80,7 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
 @click.option("--image", type=int, help="Side of the images that a cnn or lipconvnet reads.  [default: 32, 24]")
 @click.option("--scheme", type=Named("scheme of a CNN", SIZED_SCHEMES), help="Kernels of a cnn.  [default: delta]")
 @methods_option
-@degree_options
+@degree_options()
 @arrangement_option
 @click.option("--gain", type=float, default=1.0, show_default=True, help="Factor on every weight that is built.")
 @activations_option(default="tanh")
@@ -85,7 +95,7 @@ DEFAULT_NETWORK = f"a network of {DEFAULT_DEPTH} layers of {DEFAULT_WIDTH} x {DE
 )
 @data_source_options
 @click.option("--by-layer", is_flag=True, help="The singular values of each layer's D W alone.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@device_option
 @click.option(
     "--dtype",
     type=Named("dtype", DTYPES),

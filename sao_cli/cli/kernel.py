@@ -12,15 +12,20 @@ from sao_cli.cli.shared.options import arrangement_option, common_options, degre
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named, Sizes
 
+HEADINGS = {
+    "Kernel": "scheme c_out c_in size axes stride terms looks_linear gain dtype",
+    "2-D kernels that are kept": "method d c sparsity arrangement",
+}
+
 
 @help_tells(schemes=lines(SCHEMES))
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.option("--scheme", type=Named("scheme", SCHEMES), default="delta", show_default=True, help=f"{one_of(SCHEMES)}.")
 @click.option("--c-out", type=int, default=64, show_default=True, help="Output channels.")
 @click.option("--c-in", type=int, default=64, show_default=True, help="Input channels.")
 @click.option("--size", type=Sizes(), default="3", show_default=True, help="Taps on each axis; 5x3 where they differ.")
 @click.option("--axes", type=int, default=2, show_default=True, help="1 for signals, 2 for images, 3 for volumes.")
-@degree_options
+@degree_options("dense")
 @click.option(
     "--method",
     type=Named("method", KERNEL_METHODS),

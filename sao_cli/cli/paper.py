@@ -9,13 +9,16 @@ from sao_cli.base.names import one_of
 from sao_cli.catalog import DATA
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.options import common_options, executor_options
+from sao_cli.cli.shared.paths import Folder
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 from sao_cli.study.papers.paper_items import NAMES, items_of
 
+HEADINGS = {"Items": "full data data_folder depths seeds", "Result": "markdown"}
 
-@click.command(cls=SaoCommand)
+
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=Named("item", NAMES))
 @click.option("--full", is_flag=True, help="At the paper's own scale, for hours where networks are trained.")
 @click.option(
@@ -24,7 +27,7 @@ from sao_cli.study.papers.paper_items import NAMES, items_of
     metavar="NAME",
     help=f"{one_of(DATA)}.  [default: the paper's, where --data-folder is named, else digits]",
 )
-@click.option("--data-folder", metavar="FOLDER", help="Where the data lie, of all but digits.")
+@click.option("--data-folder", metavar="FOLDER", type=Folder(), help="Where the data lie, of all but digits.")
 @click.option(
     "--depth", "depths", type=int, multiple=True, help="Of a table with several; may be repeated.  [default: its least]"
 )

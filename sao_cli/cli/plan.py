@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 CNN, LIPCONVNET = ARCHITECTURES["cnn"], ARCHITECTURES["lipconvnet"]
 OF_NETWORKS = ("depth", "width", "form", "image")
 OF_LAYERS = ("m", "n", "widths", "layers")
+HEADINGS = {"Layers that are built": "", "Convolutional networks": "cnn lipconvnet depth width form image"}
 
 
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @sizes_options
 @click.option("--cnn", is_flag=True, help="Plan the paper's vanilla CNN; degrees count whole 2-D kernels.")
 @click.option("--lipconvnet", is_flag=True, help="Plan LipConvNet-N, the paper's Table 4.")
@@ -38,7 +39,7 @@ OF_LAYERS = ("m", "n", "widths", "layers")
 )
 @click.option("--image", type=int, help="Side of the square image.  [default: 32, or 24 of --lipconvnet]")
 @click.option("--method", type=Named("method", METHODS), default="sao", show_default=True, help=f"{one_of(METHODS)}.")
-@degree_options
+@degree_options("none: tell the feasible ones")
 @common_options
 @click.pass_obj
 def plan(

@@ -23,6 +23,13 @@ from sao_cli.cli.shared.types import Named, Sizes
 if TYPE_CHECKING:
     from sao_cli.models.stored_scores import StoredScores
     from sao_cli.reports.changes import PruneSummary
+HEADINGS = {
+    "What stays": "method scores_file sparsity d within control effective",
+    "Weights that are read": "skip_ends",
+    "Scores": "activation tau clip labels temperature rounds unit biases train_mode fresh_batches",
+    "Data": "",
+    "Result": "facts image",
+}
 
 
 @help_tells(
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     densities=lines(DENSITIES, default=False),
     pictures=lines(PRUNE_PICTURES),
 )
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @click.option("--method", type=Named("method", PRUNE_METHODS), default="lmp", show_default=True, help="What stays.")
 @click.option(
@@ -42,9 +49,12 @@ if TYPE_CHECKING:
     help="Keep the largest of these scores, by the weights' names, instead of a method.",
 )
 @click.option(
-    "--sparsity", type=float, help="Share of each weight (gmp, scores and densities: of them all) that becomes zero."
+    "--sparsity",
+    "-s",
+    type=float,
+    help="Share of each weight (gmp, scores and densities: of them all) that becomes zero.",
 )
-@click.option("--d", type=int, help="Ones in each row, on the mean, instead of a sparsity.")
+@click.option("--d", "-d", type=int, help="Ones in each row, on the mean, instead of a sparsity.")
 @score_options
 @click.option(
     "--within",

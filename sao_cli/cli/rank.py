@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from sao_cli.models.rank import RankReport
 
 LISTED = 10  # skipped tensors that a table names
+HEADINGS = {"Ranks and pairs": "tau tau_relative tau_cos tau_euc floor pairs activation"}
 
 
 @help_tells(pictures=lines(RANK_PICTURES))
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @click.option("--tau", type=float, help="Slack of the soft ranks, absolute.")
 @click.option("--tau-relative", type=float, help="The same as a share of each layer's sigma_max.  [default: 0.01]")

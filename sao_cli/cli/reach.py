@@ -22,9 +22,6 @@ from sao_cli.cli.shared.options import (
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
-from sao_cli.data.mask import Mask
-from sao_cli.reports.masks import Depth, ReachSummary
-from sao_cli.reports.networks import NetworkDepth
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
@@ -32,9 +29,10 @@ if TYPE_CHECKING:
     from sao_cli.nets.tracing.network import Network
 
 OF_STACKS = (*PICKING, "rank", "over", "output", "arrangement", *DESCRIBING)
+HEADINGS = {"Weights that are read": "", "Layers that are built": "", "Paths": "rank over"}
 
 
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @stack_argument
 @mask_options
 @click.option(
@@ -85,6 +83,9 @@ def reach(
 
     Example: sao mask --layers 4 --arrangement minimal | sao reach --plot reach.png
     """
+    from sao_cli.reports.masks import Depth
+    from sao_cli.reports.networks import NetworkDepth
+
     if module is not None:
         network = asked_network(file, module, examples, norms, seed, OF_STACKS)
         rows = _network_rows(network, listed)
@@ -110,6 +111,8 @@ def reach(
     if plot is not None:
         _draw(matrices, found.depths, over, plot)
     if output is not None:
+        from sao_cli.data.mask import Mask
+
         write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)
     if output != "-":
         emit("reach", seed, rows, as_json=as_json, output=None, source=source, report=Depth)
@@ -131,6 +134,8 @@ def _stack_rows(found: "Reachability", origins: list[Row], listed: bool) -> list
 
 def _network_rows(network: "Network", listed: bool) -> list[Row]:
     import numpy as np
+
+    from sao_cli.reports.masks import ReachSummary
 
     depths, summary = network.reach(), network.summary
     rows: list[Row] = [depth.to_dict() for depth in depths]

@@ -16,9 +16,15 @@ from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 
+HEADINGS = {
+    "What is fused": "rule tau_cos tau_euc floor lossless dense",
+    "Units that merge": "features activation tau clip chain",
+    "Outputs that are compared": "inputs data data_folder",
+}
+
 
 @help_tells(rules=lines(FUSE_RULES))
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @click.option(
     "--rule", type=Named("rule", FUSE_RULES), default="svd", show_default=True, help="What two vectors become."

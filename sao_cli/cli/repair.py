@@ -12,8 +12,10 @@ from sao_cli.cli.shared.paths import Model
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Gain
 
+HEADINGS = {"Repair": "gain steps"}
 
-@click.command(cls=SaoCommand)
+
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @pattern_options
 @click.option(

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from sao_cli.models.stored_scores import StoredScores
 
 BY_ROUNDS = 0.9  # what the scores of methods in rounds go down to where no sparsity is asked for
+HEADINGS = {
+    "Scores": "method activation tau clip labels temperature rounds unit biases train_mode fresh_batches sparsity",
+}
 
 
 @help_tells(methods=lines(SCORES))
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.argument("model", metavar="[MODEL]", type=Model(), required=False)
 @click.option("--method", type=Named("method", SCORES), default="snip", show_default=True, help="What scores.")
 @score_options
 @click.option(
     "--sparsity",
+    "-s",
     type=float,
     help=f"What methods in rounds go down to.  [default: {BY_ROUNDS}; synflow: one round, of all weights]",
 )

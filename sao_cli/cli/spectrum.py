@@ -31,11 +31,10 @@ from sao_cli.cli.shared.paths import InputFile
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named, Padding, Sizes
-from sao_cli.data.kernel import Kernel
-from sao_cli.data.matrix import Matrix
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
+    from sao_cli.data.matrix import Matrix
     from sao_cli.measure.convolution.kernel_spectrum import Convolution
     from sao_cli.measure.layer.spectrum import Comparison, Draw
     from sao_cli.models.stack import WeightStack
@@ -44,9 +43,15 @@ if TYPE_CHECKING:
 GEOMETRY = ("image", "padding", "stride", "dilation", "groups")
 NOT_OF_KERNELS = ("activations", "tau", "clip", "input_std", "inputs", "repeats")
 OF_STACKS = (*PICKING, "inputs", *GEOMETRY, *DESCRIBING)
+HEADINGS = {
+    "Layers that are built": "gain dtype",
+    "Activation": "activations tau clip input_std inputs",
+    "Convolutions": "image padding stride dilation groups",
+    "Facts and test": "reference resolution repeats within values",
+}
 
 
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @stack_argument
 @methods_option
 @layer_options
@@ -132,6 +137,7 @@ def spectrum(
     Example: sao spectrum --method sao --method lmp --sparsity 0.992 --activation all --repeats 20 --plot fig9.pdf
     """
     source = input_source(file, builds=DEFAULT_LAYER) if module is None else file
+    from sao_cli.data.kernel import Kernel
     from sao_cli.io import read_inputs
     from sao_cli.measure.layer.spectrum import compare_spectra
     from sao_cli.reports.spectra import LayerSpectrum
@@ -187,6 +193,7 @@ def _comparison(options: dict[str, Any]) -> "Comparison":
 
 def _maps(read: "WeightStack", geometry: dict[str, Any], dtype: str | None, talk: Talk) -> "list[Matrix | Convolution]":
     """The weights that were read, the kernels among them as maps of images, of the groups that the file tells."""
+    from sao_cli.data.kernel import Kernel
     from sao_cli.measure.convolution.kernel_spectrum import Convolution
 
     kernels = [weight for weight in read if isinstance(weight, Kernel)]
@@ -230,7 +237,7 @@ def _refuse_kernel_options() -> None:
 
 
 def _draws(
-    read: list[Matrix] | None, methods: Sequence[str], options: dict[str, Any], talk: Talk
+    read: "list[Matrix] | None", methods: Sequence[str], options: dict[str, Any], talk: Talk
 ) -> "tuple[dict[str, Draw], int]":
     """What gives the layers by seed, by method (or by "" for those that are read), and the inputs that they have."""
     if read is not None:

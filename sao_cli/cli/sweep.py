@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from sao_cli.study.sweep_runs import Finished, Run
 
 Row = dict[str, Any]
+HEADINGS = {"Grid": "axes zipped fields"}
 
 
-@click.command(cls=SaoCommand, context_settings={"allow_interspersed_args": False})
+@click.command(cls=SaoCommand, headings=HEADINGS, context_settings={"allow_interspersed_args": False})
 @click.option(
     "--over",
     "axes",

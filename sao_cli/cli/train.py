@@ -29,7 +29,8 @@ from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.critical import critical_options
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import widths_of
-from sao_cli.cli.shared.options import folder_options, plot_option
+from sao_cli.cli.shared.options import device_option, folder_options, plot_option
+from sao_cli.cli.shared.paths import Folder
 from sao_cli.cli.shared.rank_reduction import rare_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
@@ -68,10 +69,25 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     return lambda _ctx, _param, value: parse(value)
 
 
+HEADINGS = {
+    "Data": "download random_labels",
+    "Network": "arch method depth width widths d sparsity activation tau clip gain init init_gamma layers",
+    "Edge of chaos": "",
+    "Training": "epochs batch_size learning_rate optimizer momentum weight_decay schedule milestones "
+    "decay warmup augment",
+    "Pruning": "prune_samples prune_labels prune_data fresh_batches fresh_weights rounds temperature "
+    "unit within control all_layers isometry isometry_steps",
+    "Rank reduction": "rare l2 tau_cos tau_euc check_every frobenius dropout",
+    "Jacobian": "jacobian_at jacobian_inputs",
+    "Result": "",
+    "Running": "dtype deterministic resume",
+}
+
+
 @help_tells(
     methods=lines(TRAIN_METHODS, default=False), inits=lines(INITS, default=False), networks=lines(ARCHITECTURES)
 )
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @click.option(
     "--data",
     type=Named("data", DATA),
@@ -82,6 +98,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option(
     "--data-folder",
     metavar="FOLDER",
+    type=Folder(),
     help="Where the data lie (MNIST's idx files, CIFAR's binary batches) or will.",
 )
 @click.option("--download", is_flag=True, help="Fetch the data into --data-folder where they are not there.")
@@ -104,8 +121,8 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
     metavar="W1,W2,...",
     help="Of the hidden layers of an fnn, as in 300,100 or 100x6, instead of depth and width.",
 )
-@click.option("--d", type=int, help="Inputs read by one output, or kernels.  [default: nearest feasible to 4]")
-@click.option("--sparsity", type=float, help="Target sparsity; the nearest feasible degree is taken.")
+@click.option("--d", "-d", type=int, help="Inputs read by one output, or kernels.  [default: nearest feasible to 4]")
+@click.option("--sparsity", "-s", type=float, help="Target sparsity; the nearest feasible degree is taken.")
 @click.option(
     "--activation",
     type=Named("activation", ACTIVATIONS),
@@ -175,7 +192,7 @@ def _read_by(parse: Callable[[Any], Any]) -> Any:
 @click.option(
     "--dtype", type=Named("dtype", COMPUTED), default="float32", show_default=True, help="What is computed in."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@device_option
 @click.option("--deterministic", is_flag=True, help="On a GPU too, the same numbers every time; slower there.")
 @check_option("Each epoch's row must satisfy, as in 'reachable>0'; those of a Jacobian where it is measured")
 @click.option("--resume", is_flag=True, help="Go on with the run in -o, with its settings.")

@@ -1,5 +1,7 @@
 """`sao verify`: eigenvalue conditions of a mask."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,6 @@ from sao_cli.cli.shared.options import PICKING, common_options, module_options, 
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
-from sao_cli.data.mask import Mask
 from sao_cli.reports.masks import Expansion
 from sao_cli.reports.report import origin
 
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sao_cli.data.mask import Mask
     from sao_cli.measure.values.singular_values import SingularValues
 
 FAILS, CANNOT_TELL = 1, 2
 OF_STACKS = PICKING
+HEADINGS = {"Weights that are read": "", "Condition": "criterion"}
 
 
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @stack_argument
 @click.option(
     "--criterion",
@@ -92,7 +95,7 @@ def verify(
     return _exit_code(found)
 
 
-def _draw(found: list[Expansion], spectra: "list[SingularValues]", plot: str) -> None:
+def _draw(found: list[Expansion], spectra: list[SingularValues], plot: str) -> None:
     from sao_cli.plots import eigenvalue_figure, save_figure
 
     values = [_within_the_facts(*layer) for layer in zip(spectra, found, strict=False)]
@@ -105,7 +108,7 @@ def _panels() -> int:
     return MAX_PANELS
 
 
-def _spectra(masks: list[Mask], seed: int, talk: Talk) -> "list[SingularValues]":
+def _spectra(masks: list[Mask], seed: int, talk: Talk) -> list[SingularValues]:
     from sao_cli.data.matrix import Matrix
     from sao_cli.measure.values.singular_values import measured_singular_values
 
@@ -119,7 +122,7 @@ def _spectra(masks: list[Mask], seed: int, talk: Talk) -> "list[SingularValues]"
     return found
 
 
-def _within_the_facts(spectrum: "SingularValues", result: Expansion) -> "NDArray[np.float64]":
+def _within_the_facts(spectrum: SingularValues, result: Expansion) -> NDArray[np.float64]:
     """The values to draw: estimated ones know lambda_1 and lambda_2, so that none strays between them."""
     import numpy as np
 

@@ -17,10 +17,11 @@ from sao_cli.cli.shared.types import Named
 if TYPE_CHECKING:
     from sao_cli.data.mask import Mask
     from sao_cli.data.matrix import Matrix
+HEADINGS = {"Layers that are built": "", "Values": "values looks_linear gain dtype"}
 
 
 @help_tells(methods=lines(METHODS), values=lines(VALUES, default=False))
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings=HEADINGS)
 @stack_argument
 @mask_options
 @click.option(

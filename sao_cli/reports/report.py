@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
-import numpy as np
-
 from sao_cli import __version__
 
 BOUND: str = "bound"  # what an error is: never exceeded,
@@ -140,10 +138,11 @@ def plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
+    if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
+    if hasattr(value, "tolist"):  # an array of numpy, or a scalar; to ask by its class would import numpy
+        value = value.tolist()
+        return [plain(item) for item in value] if isinstance(value, list) else plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -2,11 +2,26 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import click
 
+from sao_cli.base.errors import SaoError
+from sao_cli.cli.shared.config import settings_of
 from sao_cli.cli.shared.paths import refuse_overwriting
+
+# Where help has what several commands share: headings, and the parameters under each.
+HEADINGS = {
+    "Layers that are built": "m n layers widths method d c sparsity arrangement",
+    "Weights that are read": "tensor include exclude groups transpose",
+    "A network of your own": "module examples norms",
+    "Data": "data data_folder samples labels",
+    "Edge of chaos": "activation_sparsity slope q_star sigma_w sigma_b",
+    "Result": "checks listed output as_json html plot drawn picture",
+    "Running": "seed device jobs cluster threads quiet help",
+}
+REST = "Options"  # the heading of what stands under no other
 
 
 def help_tells(**texts: str) -> Callable[[click.Command], click.Command]:
@@ -22,16 +37,56 @@ def help_tells(**texts: str) -> Callable[[click.Command], click.Command]:
 
 
 class SaoCommand(click.Command):
-    """A command that takes no option twice, unless it is a list, and writes no file over another."""
+    """A command that takes no option twice, unless it is a list, and writes no file over another.
+
+    What is not given is as the user's settings have it. `headings` are the command's own, which help has before
+    those of HEADINGS, unless they are among them.
+    """
+
+    def __init__(self, *args: Any, headings: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.headings = headings or {}
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """A context whose defaults are the settings of the group's user; `default_map` {} of the group is none."""
+        group = parent.command if parent is not None else None
+        completing = extra.get("resilient_parsing", False)
+        if isinstance(group, click.Group) and parent is not None and parent.default_map is None and not completing:
+            found = settings_of(self, info_name or "", group.list_commands(parent))
+            extra["default_map"] = {name: setting.value for name, setting in found.items()}
+            parent.meta[__name__] = {name: setting.place for name, setting in found.items()}
+        return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, then refuse what no option tells by itself."""
         given = list(args)
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            name = error.param.name if error.param is not None else None
+            if name is None or ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT_MAP:
+                raise
+            raise SaoError(f"{ctx.meta[__name__][name]}: {error.message}") from error
         if not ctx.resilient_parsing:
             self._refuse_repeated(ctx, given)
             refuse_overwriting(ctx)
         return rest
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, each under its heading: the command's own, or else the shared one."""
+        tables = (HEADINGS, self.headings)
+        heading_of = {name: heading for told in tables for heading, names in told.items() for name in names.split()}
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (*self.headings, REST, *HEADINGS)}
+        for option in self.get_params(ctx):
+            if isinstance(option, click.Option) and (record := option.get_help_record(ctx)) is not None:
+                name = "help" if "--help" in option.opts else option.name or ""  # click has a name of its own for it
+                sections[heading_of.get(name, REST)].append(record)
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
 
     def _refuse_repeated(self, ctx: click.Context, given: list[str]) -> None:
         _, _, order = self.make_parser(ctx).parse_args(given)

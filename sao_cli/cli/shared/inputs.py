@@ -1,5 +1,7 @@
 """What a command measures: layers that its options describe, a file, or a stream."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +14,9 @@ from sao_cli.catalog import METHODS
 from sao_cli.cli.shared.options import DEFAULT_WIDTH, DEPTH, DESCRIBING, PICKING
 from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.data.mask import Mask
 
 if TYPE_CHECKING:
+    from sao_cli.data.mask import Mask
     from sao_cli.data.matrix import Matrix
     from sao_cli.models.stack import WeightStack
 
@@ -56,7 +58,7 @@ def build_masks(seed: int, talk: Talk, output: str | None = None, **described: A
     return masks
 
 
-def build_weights(seed: int, talk: Talk, output: str | None = None, **described: Any) -> "list[Matrix]":
+def build_weights(seed: int, talk: Talk, output: str | None = None, **described: Any) -> list[Matrix]:
     """The weights that the options describe, as build_masks does it."""
     from sao_cli.weights.build_weights import weight_stack
 
@@ -150,7 +152,7 @@ def input_source(file: str | None, *, builds: str, of_built: Sequence[str] = ())
     return source
 
 
-def read_layers(source: str, picked: dict[str, Any], talk: Talk, *, ordered: bool) -> "WeightStack":
+def read_layers(source: str, picked: dict[str, Any], talk: Talk, *, ordered: bool) -> WeightStack:
     """The stack in `source`, of which `picked` says what is meant; what is assumed of it, and left out, is said.
 
     Raises FormatError where it is to be `ordered`, and the names do not tell in which order its weights run.
@@ -188,7 +190,9 @@ def required_model(model: str | None) -> str:
 
 
 def say_default(ctx: click.Context, built: str) -> None:
-    """Say, once it is there, what is built where nothing describes it."""
+    """Say, once it is there, what is built where nothing describes it; the user's settings may."""
+    if any(ctx.get_parameter_source(name) is click.core.ParameterSource.DEFAULT_MAP for name in DESCRIBING):
+        return
     ctx.ensure_object(Talk).say_at_the_end(
         f"no option describes layers, and this is {built}; see {ctx.command_path} --help"
     )

@@ -23,7 +23,7 @@ def run_command(arguments: Sequence[str], files: Sequence[str] = ()) -> tuple[in
     code = 0
     with _own_streams() as (out, said):
         try:
-            main.main(list(arguments), prog_name="sao", obj=Talk())
+            main.main(list(arguments), prog_name="sao", obj=Talk(), default_map={})  # the settings are in the words
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0
     return code, _bytes(out), _bytes(said).decode("utf-8", "replace")

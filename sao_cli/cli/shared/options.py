@@ -9,10 +9,11 @@ import click
 
 from sao_cli import catalog
 from sao_cli.base.names import one_of
-from sao_cli.cli.shared.paths import Data, Model, ModuleName, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.paths import Data, Folder, Model, ModuleName, OutputFile, OutputFolder, Picture
 from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Named, Scheduler
+from sao_cli.cli.shared.types import Device, Named, Scheduler
+from sao_cli.masks.degrees import DEFAULT_DEGREE
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 DEFAULT_WIDTH = 256  # the paper's fully-connected layers
@@ -67,6 +68,7 @@ def executor_options(command: F) -> F:
     options = [
         click.option(
             "--jobs",
+            "-j",
             type=click.IntRange(1, MAX_THREADS),
             default=1,
             show_default=True,
@@ -118,21 +120,26 @@ def plot_option(command: F) -> F:
     return option(command)
 
 
-def degree_options(command: Any) -> Any:
-    """--d, --c and --sparsity, of which one may be given."""
-    options = [
-        click.option("--d", type=int, help="Ones in each row: inputs read by one output."),
-        click.option("--c", type=int, help="Ones in each column: outputs fed by one input."),
-        click.option("--sparsity", type=float, help="Target sparsity; the nearest feasible degree is taken."),
-    ]
-    return _exclusive(_apply(command, options), ["d", "c"], ["d", "sparsity"], ["c", "sparsity"])
+def degree_options(default: str = f"nearest feasible to {DEFAULT_DEGREE}") -> Callable[[Any], Any]:
+    """--d, --c and --sparsity, of which one may be given; `default` says what there is where none is."""
+
+    def add(command: Any) -> Any:
+        told = f"Ones in each row: inputs read by one output.  [default: {default}]"
+        options = [
+            click.option("--d", "-d", type=int, help=told),
+            click.option("--c", "-c", type=int, help="Ones in each column: outputs fed by one input."),
+            click.option("--sparsity", "-s", type=float, help="Target sparsity; the nearest feasible degree is taken."),
+        ]
+        return _exclusive(_apply(command, options), ["d", "c"], ["d", "sparsity"], ["c", "sparsity"])
+
+    return add
 
 
 def sizes_options(command: Any) -> Any:
     """--m, --n and --layers, or --widths."""
     options = [
-        click.option("--m", type=int, help=f"Outputs of the layer.  [default: {DEFAULT_WIDTH}]"),
-        click.option("--n", type=int, help=f"Inputs of the layer.  [default: {DEFAULT_WIDTH}]"),
+        click.option("--m", "-m", type=int, help=f"Outputs of the layer.  [default: {DEFAULT_WIDTH}]"),
+        click.option("--n", "-n", type=int, help=f"Inputs of the layer.  [default: {DEFAULT_WIDTH}]"),
         click.option("--layers", type=int, help="Layers in the stack.  [default: 1]"),
         click.option("--widths", metavar="W0,W1,...", help="Layer widths, inputs first; 256x49 repeats a width."),
     ]
@@ -149,7 +156,7 @@ def mask_options(command: Any) -> Any:
 
 def layer_options(command: Any) -> Any:
     """Sizes, degree and arrangement: what describes layers besides their method."""
-    return sizes_options(degree_options(arrangement_option(command)))
+    return sizes_options(degree_options()(arrangement_option(command)))
 
 
 def arrangement_option(command: F) -> F:
@@ -160,6 +167,14 @@ def arrangement_option(command: F) -> F:
         default="random",
         show_default=True,
         help="Groups of SAO layers.",
+    )
+    return option(command)
+
+
+def device_option(command: F) -> F:
+    """--device."""
+    option = click.option(
+        "--device", type=Device(), default="auto", show_default=True, help=f"{', '.join(catalog.DEVICES)}, or cuda:N."
     )
     return option(command)
 
@@ -218,7 +233,7 @@ def data_source_options(command: F) -> F:
             help=f"{one_of(catalog.DATA)}, standardised; or FILE.npz with arrays x (N, ...), used as they are, "
             "and whole numbers y (N,).",
         ),
-        click.option("--data-folder", metavar="FOLDER", help="Where the data lie, of all but digits."),
+        click.option("--data-folder", metavar="FOLDER", type=Folder(), help="Where the data lie, of all but digits."),
     ]
     return _apply(command, options)
 
@@ -296,7 +311,7 @@ def _together(command: Any) -> Any:
         module, examples = kwargs["module"], kwargs["examples"]
         if module is not None and not examples:
             raise click.UsageError("--module needs the shape of its input: --example 1x3x32x32")
-        source = click.get_current_context().get_parameter_source("norms")
+        source = _source("norms")
         if module is not None:
             name = "model" if "model" in kwargs else "file"
             kwargs[name] = given_source(kwargs[name])
@@ -322,10 +337,18 @@ def _exclusive(command: Any, *pairs: Sequence[str]) -> Any:
     def checked(*args: Any, **kwargs: Any) -> Any:
         for pair in pairs:
             if all(kwargs.get(name) is not None for name in pair):
+                settings = [name for name in pair if _source(name) is click.core.ParameterSource.DEFAULT_MAP]
+                if len(settings) == 1:  # what is given comes before what is set
+                    kwargs[settings[0]] = None
+                    continue
                 raise click.UsageError(f"--{pair[0]} and --{pair[1]} exclude each other; give one of them")
         return command(*args, **kwargs)
 
     return checked
+
+
+def _source(name: str) -> click.core.ParameterSource | None:
+    return click.get_current_context().get_parameter_source(name)
 
 
 def _hush(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,16 +12,37 @@ from sao_cli.base.names import refusal
 from sao_cli.catalog import DATA
 from sao_cli.io.output import descriptor, file_error, shown
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 PICTURES = (".png", ".svg", ".pdf")
 STDOUT = 1
 
 Identity = tuple[int, int, str]  # device and number of a file, or those of the folder and the name that it will have
 
 
-class OutputFile(click.ParamType):  # type: ignore[type-arg]  # which only newer versions of click let one name
-    """A file to write. "-", or another name of standard output, is "-" where the bytes may go there."""
+class PathType(click.ParamType):  # type: ignore[type-arg]  # which only newer versions of click let one name
+    """A path, which shells complete, or one of `names` that stand for something else."""
 
-    name = "file"
+    name, kind = "file", "file"
+    names: tuple[str, ...] = ()
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        """The names that begin so, after the word for shells to complete the paths that do."""
+        from click.shell_completion import CompletionItem
+
+        named = [CompletionItem(name) for name in self.names if name.startswith(incomplete)]
+        return [CompletionItem(incomplete, type=self.kind), *named]
+
+
+class Folder(PathType):
+    """The folder that data lie in."""
+
+    name, kind = "folder", "dir"
+
+
+class OutputFile(PathType):
+    """A file to write. "-", or another name of standard output, is "-" where the bytes may go there."""
 
     def __init__(self, *, stream: bool = False) -> None:
         self.stream = stream
@@ -48,10 +69,10 @@ class Picture(OutputFile):
         return super().convert(value, param, ctx)
 
 
-class OutputFolder(click.ParamType):  # type: ignore[type-arg]
+class OutputFolder(PathType):
     """A folder to write into, which may be there."""
 
-    name = "folder"
+    name, kind = "folder", "dir"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The path; BadParameter for what names no folder."""
@@ -60,10 +81,8 @@ class OutputFolder(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
-class InputFile(click.ParamType):  # type: ignore[type-arg]
+class InputFile(PathType):
     """A file to read, "-" for standard input, or one of `names` that stand for something else."""
-
-    name = "file"
 
     def __init__(self, *names: str) -> None:
         self.names = names

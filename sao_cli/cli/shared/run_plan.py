@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.cli.shared.config import spelled
 from sao_cli.cli.shared.paths import InputFile, OutputFile, OutputFolder
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.study.grid import SEED
 from sao_cli.study.sweep_runs import Run
 
-NOT_SWEPT = ("sweep",)
+NOT_SWEPT = ("sweep", "completion", "help")
+_SET = click.core.ParameterSource.DEFAULT_MAP
 STREAMS = {"mask": ".mtx", "weights": ".mtx", "kernel": ".safetensors"}  # commands whose result is a matrix
 
 
@@ -36,6 +38,7 @@ def plan_runs(
         if seed is not None and SEED in context.params and not _is_given(context, SEED):
             arguments += [f"--{SEED}", str(seed)]
             context = _parsed(parsed_by, arguments, run)
+        arguments += _settings(context)  # which no worker knows
         if name in STREAMS and context.params.get("as_json") is None and (rows or context.params.get("output")):
             arguments.append("--json")
         elif context.params.get("as_json") is False:
@@ -80,7 +83,7 @@ def _option(command: click.Command, name: str, value: Any) -> list[str]:
         known = [one for one in options if len(one) > 1 or one in ("m", "n", "d", "c")]
         said = unknown_name(f"--over {name}: sao {command.name} has no option", word, known)
         raise click.UsageError(f"{said}; {{{name}}} in the command is a place for it, too")
-    dashes = "-" if f"-{word}" in option.opts else "--"
+    dashes = "--" if f"--{word}" in option.opts else "-"
     if not option.is_flag:
         return [f"{dashes}{word}={value}"] if dashes == "--" else [f"-{word}", str(value)]
     if value not in ("true", "false"):
@@ -98,6 +101,16 @@ def _parsed(command: click.Command, arguments: Sequence[str], run: Run) -> click
     except (click.UsageError, SaoError) as error:
         told = error.format_message() if isinstance(error, click.ClickException) else str(error)
         raise click.UsageError(f"{run}: {told}") from error
+
+
+def _settings(context: click.Context) -> list[str]:
+    """What the user's settings have for options that are not given, as words of the command line."""
+    words: list[str] = []
+    for option in context.command.params:
+        name = option.name or ""
+        if isinstance(option, click.Option) and context.get_parameter_source(name) == _SET:
+            words += spelled(option, (context.default_map or {})[name])
+    return words
 
 
 def _is_given(context: click.Context, name: str) -> bool:

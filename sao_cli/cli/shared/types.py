@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.names import Row, refusal
-from sao_cli.catalog import PADDINGS
+from sao_cli.catalog import DEVICES, PADDINGS
 from sao_cli.cli.shared.paths import Picture
 
 if TYPE_CHECKING:
@@ -66,6 +66,21 @@ class Padding(Named):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         is_number = isinstance(value, str) and value.isascii() and value.isdigit()
         return int(value) if is_number else super().convert(value, param, ctx)
+
+
+class Device(Named):
+    """What torch computes on."""
+
+    def __init__(self) -> None:
+        super().__init__("device", DEVICES)
+        self.more = ", or cuda:N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        is_numbered = isinstance(value, str) and re.fullmatch(r"cuda:\d+", value, re.ASCII)
+        return value if is_numbered else super().convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        return "NAME"
 
 
 class Groups(click.ParamType):  # type: ignore[type-arg]
