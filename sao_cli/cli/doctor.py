@@ -11,15 +11,16 @@ import click
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.failures import FAILS
 from sao_cli.cli.shared.options import common_options
+from sao_cli.cli.shared.paths import Folder
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.reports.installations import BROKEN, FINE, NOTE, Finding
 
-VARIABLES = ("TERM", "NO_COLOR", "COLUMNS", "LANG", "LC_ALL")
+VARIABLES = ("TERM", "NO_COLOR", "COLUMNS", "LANG", "LC_ALL", "SAO_CONFIG", "SAO_SEED", "SAO_THREADS")
 
 
 @click.command(cls=SaoCommand)
-@click.option("--data-folder", metavar="FOLDER", help="Look for data in this folder.")
+@click.option("--data-folder", metavar="FOLDER", type=Folder(), help="Look for data in this folder.")
 @common_options
 @click.pass_obj
 def doctor(talk: Talk, /, data_folder: str | None, seed: int, as_json: bool | None, output: str | None) -> int | None:
