@@ -14,8 +14,8 @@ from sao_cli.study.papers.paper_items import ITEMS
 
 PAGE = Path(__file__).parent.parent / "docs" / "papers.md"
 SLOW = {  # what trains networks: seeds that are enough for a page
-    *("sao/table7", "snip/lenet", "snip/random-labels", "spp/gamma", "spp/unsupervised", "spp/sculpting"),
-    *("eoc/failures", "eoc/accuracies"),
+    *("sao/fig11", "sao/table7", "snip/lenet", "snip/random-labels", "spp/gamma", "spp/unsupervised"),
+    *("spp/sculpting", "eoc/failures", "eoc/accuracies"),
 }
 BEGIN, END, LIST = "<!-- {} -->\n", "<!-- end -->\n", "list"
 

@@ -1,4 +1,4 @@
-"""Single layers of the SAO paper: its eigenvalues, reachability and singular values (Figs. 7 to 11, Table 6)."""
+"""Single layers of the SAO paper: its eigenvalues, reachability and singular values (Figs. 7 to 10, Table 6)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ TABLE_6 = {
     "silu": ("0.41603", "1.42E-96", "1.53E-62", "2.55E-93"),
 }
 FIG_7_SIDES = (128, 256, 512, 1024)
-NEAR = 0.1  # our reading of "relatively close to unity", in the mean of a layer's singular values
 
 
 def fig7(asked: Asked) -> Iterator[CellGroup]:
