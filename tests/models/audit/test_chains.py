@@ -1,6 +1,7 @@
 """What rows say together: chains against the masks themselves, the summary, and two audits side by side."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_a_chain_that_does_not_fit_says_so(monkeypatch):
     assert "connections of 2 layers" in chain.reason
 
 
-@pytest.mark.parametrize("density", [0.01, 0.5, 1.0, 0.0])
+@pytest.mark.parametrize("density", [0.01, 0.5, 0.99, 1.0, 0.0])
 def test_patterns_come_back_as_they_were(density, monkeypatch):
     monkeypatch.setattr("sao_cli.models.audit.connections._PIECE", 64)
     dense = np.random.default_rng(0).random((37, 21)) < density
@@ -112,14 +113,29 @@ def test_patterns_come_back_as_they_were(density, monkeypatch):
     kept = Pattern.of_dense(dense)
     assert kept.to_mask() == Pattern.of(mask).to_mask() == mask
     assert (kept.full, kept.packed is not None) == (density == 1, density == 0.5)
+    assert (kept.zeros is None) == (density < 0.9)
     for pattern in (kept, Pattern.of(mask)):
         np.testing.assert_array_equal(pattern.row_degrees, mask.row_degrees)
         np.testing.assert_array_equal(pattern.column_degrees, mask.column_degrees)
         assert pattern.nnz == mask.nnz
+        for share in (0.0, 0.1, 1.0):
+            reads, writes = np.random.default_rng(1).random(21) < share, np.random.default_rng(2).random(37) < share
+            np.testing.assert_array_equal(pattern.written(reads), (dense & reads).any(1))
+            np.testing.assert_array_equal(pattern.read(writes), (dense & writes[:, None]).any(0))
+            assert pattern.between(reads, writes) == (dense & reads & writes[:, None]).sum()
     product = np.eye(21, dtype=int)
     for link in kept.links():
         product = link.to_dense(int) @ product
     np.testing.assert_array_equal(product, dense)
+
+
+def test_an_almost_full_layer_is_remembered_by_its_zeros():
+    dense = np.ones((800, 600), dtype=np.float32)
+    dense[3, 5] = dense[700, 0] = 0
+    assert len(pickle.dumps(Pattern.of_dense(dense))) < 1000
+    dense[3] = 0  # no output of this one is ever written
+    kept = Pattern.of_dense(dense)
+    assert np.flatnonzero(~kept.written(np.ones(600, dtype=bool))).tolist() == [3]
 
 
 def test_the_summary_adds_up():
