@@ -96,13 +96,13 @@ def audit(
 ) -> int | None:
     """Audit every weight matrix and convolution kernel of a checkpoint, and the chains of layers that they are.
 
-    MODEL is a .safetensors file, a torch state dict (.pt, .bin, .pth; nothing in it is executed), an .npz, the index of
-    a sharded checkpoint, a folder with one of these, or a run of `sao train`; without MODEL such a file is read from
-    stdin, as for -. Each tensor is read, measured and forgotten: a row of facts on its mask (connected, regular, dead
-    inputs, eigenvalue conditions) and on its singular values, compared with a dense orthogonal layer's. Kernels are
-    measured as maps of images of the size --image. Then a row for each chain of layers whose names number a plain
-    stack, as net.0 and net.2, and a summary. What is skipped is a row with its reason. A file does not tell all of a
-    network: what is assumed is said, and what is not known is null.
+    MODEL is a .safetensors file, a torch state dict (.pt, .bin, .pth; nothing in it is executed), an .npz, a stack of
+    ours (.mtx), any of them in gzip, the index of a sharded checkpoint, a folder with one of these, or a run of `sao
+    train`; without MODEL such a file is read from stdin, as for -. Each tensor is read, measured and forgotten: a row
+    of facts on its mask (connected, regular, dead inputs, eigenvalue conditions) and on its singular values, compared
+    with a dense orthogonal layer's. Kernels are measured as maps of images of the size --image. Then a row for each
+    chain of layers whose names number a plain stack, as net.0 and net.2, and a summary. What is skipped is a row with
+    its reason. A file does not tell all of a network: what is assumed is said, and what is not known is null.
 
     With --module all is known: a row for each weight that ran on the --example, in the order run, measured as it was
     used, and what of it lies on a path through the network; then the network's record. Without MODEL, and nothing on
@@ -119,14 +119,13 @@ def audit(
 
     Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
     """
-    from sao_cli.models.audit.stream import audit_checkpoint
-    from sao_cli.reports.audits import AuditComparison, AuditRow
-
     if module is None and listed:
         raise click.UsageError("--list is of the units of a --module, and none is named")
     model = required_model(model) if module is None else model
     if model == compare == "-":
         raise click.UsageError("MODEL and --compare both are standard input; name one of them")
+    from sao_cli.models.audit.stream import audit_checkpoint
+    from sao_cli.reports.audits import AuditComparison, AuditRow
 
     with _workers(jobs, cluster, module, model, compare) as executor:
 

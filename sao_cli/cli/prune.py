@@ -151,13 +151,13 @@ def prune(
 
     Example: sao prune model.safetensors --method sao --sparsity 0.9 -o sparse.safetensors | jq .kept_norm
     """
+    model, output = required_model(model), require_output(output)
     from sao_cli.io.checkpoints import open_checkpoint
     from sao_cli.models.prune import prune_checkpoint
     from sao_cli.models.prune_checks import prune_checks, prune_failures
     from sao_cli.reports.changes import PrunedWeight
 
     conditions = prune_checks(checks)
-    model, output = required_model(model), require_output(output)
     scoring = {name: asked.pop(name) for name in OPTIONS}
     _require_scored(method, scores_file, asked)
     require_drawable(picture, image, plot, method, scores_file)

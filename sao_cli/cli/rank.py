@@ -99,13 +99,13 @@ def rank(
 
     Example: sao rank model.safetensors --pairs 5 --json | jq -c '[.name, .soft_rank, .columns.pairs]'
     """
+    if tau is not None and tau_relative is not None:
+        raise click.UsageError("--tau and --tau-relative exclude each other; give one of them")
+    model = required_model(model)
     from sao_cli.measure.redundancy.ranks import TAU_RELATIVE
     from sao_cli.models.rank import rank_checkpoint
     from sao_cli.reports.redundancies import RankRow
 
-    if tau is not None and tau_relative is not None:
-        raise click.UsageError("--tau and --tau-relative exclude each other; give one of them")
-    model = required_model(model)
     share = TAU_RELATIVE if tau_relative is None else tau_relative
     drawn = None if plot is None else RankPicture(plot, picture, asked, seed, talk)
     asked |= {"tau": tau, "tau_relative": share, "watch": None if drawn is None else drawn.watch}

@@ -92,10 +92,10 @@ def reduce(
 
     Example: sao reduce model.safetensors -o smaller.safetensors --tau-cos 1e-3 | jq '[.name, .new_shape]'
     """
+    model, output = required_model(model), require_output(output)
     from sao_cli.models.reduce import reduce_checkpoint
     from sao_cli.reports.reductions import ReducedWeight
 
-    model, output = required_model(model), require_output(output)
     names = [] if chain is None else [name.strip() for name in chain.split(",")]
     if module is not None:
         if given := options_given(click.get_current_context(), "activation", "tau", "clip", "chain"):

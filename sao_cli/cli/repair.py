@@ -53,10 +53,10 @@ def repair(
 
     Example: sao repair pruned.safetensors -o repaired.safetensors | jq '[.name, .after.sigma_min]'
     """
+    model, output = required_model(model), require_output(output)
     from sao_cli.models.repair import repair_checkpoint
     from sao_cli.reports.changes import RepairedWeight
 
-    model, output = required_model(model), require_output(output)
     changes = repair_checkpoint(model, output, progress=talk, **asked)
     say_tied(changes, talk)
     emit_changes("repair", seed, model, changes, RepairedWeight, as_json, output)

@@ -79,7 +79,6 @@ def sensitivity(
 
     Example: sao sensitivity model.safetensors --method snip --data digits --activation tanh -o scores.safetensors
     """
-    from sao_cli.io.checkpoints import open_checkpoint
     from sao_cli.io.checkpoints.saving import require_suffix
 
     if output is not None:
@@ -88,6 +87,8 @@ def sensitivity(
         talk.say(f"{method} drops weights in rounds, here down to --sparsity {BY_ROUNDS}")
         sparsity = BY_ROUNDS
     model = required_model(model)
+    from sao_cli.io.checkpoints import open_checkpoint
+
     run = None if module is None else asked_module(module, examples, seed)
     with open_checkpoint(model) as checkpoint:
         found = asked_scores(checkpoint, model, method, run, sparsity=sparsity, seed=seed, talk=talk, **asked)

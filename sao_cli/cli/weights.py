@@ -49,8 +49,9 @@ def weights(
 ) -> None:
     """Put values on a mask, or build the weights that the options describe.
 
-    Reads masks from FILE or stdin and puts values on them (orthogonal unless --values says otherwise), or builds a
-    layer or a stack by --method. The result is a stream or file as of `sao mask`, with real numbers.
+    Reads masks from FILE or stdin, a stack or a checkpoint, and puts values on them (orthogonal unless --values says
+    otherwise, which weights that are read need: they become where they are not 0), or builds a layer or a stack by
+    --method. The result is a stream or file as of `sao mask`, with real numbers.
 
     \b
     Methods:
@@ -70,20 +71,23 @@ def weights(
         from sao_cli.weights.build_weights import put_values
 
         stack = read_layers(source, picked, talk, ordered=True)
-        masks = [_bare(matrix, layer) for layer, matrix in enumerate(stack.matrices(), 1)]
+        masks = _patterns(stack.matrices(), values, talk)
         found = put_values(masks, values=values or "orthogonal", seed=seed, progress=talk, **made)
     _explain(found, talk)
     deliver("weights", found, seed, source=source, as_json=as_json, output=output, talk=talk)
 
 
-def _bare(matrix: "Matrix", layer: int) -> "Mask":
-    """The mask that a matrix is; numbers other than 1 are weights already, and would be lost."""
-    if matrix.values is not None and (matrix.values != 1).any():
+def _patterns(matrices: "list[Matrix]", values: str | None, talk: Talk) -> "list[Mask]":
+    """The masks that matrices are; of weights only where `values` are asked for, since their own are lost."""
+    weighted = [layer for layer, one in enumerate(matrices, 1) if one.values is not None and (one.values != 1).any()]
+    if weighted and values is None:
         raise FormatError(
-            f"layer {layer} of the input holds weights already, and `sao weights` takes masks; "
-            "to measure it, use `sao spectrum`; to give it new values, keep its pattern first (W != 0)"
+            f"layer {weighted[0]} of the input holds weights already, and `sao weights` takes masks; "
+            "to measure it, use `sao spectrum`; to give its pattern new values, name them: --values isometry"
         )
-    return matrix.mask
+    if weighted:
+        talk.say(f"the input's own values are left out, of {len(weighted)} layers: only where they are not 0 counts")
+    return [matrix.mask for matrix in matrices]
 
 
 def _explain(found: "list[Matrix]", talk: Talk) -> None:

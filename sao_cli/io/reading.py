@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sao_cli.base.errors import FormatError
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
-from sao_cli.io.formats.recognition import GZIP, recognised
+from sao_cli.io.formats.recognition import GZIP, recognised, unpacked
 from sao_cli.io.source import PathOrFile, Source, open_source
 
 if TYPE_CHECKING:
@@ -76,16 +76,7 @@ def require_matrix(weight: Weight, name: str) -> Matrix:
 def read_from(source: Source, tensor: str | None, compressed: bool = False) -> Sequence[Weight]:
     """What read_weights reads, from an open Source."""
     if not compressed and source.peek(len(GZIP)) == GZIP:
-        return _read_gzip(source, tensor)
+        return read_from(unpacked(source), tensor, compressed=True)
     found = recognised(source, "read")
     weights: Sequence[Weight] = found.door(found.read)(source, tensor)
     return weights
-
-
-def _read_gzip(source: Source, tensor: str | None) -> Sequence[Weight]:
-    import gzip
-    import zlib
-
-    with gzip.GzipFile(fileobj=source) as raw:  # type: ignore[call-overload]  # it needs no more than read()
-        failures = (gzip.BadGzipFile, EOFError, zlib.error)
-        return read_from(Source(raw, source.name, failures=failures, packed=source), tensor, compressed=True)

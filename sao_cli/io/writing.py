@@ -34,9 +34,9 @@ def write_matrices(matrices: Matrix | Sequence[Matrix], destination: PathOrFile)
     """Write a matrix, or a stack of them, so that read_matrices gives them back bit for bit.
 
     `destination` is "-" (standard output) or a binary file object, which get Matrix Market text, or a path, whose
-    suffix decides: .mtx and .mtx.gz (text), .npz (scipy.sparse csr; one matrix), .npy (dense; one matrix),
-    .safetensors and .pt (dense tensors layer.1, layer.2 ...). Files appear whole or not at all (atomic_output). All
-    but .npy carry the provenance. The same matrices give the same bytes.
+    suffix decides: .mtx and .mtx.gz (text), .npz (scipy.sparse csr; of a stack dense arrays), .npy (dense; one matrix),
+    .safetensors and .pt (dense tensors layer.1, layer.2 ...). Files appear whole or not at all (atomic_output). All but
+    .npy carry the provenance. The same matrices give the same bytes.
 
     Raises FormatError for a stack where the format holds one matrix, for bfloat16 in .npy, which has no name for it,
     and for values that are 0 or not finite (no reader could give them back), FileError for an unknown suffix and for

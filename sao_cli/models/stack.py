@@ -6,6 +6,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
-from sao_cli.io.formats.recognition import GZIP
 from sao_cli.io.formats.registry import FORMATS, START
 from sao_cli.io.output import shown
 from sao_cli.io.reading import read_from, require_matrix
@@ -141,16 +141,14 @@ def read_stack(
     if source != "-" and os.path.isdir(source):
         return _from_checkpoint(source, tensors, include, exclude)
     with open_source(source) as opened:
-        place = _again(source, opened)
-        if not include and not exclude and len(tensors) < 2 and not _is_index(opened):
+        as_it_comes = not include and not exclude and len(tensors) < 2
+        if as_it_comes and not tensors and _reads_forwards(opened):
+            return WeightStack(opened.name, read_from(opened, None))
+        place = source if opened.size is not None else WholeCopy(opened)
+        if as_it_comes and not _is_index(opened):
             copy = place.source() if isinstance(place, WholeCopy) else opened
-            try:
+            with suppress(ChoiceError):
                 return WeightStack(opened.name, read_from(copy, *tensors or (None,)))
-            except ChoiceError:
-                if place is None:
-                    raise
-        if place is None:
-            raise opened.fail("it has no names to choose by; leave out --tensor, --include and --exclude")
     return _from_checkpoint(place, tensors, include, exclude)
 
 
@@ -158,12 +156,9 @@ def _texts(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def _again(source: Path, opened: Source) -> Path | WholeCopy | None:
-    """From where the source can be read once more: a copy of a pipe; None of what is no checkpoint."""
+def _reads_forwards(opened: Source) -> bool:
     start = opened.peek(START)
-    if start.startswith(GZIP) or any(row.starts and row.starts(start) and not row.opens for row in FORMATS):
-        return None
-    return source if opened.size is not None else WholeCopy(opened)
+    return any(row.forwards and row.starts and row.starts(start) for row in FORMATS)
 
 
 def _is_index(opened: Source) -> bool:

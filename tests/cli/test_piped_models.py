@@ -137,8 +137,8 @@ def test_what_no_pipe_can_be(run, files):
     said = {
         "names files beside it": run("audit", stdin=b'{"weight_map": {"a": "m.safetensors"}}'),
         "both are standard input": run("audit", "-", "--compare", "-"),
-        "Matrix Market text": run("audit", stdin=b"%%MatrixMarket matrix coordinate pattern general\n1 1 1\n1 1\n"),
-        "it is compressed by gzip": run("audit", stdin=b"\x1f\x8b and so on"),
+        "the input ends after 1": run("audit", stdin=b"%%MatrixMarket matrix coordinate real general\n1 1 2\n1 1 1\n"),
+        "the compressed data is damaged": run("audit", stdin=b"\x1f\x8b and so on"),
         "standard input: it is empty": run("audit", *MODULE),
     }
     for text, (code, rows, told) in said.items():

@@ -1,5 +1,6 @@
 """Checkpoints where a stack is read: by verify, spectrum, reach and weights, from files, folders, runs and pipes."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -85,6 +86,54 @@ def test_masks_of_a_checkpoint_get_values(run):
     code, _, told = run("weights", "net.safetensors")
     assert (code, told.count("\n")) == (2, 1)
     assert "holds weights already" in told
+    assert "--values isometry" in told
+
+
+def test_the_pattern_of_weights_gets_the_values_that_are_asked_for(run):
+    code, _, told = run("weights", "net.safetensors", "--values", "normal", "-o", "made.safetensors", "--json")
+    assert code == 0
+    assert "own values are left out, of 3 layers" in told
+    for weight, before in zip(read_stack("made.safetensors"), SPARSE, strict=True):
+        np.testing.assert_array_equal(weight.to_dense() != 0, before != 0)
+        assert not np.allclose(weight.to_dense(), before)
+
+
+@pytest.mark.parametrize("name", ["net.mtx", "net.mtx.gz", "net.npz", "net.safetensors.gz"])
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        ("audit", ()),
+        ("rank", ()),
+        ("sensitivity", ("--method", "synflow")),
+        ("prune", ("--sparsity", 0.9, "--all", "-o", "new.safetensors")),
+        ("repair", ("-o", "new.safetensors")),
+        ("reduce", ("--dense", "-o", "new.safetensors")),
+    ],
+)
+def test_a_stack_in_any_format_is_a_model(run, name, command, asked, tmp_path):
+    write_matrices([Matrix.from_dense(weight) for weight in SPARSE], name if name.startswith("net.m") else "net.npz")
+    write_matrices([Matrix.from_dense(weight) for weight in SPARSE], "same.safetensors")
+    (tmp_path / "net.safetensors.gz").write_bytes(gzip.compress((tmp_path / "same.safetensors").read_bytes()))
+    code, rows, told = run(command, name, *asked)
+    assert code == 0, told
+    assert len(rows) > 3
+    assert facts(rows) == facts(run(command, "same.safetensors", *asked)[1])
+    assert facts(run(command, *asked, stdin=(tmp_path / name).read_bytes())[1]) == facts(rows)
+
+
+def test_arrays_that_savez_numbers_are_a_stack(run):
+    np.savez("arrays.npz", *SPARSE)
+    assert facts(run("reach", "arrays.npz")[1]) == facts(run("reach", "net.mtx")[1])
+
+
+def test_layers_of_text_have_names(run):
+    _, [row], _ = run("spectrum", "net.mtx", "--tensor", "layer.2")
+    assert row["sigma_max"] == pytest.approx(np.linalg.norm(SPARSE[1], 2))
+    assert [row["name"] for row in run("verify", "net.mtx", "--exclude", "layer.2")[1]] == ["layer.1", "layer.3"]
+    packed = gzip.compress(gzip.compress(b"%%MatrixMarket matrix coordinate pattern general\n1 1 1\n1 1\n"))
+    code, _, told = run("audit", stdin=packed)
+    assert (code, told.count("\n")) == (2, 1)
+    assert "expected Matrix Market text" in told
 
 
 def test_matrices_and_kernels_in_one_checkpoint(run):
@@ -119,7 +168,7 @@ def test_no_order_is_one_line_with_the_way_out(run, command):
     ("arguments", "said"),
     [
         (("reach", "--include", "net.*", "--d", 4), "--include chooses from a file"),
-        (("verify", "net.mtx", "--include", "net.*"), "it has no names to choose by"),
+        (("verify", "net.mtx", "--include", "net.*"), "the nearest are layer.1"),
         (("verify", "net.safetensors", "--tensor", "net.0.weight", "--include", "*"), "give one of them"),
         (("verify", "net.safetensors", "--include", "nat.*"), "matches none of 6 names; the nearest are net."),
         (("reach", "net.safetensors", "-o", "net.safetensors"), "which FILE reads"),

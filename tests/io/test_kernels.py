@@ -269,7 +269,7 @@ def test_what_can_be_known_before_the_work(folder):
     with pytest.raises(FileError, match=r"end it in one of \.npz, \.npy, \.safetensors, \.pt$"):
         suffix_for(folder / "kernel", 1, kernels=True)
     with pytest.raises(FormatError, match=r"holds one matrix, and there are 2; use \.safetensors"):
-        suffix_for(folder / "two.npz", 2, kernels=True)
+        suffix_for(folder / "two.npy", 2, kernels=True)
     assert suffix_for("/dev/stdout", 1, kernels=True) == ".safetensors"
     assert suffix_for(folder / "k.PT", 3, kernels=True) == ".pt"
     with pytest.raises(FormatError, match="kernel 1 has the value nan"):

@@ -36,8 +36,9 @@ _PIECE = 1 << 20  # numbers looked at once
 def open_checkpoint(path: Path | WholeCopy) -> Checkpoint:
     """The Checkpoint in a file, or in a folder that holds one; to be closed, so best in a `with`.
 
-    The first bytes of the file tell its format: safetensors, torch's (also nested and wrapped dicts), .npz, .npy, or an
-    index of shards (model.safetensors.index.json, pytorch_model.bin.index.json). In a folder that is such an index,
+    The first bytes of the file tell its format: safetensors, torch's (also nested and wrapped dicts), .npz, .npy,
+    Matrix Market text, whose matrices are layer.1, layer.2 ..., or an index of shards (model.safetensors.index.json,
+    pytorch_model.bin.index.json). What gzip packed is unpacked into memory. In a folder that is such an index,
     model.safetensors or pytorch_model.bin, the final.safetensors of a run of `sao train`, its only .safetensors, or
     else its only torch file. Nothing is executed: torch files are read by torch.load(weights_only=True), memory-mapped
     where their format allows it.

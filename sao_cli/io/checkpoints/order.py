@@ -13,7 +13,7 @@ from sao_cli.io.output import shown
 NUMBERED, PLAIN_STACK = "numbered names", "a plain stack"  # how an order is known, and what is assumed then
 WAY_OUT = "--module FILE.py:NAME tells"  # the one place that says how
 
-_NUMBERED = re.compile(r"(|.*\.)(\d{1,9})(?:\.weight)?")
+_NUMBERED = re.compile(r"(|.*\.|arr_)(\d{1,9})(?:\.weight)?")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Za-z][a-z]*")
 _APART = {  # words of layers that do not run one after another
     *("q", "k", "v", "qkv", "query", "key", "value", "queries", "keys", "values", "attn", "attention", "proj", "gate"),
@@ -61,9 +61,10 @@ def natural(name: str) -> list[tuple[int, str]]:
 def order_of(layers: Iterable[Sides]) -> Order:
     """What names and sides tell of the order of `layers`, all of a network's.
 
-    A stack is PREFIX0.weight, PREFIX3.weight, ... (or without ".weight"), by ascending numbers: all layers whose names
-    begin with PREFIX are such, no word in PREFIX says that they stand side by side (as query and key do), and each has
-    as many inputs as the one before has outputs, or a multiple of them where a matrix reads the images of a kernel.
+    A stack is PREFIX0.weight, PREFIX3.weight, ... (or without ".weight", or numpy.savez's arr_0, arr_1, ...), by
+    ascending numbers: all layers whose names begin with PREFIX are such, no word in PREFIX says that they stand side by
+    side (as query and key do), and each has as many inputs as the one before has outputs, or a multiple of them where a
+    matrix reads the images of a kernel.
     Whether they run one after another is an assumption all the same: a ModuleList of equal square layers looks alike.
     O(layers log layers).
     """

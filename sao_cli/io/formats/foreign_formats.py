@@ -47,7 +47,6 @@ _FORMATS = [
     _Format(rb"x[\x01\x5e\x9c\xda]", "zlib data, as of joblib", "joblib.load, if you trust it, and numpy.savez"),
 ]  # fmt: skip
 _NO_MODELS = [
-    _Format(b"(?i)%%MatrixMarket", "Matrix Market text", "sao verify, spectrum and reach read it; a model is .npz"),
     _Format(b"version https://git-lfs", "a pointer of Git LFS instead of the file", "fetch it with git lfs pull"),
     _Format(rb"(?i)\s*<(?:!doctype|html|\?xml)", "a web page instead of the file", "download it anew"),
     _Format(rb"\xfd7zXZ\0|BZh\d|\x28\xb5\x2f\xfd|7z\xbc\xaf|\x04\x22\x4d\x18", "compressed, not by gzip", "unpack it"),

@@ -28,7 +28,7 @@ from sao_cli.io.formats.text.lines import (
 )
 from sao_cli.io.provenance import parsed_provenance, told_dtype
 from sao_cli.io.source import Source
-from sao_cli.io.tensors import no_names
+from sao_cli.io.tensors import choose_tensors, tensor_names
 
 _FIELDS = ("pattern", "real", "integer", "double", "unsigned-integer")
 _SYMMETRIES = ("general", "symmetric", "skew-symmetric")
@@ -51,19 +51,22 @@ class _Entries(NamedTuple):
 
 
 def read_matrix_market(source: Source, tensor: str | None = None) -> list[Matrix]:
-    """The matrices of a stream, one a document, first document first.
+    """The matrices of a stream, one a document, first document first; or of them `tensor`: layer.1, layer.2 ....
 
     Coordinate and array layouts; pattern, real, double and (unsigned-)integer fields; general, symmetric and
     skew-symmetric, expanded. Repeated entries are merged and explicit zeros dropped, each with one SaoWarning a
     document. Raises FormatError for anything else, and MemoryLimitError for sizes that would not fit, before
     allocating. O(nnz) where entries come row by row, else O(nnz log nnz), and O(m n) for the array layout.
     """
-    no_names(tensor, source.name)
     lines = Lines(source)
     matrices: list[Matrix] = []
     while (banner := _next_banner(lines)) is not None:
         matrices.append(_document(banner, lines))
-    return matrices
+    if tensor is None:
+        return matrices
+    named = dict(zip(tensor_names(matrices), matrices, strict=True))
+    shapes = {name: matrix.shape for name, matrix in named.items()}
+    return [named[name] for name in choose_tensors(shapes, tensor, source.name)]
 
 
 def _next_banner(lines: Lines) -> bytes | None:

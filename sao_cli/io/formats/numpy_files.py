@@ -84,19 +84,15 @@ def write_npy(weights: Sequence[Weight], file: IO[bytes]) -> None:
 
 
 def write_npz(weights: Sequence[Weight], file: IO[bytes]) -> None:
-    """Write one weight: what scipy.sparse.load_npz reads as a csr_array, or a kernel as the dense array "weight".
+    """Write one matrix as scipy.sparse.load_npz reads it, a csr_array, or else dense arrays by their tensor_names.
 
-    The provenance is one more array, "sao": JSON, by array name for a kernel.
+    The provenance is one more array, "sao": JSON, by the name of the array where they are dense.
     """
-    [weight] = weights
-    if not isinstance(weight, Matrix):
-        [key] = tensor_names([weight])
-        dense: dict[str, Any] = {key: weight.to_dense()}
-        if told := provenance_with_dtype(weight):
-            dense[_PROVENANCE] = np.array(provenance_json({key: told}).encode())
-        np.savez_compressed(file, **dense)
+    matrix = weights[0]
+    if len(weights) > 1 or not isinstance(matrix, Matrix):
+        _write_dense(weights, file)
         return
-    matrix, mask = weight, weight.mask
+    mask = matrix.mask
     arrays: dict[str, Any] = {
         "indices": mask.indices,
         "indptr": mask.indptr,
@@ -108,6 +104,22 @@ def write_npz(weights: Sequence[Weight], file: IO[bytes]) -> None:
     if told := provenance_with_dtype(matrix):
         arrays[_PROVENANCE] = np.array(provenance_json(told).encode())
     np.savez_compressed(file, **arrays)
+
+
+def _write_dense(weights: Sequence[Weight], file: IO[bytes]) -> None:
+    """As np.savez_compressed does it, with one array in memory at a time."""
+    named = dict(zip(tensor_names(weights), weights, strict=True))
+    told = {name: provenance for name, weight in named.items() if (provenance := provenance_with_dtype(weight))}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, weight in named.items():
+            _add(archive, name, weight.to_dense())
+        if told:
+            _add(archive, _PROVENANCE, np.array(provenance_json(told).encode()))
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        npy.write_array(member, array, allow_pickle=False)
 
 
 def _stored(matrix: Matrix) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sao_cli.base.errors import FormatError
 from sao_cli.io.formats.registry import FORMATS, START, Door, Format, expected
@@ -57,11 +57,21 @@ def _strange(source: Source, door: Door) -> FormatError:
     return source.fail(f"{short}found {start[:START]!r} at its start; {expected(door)}")
 
 
-def open_tensors(place: Path | WholeCopy, *, listed: bool = False) -> TensorFile:
+def unpacked(source: Source) -> Source:
+    """What gzip packed into `source`, read forwards."""
+    import gzip
+    import zlib
+
+    raw: Any = gzip.GzipFile(fileobj=source)  # type: ignore[call-overload]  # it needs no more than read()
+    return Source(raw, source.name, failures=(gzip.BadGzipFile, EOFError, zlib.error), packed=source)
+
+
+def open_tensors(place: Path | WholeCopy, *, listed: bool = False, compressed: bool = False) -> TensorFile:
     """The TensorFile in a regular file of any format that has one, or in a copy of a stream; "-" is standard input.
 
-    To be closed. `listed`: an index names it. What is cut off in a pipe is refused, as of a writer that failed. Raises
-    FileError for what can't be opened, and FormatError, of one line, where nothing of it can be read.
+    To be closed. What gzip packed is unpacked into memory, unless it is `compressed` twice. `listed`: an index names
+    it. What is cut off in a pipe is refused, as of a writer that failed. Raises FileError for what can't be opened, and
+    FormatError, of one line, where nothing of it can be read.
     """
     from sao_cli.io.formats.tensor_file import Snapshot
 
@@ -69,8 +79,8 @@ def open_tensors(place: Path | WholeCopy, *, listed: bool = False) -> TensorFile
         with open_source("-") as source:
             place = WholeCopy(source)
     with Snapshot(place).opened() as source:
-        if source.peek(len(GZIP)) == GZIP:
-            raise source.fail("it is compressed by gzip, and a checkpoint is read in parts: gunzip it")
+        if not compressed and source.peek(len(GZIP)) == GZIP:
+            return open_tensors(WholeCopy(unpacked(source)), compressed=True)
         found = recognised(source, "opens")
         if listed and not found.read:
             raise _strange(source, "opens")

@@ -32,6 +32,7 @@ class Format(NamedTuple):
     suffixes: tuple[str, ...] = ()  # of the files that are written
     in_folders: tuple[str, ...] = ()  # of the files that a folder's name may stand for
     several: bool = True  # more than one weight
+    forwards: bool = False  # no names need be known before it is read
     kernels: bool = True
     bfloat16: bool = True
 
@@ -50,8 +51,10 @@ FORMATS = (  # in the order in which they are offered, and members of archives l
         "Matrix Market text (%%MatrixMarket ...)",
         lambda start: start.lower().startswith(b"%%matrixmarket"),
         read="matrix_market_reader:read_matrix_market",
+        opens="matrix_market_file:MatrixMarketFile",
         write="matrix_market_writer:write_matrix_market",
         suffixes=(".mtx", ".mtx.gz"),
+        forwards=True,
         kernels=False,
     ),
     Format(
@@ -61,7 +64,6 @@ FORMATS = (  # in the order in which they are offered, and members of archives l
         opens="numpy_files:NpzFile",
         write="numpy_files:write_npz",
         suffixes=(".npz",),
-        several=False,
     ),
     Format(
         ".npy",
