@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import queue
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Executor, Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sao_cli.base.errors import ExecutorError, LostJobError
 from sao_cli.base.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 AHEAD = 16  # jobs that may be in flight, or done before their turn, on an executor that says nothing of it
 GLANCE = 2.0  # seconds between two looks at an executor that gives no results

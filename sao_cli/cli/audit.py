@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,7 @@ from sao_cli.cli.shared.paths import Model, OutputFile
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Padding, Sizes
+from sao_cli.cli.shared.workers import asked_executor, refuse_module, refuse_pipes
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ def audit(
     from sao_cli.models.audit.stream import audit_checkpoint
     from sao_cli.reports.audits import AuditComparison, AuditRow
 
-    with _workers(jobs, cluster, module, model, compare) as executor:
+    with _jobs_of(jobs, cluster, module, model, compare) as executor:
 
         def measured(model: str | None, checks: tuple[str, ...] = ()) -> Any:
             options = asked | {"checks": checks, "seed": seed, "progress": talk}
@@ -162,21 +164,14 @@ def audit(
     return FAILS if found.failures else None
 
 
-@contextlib.contextmanager
-def _workers(jobs: int, cluster: str | None, module: str | None, *models: str | None) -> Iterator[Executor | None]:
-    """The executor that measures; None where this process does."""
-    if cluster is not None and module is not None:
-        raise click.UsageError("--cluster measures tensors of files, and a --module runs here; leave out one of them")
-    if cluster is not None and "-" in models:
-        told = "standard input is read here, and a cluster's workers read files"
-        raise click.UsageError(f"--cluster: {told}; save it where they see it, and name that")
-    if cluster is None and (jobs == 1 or module is not None or set(models) <= {"-", None}):
-        yield None
-        return
-    from sao_cli.study.executors import executor
-
-    with executor(jobs, cluster) as pool:
-        yield pool
+def _jobs_of(
+    jobs: int, cluster: str | None, module: str | None, *models: str | None
+) -> AbstractContextManager[Executor | None]:
+    """The executor that measures; None where this process does, of whose threads --jobs tells then."""
+    if cluster is not None:
+        refuse_module(jobs, cluster, module)
+        refuse_pipes(cluster, *models)
+    return asked_executor(1 if module is not None or set(models) <= {"-", None} else jobs, cluster)
 
 
 def _of_module(model: str | None, module: str, examples: tuple[str, ...], norms: str, **asked: Any) -> ModuleAudit:

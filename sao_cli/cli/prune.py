@@ -1,5 +1,6 @@
 """`sao prune`: make a checkpoint sparse."""
 
+import contextlib
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,12 @@ from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import options_given, required_model
 from sao_cli.cli.shared.networks import asked_tracer
-from sao_cli.cli.shared.options import common_options, module_options, plot_option
+from sao_cli.cli.shared.options import common_options, executor_options, module_options, plot_option
 from sao_cli.cli.shared.paths import InputFile, Model
 from sao_cli.cli.shared.scoring import OPTIONS, asked_scores, score_options
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named, Sizes
+from sao_cli.cli.shared.workers import asked_executor
 
 if TYPE_CHECKING:
     from sao_cli.models.stored_scores import StoredScores
@@ -81,6 +83,7 @@ HEADINGS = {
     show_default=True,
     help="Measure each weight before and after; most of the time.",
 )
+@executor_options
 @check_option("What is left must satisfy, of each weight or of all, as in 'reachable>0'")
 @module_options
 @plot_option
@@ -103,6 +106,8 @@ def prune(
     method: str,
     scores_file: str | None,
     checks: tuple[str, ...],
+    jobs: int,
+    cluster: str | None,
     module: str | None,
     examples: tuple[str, ...],
     norms: str,
@@ -146,6 +151,9 @@ def prune(
     \b
     Pictures, of --plot:
       {pictures}
+
+    --jobs and --cluster measure a weight a job, which reads MODEL and OUT again, and change nothing in what is printed:
+    linear algebra has one thread everywhere. The workers of a cluster see both files under the same paths.
 
     Where --image does not say it, the first layer's inputs must be a square number, or 3 of them.
 
@@ -192,7 +200,9 @@ def prune(
                 classes = class_scores(found, scoring, seed)
         drawn = None if plot is None else PrunePicture(plot, picture, image, checkpoint, asked, classes)
         watch = None if drawn is None else drawn.watch
-        changes = prune_checkpoint(checkpoint, output, method=method, watch=watch, seed=seed, progress=talk, **asked)
+        with asked_executor(jobs, cluster) if asked["facts"] else contextlib.nullcontext() as executor:
+            asked |= {"executor": executor, "seed": seed, "progress": talk}
+            changes = prune_checkpoint(checkpoint, output, method=method, watch=watch, **asked)
         if drawn is not None:
             drawn.save(changes)
     say_tied(changes, talk)

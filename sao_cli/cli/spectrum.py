@@ -1,5 +1,6 @@
 """`sao spectrum`: singular values of a layer, and the KS test."""
 
+import contextlib
 import functools
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from sao_cli.cli.shared.options import (
     PICKING,
     activations_option,
     common_options,
+    executor_options,
     layer_options,
     methods_option,
     module_options,
@@ -31,6 +33,7 @@ from sao_cli.cli.shared.paths import InputFile
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named, Padding, Sizes
+from sao_cli.cli.shared.workers import asked_executor, refuse_module, refuse_pipes
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
@@ -89,6 +92,7 @@ HEADINGS = {
 @click.option("--repeats", type=int, help="Repeat with the seeds that follow, and tell the spread of p.  [default: 1]")
 @click.option("--within", type=float, default=0.05, show_default=True, help="Count singular values so near to 1.")
 @click.option("--values", is_flag=True, help="Add singular_values, descending, to each row.")
+@executor_options
 @module_options
 @plot_option
 @click.option(
@@ -113,6 +117,8 @@ def spectrum(
     inputs: str | None,
     repeats: int | None,
     values: bool,
+    jobs: int,
+    cluster: str | None,
     module: str | None,
     examples: tuple[str, ...],
     norms: str,
@@ -134,9 +140,14 @@ def spectrum(
     With --module a row is of each weight that ran on the --example, in the order run: matrices as they were used, and
     convolutions with the image, stride, padding, dilation and groups that the run had.
 
+    --jobs and --cluster take one of the --repeats a job, and change nothing in what is printed: with several repeats
+    the linear algebra of each has one thread everywhere.
+
     Example: sao spectrum --method sao --method lmp --sparsity 0.992 --activation all --repeats 20 --plot fig9.pdf
     """
+    refuse_module(jobs, cluster, module)
     source = input_source(file, builds=DEFAULT_LAYER) if module is None else file
+    refuse_pipes(cluster, source)
     from sao_cli.data.kernel import Kernel
     from sao_cli.io import read_inputs
     from sao_cli.measure.layer.spectrum import compare_spectra
@@ -158,17 +169,15 @@ def spectrum(
         sampled |= {"repeats": 1 if repeats is None else repeats, "comparison": comparison}
         found = compare_spectra({"": lambda _: layers}, chosen_activations, **sampled)
     else:
-        draws, n = _draws(None if read is None else read.matrices(), method, options, talk)
+        place = None if cluster is None or source is None else (source, picked)
+        heard = {"progress": talk} if jobs == 1 and cluster is None else {}  # which does not travel
+        draws, n = _draws(None if read is None else read.matrices(), place, method, options | heard)
         _refuse_kernel_options()
         chosen = None if inputs is None else read_inputs(inputs, n)
-        found = compare_spectra(
-            draws,
-            chosen_activations,
-            inputs=chosen,
-            comparison=comparison,
-            repeats=repeats if repeats is not None else 1 if chosen is None else len(chosen),
-            **sampled,
-        )
+        times = repeats if repeats is not None else 1 if chosen is None else len(chosen)
+        sampled |= {"inputs": chosen, "comparison": comparison, "repeats": times}
+        with asked_executor(jobs, cluster) if times > 1 else contextlib.nullcontext() as executor:
+            found = compare_spectra(draws, chosen_activations, executor=executor, **sampled)
     if read is not None and read.names:
         found = [replace(row, name=read.names[row.layer - 1]) for row in found]
     if plot is not None:
@@ -237,20 +246,28 @@ def _refuse_kernel_options() -> None:
 
 
 def _draws(
-    read: "list[Matrix] | None", methods: Sequence[str], options: dict[str, Any], talk: Talk
+    read: "list[Matrix] | None",
+    place: tuple[str, dict[str, Any]] | None,
+    methods: Sequence[str],
+    options: dict[str, Any],
 ) -> "tuple[dict[str, Draw], int]":
-    """What gives the layers by seed, by method (or by "" for those that are read), and the inputs that they have."""
+    """What gives the layers by seed, by method (or by "" for those that are read), and the inputs that they have.
+
+    Workers read those at a `place` themselves: a path, and what is picked there.
+    """
+    from sao_cli.models.draws import built_layers, given_layers, placed_layers
+
+    if read is not None and place is not None:
+        from sao_cli.models.places import StackPlace
+
+        there = functools.partial(placed_layers, place=StackPlace.of(*place), dtype=options["dtype"])
+        return {"": there}, read[0].mask.n
     if read is not None:
         stack = [matrix.as_dtype(options["dtype"]) for matrix in read]
-        return {"": lambda _: stack}, stack[0].mask.n
-    from sao_cli.weights.build_weights import weight_stack
-
+        return {"": functools.partial(given_layers, weights=stack)}, stack[0].mask.n
     widths = take_widths(options)
-
-    def draw(method: str, seed: int) -> "Sequence[Matrix]":
-        return weight_stack(widths, method=method, seed=seed, progress=talk, **options)
-
-    return {method: functools.partial(draw, method) for method in methods or ("sao",)}, widths[0]
+    each = {method: functools.partial(built_layers, widths=widths, method=method) for method in methods or ("sao",)}
+    return {method: functools.partial(one, **options) for method, one in each.items()}, widths[0]
 
 
 def _rows(found: "Sequence[LayerSpectrum]", read: "WeightStack | None", values: bool, talk: Talk) -> list[Row]:

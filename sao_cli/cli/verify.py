@@ -12,10 +12,18 @@ from sao_cli.catalog import CRITERIA
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import read_layers, required_source
 from sao_cli.cli.shared.networks import asked_weights
-from sao_cli.cli.shared.options import PICKING, common_options, module_options, plot_option, stack_argument
+from sao_cli.cli.shared.options import (
+    PICKING,
+    common_options,
+    executor_options,
+    module_options,
+    plot_option,
+    stack_argument,
+)
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
+from sao_cli.cli.shared.workers import asked_executor, refuse_module, refuse_pipes
 from sao_cli.reports.masks import Expansion
 from sao_cli.reports.report import origin
 
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
     from sao_cli.data.mask import Mask
     from sao_cli.measure.values.singular_values import SingularValues
+    from sao_cli.models.places import StackPlace
 
 FAILS, CANNOT_TELL = 1, 2
 OF_STACKS = PICKING
@@ -40,6 +49,7 @@ HEADINGS = {"Weights that are read": "", "Condition": "criterion"}
     show_default=True,
     help="The condition that decides the exit code.",
 )
+@executor_options
 @module_options
 @plot_option
 @common_options
@@ -50,6 +60,8 @@ def verify(
     file: str | None,
     picked: dict[str, Any],
     criterion: str,
+    jobs: int,
+    cluster: str | None,
     module: str | None,
     examples: tuple[str, ...],
     norms: str,
@@ -68,13 +80,17 @@ def verify(
     With --module a row is of each weight that ran on the --example, outputs by inputs as it was used, and of a kernel
     the mask is of its channels.
 
+    --jobs and --cluster take a mask a job, and change nothing in what is printed. To a cluster's workers FILE's path
+    travels, and no mask; they read it themselves.
+
     Example: sao mask --m 256 --n 256 --d 4 --method ramanujan | sao verify --criterion standard
     """
     told: dict[str, Any] = {"as_json": as_json, "output": output, "report": Expansion}
+    refuse_module(jobs, cluster, module)
+    asked: dict[str, Any] = {"criterion": criterion, "seed": seed, "progress": talk}
     if module is not None:
         from sao_cli.nets.tracing.measured_weights import module_expansions
 
-        asked: dict[str, Any] = {"criterion": criterion, "seed": seed, "progress": talk}
         weights = asked_weights(module_expansions, file, module, examples, OF_STACKS, **asked)
         emit("verify", seed, [row.to_dict() for row in weights.rows], source=file, **told)
         _explain(weights.rows, talk)
@@ -83,12 +99,14 @@ def verify(
             _draw(weights.rows, _spectra(drawn, seed, talk), plot)
         return _exit_code(weights.rows, unknown=len(weights.skipped))
     source = required_source(file)
+    refuse_pipes(cluster, source)
     stack = read_layers(source, picked, talk, ordered=False)
     masks = stack.masks()
     spectra = _spectra(masks, seed, talk) if plot is not None else []  # first, since memory may not do for it
     found: list[Expansion] = []
-    rows = _rows(masks, stack.names, criterion, seed, talk, found)
-    emit("verify", seed, rows, source=source, **told)
+    with asked_executor(jobs, cluster) as executor:
+        asked |= {"executor": executor, "place": None if cluster is None else _place(source, picked)}
+        emit("verify", seed, _rows(masks, stack.names, found, asked), source=source, **told)
     _explain(found, talk)
     if plot is not None:
         _draw(found, spectra, plot)
@@ -133,16 +151,19 @@ def _within_the_facts(spectrum: SingularValues, result: Expansion) -> NDArray[np
     return values
 
 
-def _rows(
-    masks: list[Mask], names: Sequence[str], criterion: str, seed: int, talk: Talk, found: list[Expansion]
-) -> Iterator[Row]:
-    from sao_cli.measure.graph.expansion import expansion
+def _place(source: str, picked: dict[str, Any]) -> StackPlace:
+    from sao_cli.models.places import StackPlace
 
-    for layer, mask in enumerate(masks, 1):
+    return StackPlace.of(source, picked)
+
+
+def _rows(masks: list[Mask], names: Sequence[str], found: list[Expansion], asked: dict[str, Any]) -> Iterator[Row]:
+    from sao_cli.models.verify import expansions
+
+    for layer, one in enumerate(expansions(masks, **asked), 1):
         name = names[layer - 1] if names else None
-        result = replace(expansion(mask, criterion=criterion, seed=seed, progress=talk), layer=layer, name=name)
-        found.append(result)
-        yield result.to_dict() | origin(mask.provenance)
+        found.append(replace(one, layer=layer, name=name))
+        yield found[-1].to_dict() | origin(masks[layer - 1].provenance)
 
 
 def _explain(found: list[Expansion], talk: Talk) -> None:

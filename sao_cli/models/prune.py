@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from sao_cli.models.ends import dense_ends, kept_dense, warn_of_ends
 from sao_cli.models.left import Tracer
 from sao_cli.models.on_paths import OnPathsPruner
 from sao_cli.models.opened import aside, opened
+from sao_cli.models.prune_facts import require_paths, with_facts
 from sao_cli.models.prune_run import PruneRun, Watch
 from sao_cli.models.prune_whole import count_unchanged, in_context, signals_of, summary_of
 from sao_cli.models.rewrite import rewritten
@@ -28,6 +29,9 @@ from sao_cli.pruning.keep import warn_of_collapse, warn_of_death
 from sao_cli.pruning.pruner import Pruner
 from sao_cli.pruning.rules import RulePruner
 from sao_cli.reports.changes import Changes, PrunedWeight, PruneSummary
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 def prune_checkpoint(
@@ -49,6 +53,7 @@ def prune_checkpoint(
     transpose: str | Sequence[str] = (),
     skip_ends: bool | None = None,
     facts: bool = True,
+    executor: Executor | None = None,
     network: Tracer | None = None,
     watch: Watch | None = None,
     seed: int = 0,
@@ -81,7 +86,8 @@ def prune_checkpoint(
     of a row on the mean. `include` and `exclude` are patterns of names, `groups` and `transpose` what is said by such
     patterns of layouts, which a file can't tell. With `skip_ends` the first and the last weight in the order of names
     stay dense, as they do by default unless scores or densities choose. `facts` are measured of each weight before and
-    after, which takes most of the time.
+    after, which takes most of the time; an `executor`, as sao_cli.executor opens, measures one a job once `out` is
+    written, and reads both files by their paths. Linear algebra has one thread for each, so that the rows are the same.
 
     What is left is told too: the `effective` weights of each, which lie on a path from an input to an output, and who
     reaches whom. With a `network`, a nets.tracing.pruned_network.PrunedNetwork, it is what runs with the pruned
@@ -117,9 +123,11 @@ def prune_checkpoint(
         pruner = RulePruner(method, d=d, **asked)
     selection = Selection.of(include, exclude, groups, transpose)
     with opened(model, out) as checkpoint, aside(out, network is not None) as written:
+        if facts and executor is not None:
+            require_paths(checkpoint, out)
         runs = None if network is None else network.require(checkpoint)  # what does not fit is said now
         structure = selection.structure(checkpoint)
-        run = PruneRun(checkpoint, structure, pruner, facts)
+        run = PruneRun(checkpoint, structure, pruner, facts and executor is None)
         run.watch = watch
         by_scores = isinstance(pruner, ScorePruner)
         ends = dense_ends(structure) if (not by_scores if skip_ends is None else skip_ends) else {}
@@ -136,6 +144,8 @@ def prune_checkpoint(
         run.pruner.prepare([run.prunable(entry) for entry in choice.entries])
         unchanged = count_unchanged(checkpoint, structure, choice.entries)
         found = rewritten(checkpoint, structure, choice, run.change, written, run.provenance(), progress)
+        if facts and executor is not None:
+            found = with_facts(found, checkpoint, out, structure.layout, seed, executor, progress)
         left = run.left(written, network)
     rows = tuple(in_context(row, left) for row in found)
     pruned = [row for row in rows if isinstance(row, PrunedWeight)]

@@ -12,24 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli import __version__
-from sao_cli.base.errors import SaoError
 from sao_cli.data.arrays import Booleans
 from sao_cli.data.mask import Mask
 from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
-from sao_cli.models.audit.row import UNMEASURED, audit_weight, said
+from sao_cli.models.audit.row import UNMEASURED, said
 from sao_cli.models.audit.tensor import Layer
 from sao_cli.models.left import PlainStack, Tracer, WhatIsLeft
 from sao_cli.models.opened import opened
+from sao_cli.models.prune_facts import counted, weight_facts
 from sao_cli.models.rewrite import told_of
 from sao_cli.pruning.pruner import Prunable, Pruner
 from sao_cli.pruning.rules import RulePruner
 from sao_cli.pruning.scores.magnitude import unit_magnitudes
 from sao_cli.pruning.units import keep_units
-from sao_cli.reports.audits import WeightFacts
 from sao_cli.reports.changes import PrunedWeight
-from sao_cli.reports.report import facts_of, plain
 
 Watch = Callable[[str, Booleans], None]
 
@@ -141,15 +139,7 @@ class PruneRun:
         return max(share, float(mask.provenance.get("kept_norm_bound", share)))
 
     def _measured(self, entry: Entry, weight: NDArray[Any]) -> dict[str, Any]:
-        nnz = int(np.count_nonzero(weight))
-        counted = {"nnz": nnz, "sparsity": 1 - nnz / weight.size}
         if not self.facts:
-            return counted
-        told: dict[str, Any] = {"groups": self.structure.layout(entry).groups, "seed": self.pruner.seed}
-        if entry.dtype == "bfloat16":  # which numpy lacks
-            told["dtype"] = entry.dtype
-        try:
-            row = audit_weight(weight, name=entry.name, progress=self.pruner.progress, **told)
-        except SaoError as error:  # a weight too large to measure can be pruned all the same
-            return {**counted, "reason": str(error)}
-        return {key: plain(getattr(row, key)) for key in (*facts_of(WeightFacts), "reason")}
+            return counted(weight)
+        groups = self.structure.layout(entry).groups
+        return weight_facts(weight, entry, groups, self.pruner.seed, self.pruner.progress)

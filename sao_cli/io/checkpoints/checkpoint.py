@@ -59,9 +59,9 @@ def open_checkpoint(path: Path | WholeCopy) -> Checkpoint:
     fc.bias (3,) float64 skipped bias
     3.0
     """
-    if isinstance(path, WholeCopy) or path == "-" or not os.path.isdir(path):
+    if isinstance(path, WholeCopy) or path == "-":
         return Checkpoint(open_tensors(path))
-    return Checkpoint(open_tensors(_in_folder(path)))
+    return Checkpoint(open_tensors(_in_folder(path) if os.path.isdir(path) else path), path)
 
 
 def checkpoint_files(path: Path) -> list[str]:
@@ -89,11 +89,11 @@ class Checkpoint:
     """The tensors of a checkpoint: `entries`, list[Entry] in the file's order, and `read` for one of them.
 
     Shards come by their numbers. `name` is the file, as messages show it, `metadata` the text that a safetensors file
-    carries. Reading is safe from several threads.
+    carries, and `path` where it can be opened again, None of a stream. Reading is safe from several threads.
     """
 
-    def __init__(self, file: TensorFile) -> None:
-        self.file = file
+    def __init__(self, file: TensorFile, path: Path | None = None) -> None:
+        self.file, self.path = file, path
         self.name, self.metadata = file.name, dict(file.metadata)
         self.entries = entries_of(file)
         if not self.entries:

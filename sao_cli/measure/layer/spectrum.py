@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError, SaoError
+from sao_cli.base.in_order import run_in_order
 from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import INPUTS, REFERENCE, generator
@@ -25,8 +28,12 @@ from sao_cli.measure.values.ks import holm
 from sao_cli.measure.values.singular_values import SingularValues, measured_singular_values
 from sao_cli.reports.spectra import LayerSpectrum, Repeats
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 Values = NDArray[np.float64]
 Draw = Callable[[int], Sequence[Matrix | Convolution]]  # seed -> the layers of a stack
+_Key = tuple[str, int, str | ActivationFunction]  # method, layer and activation: what a row is of
 
 REPEAT_BYTES = 2000.0  # what is kept of each repeat: the facts of its test
 
@@ -94,6 +101,7 @@ def compare_spectra(
     seed: int = 0,
     first: int = 1,
     layers: int | None = None,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> list[LayerSpectrum]:
     """One row a method, layer and activation, in this order: `spectrum` of what each of `draws` gives.
@@ -107,20 +115,62 @@ def compare_spectra(
     A Convolution among the layers is a linear map, whose one row, with no repeats, is kernel_spectrum's. Layers count
     from `first`, where they are some of a stack of `layers`.
 
+    An `executor` of concurrent.futures, as sao_cli.executor opens, takes a repeat a job; `draws` must then be functions
+    that pickle can name, or functools.partial of them. With several repeats the linear algebra of each has one thread,
+    so that the rows are the same bits wherever it runs.
+
     Raises as `spectrum` does, SaoError for no repeats or no methods, MemoryLimitError for more than can be kept.
     """
     if repeats < 1 or not draws:
         raise SaoError(f"{len(draws)} methods and {repeats} repeats: a comparison needs one of each at least")
-    comparison = comparison or Comparison()
-    rows: dict[tuple[str, int, str | ActivationFunction], list[LayerSpectrum]] = {}
-    for repeat in range(repeats):
+    _require_kept(repeats, len(draws) * len(activations))
+    asked: dict[str, Any] = {"draws": draws, "activations": activations, "input_std": input_std, "repeats": repeats}
+    asked |= {"comparison": comparison or Comparison(), "seed": seed, "first": first, "layers": layers}
+    jobs = [
+        {"repeat": repeat, "x": None if inputs is None else inputs[repeat % len(inputs)], **asked}
+        for repeat in range(repeats)
+    ]
+    rows: dict[_Key, list[LayerSpectrum]] = {}
+    for repeated in _repeated(jobs, executor, progress):
+        for key, row in repeated:
+            rows.setdefault(key, []).append(row)
+    return with_holm([_with_repeats(found) for found in rows.values()])
+
+
+def _repeated(
+    jobs: list[dict[str, Any]], executor: Executor | None, progress: Progress
+) -> Iterator[list[tuple[_Key, LayerSpectrum]]]:
+    """The rows of each repeat, in their order."""
+    if executor is not None:
+        yield from run_in_order(executor, f"{__name__}:one_repeat", jobs, progress, what="repeats")
+        return
+    for number, job in enumerate(jobs, 1):
+        yield one_repeat(**job, progress=progress)
+        progress("repeats", number, len(jobs))
+
+
+def one_repeat(
+    *,
+    draws: Mapping[str, Draw],
+    activations: Sequence[str | ActivationFunction],
+    input_std: float,
+    x: Values | None,
+    comparison: Comparison,
+    repeat: int,
+    repeats: int,
+    seed: int,
+    first: int,
+    layers: int | None,
+    progress: Progress = silent,
+) -> list[tuple[_Key, LayerSpectrum]]:
+    """The rows of one repeat of compare_spectra, by method, layer and activation; without values from the second on."""
+    rows: list[tuple[_Key, LayerSpectrum]] = []
+    with one_thread() if repeats > 1 else contextlib.nullcontext():
         for method, draw in draws.items():
             stack = draw(seed + repeat)
             if not repeat:
-                kept = REPEAT_BYTES * repeats * len(draws) * len(stack) * len(activations)
-                require_memory(kept, f"the tests of {repeats} repeats", "choose fewer repeats")
+                _require_kept(repeats, len(draws) * len(stack) * len(activations))
             for layer, weight in enumerate(stack, first):
-                x = None if inputs is None else inputs[repeat % len(inputs)]
                 own = _for_layer(comparison, layer, layers or len(stack))
                 if isinstance(weight, Convolution) and repeat:  # a map that no repeat changes
                     continue
@@ -129,10 +179,12 @@ def compare_spectra(
                     found = _measure(weight, setting, own, progress)
                     if repeat:  # the test is all that is asked of repeats, and the values would fill the memory
                         found = replace(found, singular_values=np.empty(0), reference_values=None)
-                    found = replace(found, method=method or found.method)
-                    rows.setdefault((method, layer, activation), []).append(found)
-        progress("repeats", repeat + 1, repeats)
-    return with_holm([_with_repeats(found) for found in rows.values()])
+                    rows.append(((method, layer, activation), replace(found, method=method or found.method)))
+    return rows
+
+
+def _require_kept(repeats: int, rows: int) -> None:
+    require_memory(REPEAT_BYTES * repeats * rows, f"the tests of {repeats} repeats", "choose fewer repeats")
 
 
 def _for_layer(comparison: Comparison, layer: int, layers: int) -> Comparison:

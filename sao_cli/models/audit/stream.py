@@ -25,8 +25,9 @@ from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.comparison import compare_measured
 from sao_cli.models.audit.heavy_tail import require_powerlaw
 from sao_cli.models.audit.row import skipped_row, too_large
-from sao_cli.models.audit.tensor_jobs import CheckpointPlace, entry_row, rows_elsewhere, rows_in_threads, unmeasured
+from sao_cli.models.audit.tensor_jobs import entry_row, rows_elsewhere, rows_in_threads, unmeasured
 from sao_cli.models.opened import opened
+from sao_cli.models.places import CheckpointPlace
 from sao_cli.models.select import Selection
 from sao_cli.reports.audits import (
     AuditChain,

@@ -4,49 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import platform
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
-from sao_cli.base.errors import FileError, FormatError, LostJobError
+from sao_cli.base.errors import LostJobError
 from sao_cli.base.in_order import run_in_order
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
-from sao_cli.io.checkpoints import Checkpoint, Entry, checkpoint_files, open_checkpoint
+from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.layouts import Layout
-from sao_cli.io.formats.tensor_file import Path
-from sao_cli.io.output import file_error, shown
+from sao_cli.io.output import shown
 from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row
+from sao_cli.models.places import CheckpointPlace
 from sao_cli.reports.audits import AuditRow
-
-Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
-
-
-@dataclass(frozen=True)
-class CheckpointPlace:
-    """Where a checkpoint is read: its path, and its files as they were on `machine`, which tells another file apart."""
-
-    path: str
-    machine: str
-    stamps: tuple[tuple[str, Stamp], ...]
-
-    @classmethod
-    def of(cls, path: Path) -> CheckpointPlace:
-        """The place of the checkpoint at `path`, as this process sees it."""
-        files = [one for one in checkpoint_files(path) if os.path.exists(one)]
-        return cls(os.fsdecode(path), platform.node(), tuple((one, _stamp(one)) for one in files))
-
-    def require_same(self) -> None:
-        """Raise FileError for a file that can't be seen here or is another one, FormatError for one that changed."""
-        for path, (size, changed) in self.stamps:
-            here = _stamp(path)
-            if self.machine == platform.node() and here != (size, changed):
-                raise FormatError(f"{shown(path)} was changed while it was being read; read it again")
-            if here[0] != size:
-                raise FileError(f"{shown(path)} has {here[0]} bytes here and {size} where it was named: another file")
 
 
 def measured_entry(place: CheckpointPlace, entry: Entry, layout: Layout, **asked: Any) -> AuditRow:
@@ -54,8 +25,7 @@ def measured_entry(place: CheckpointPlace, entry: Entry, layout: Layout, **asked
 
     The file stays open for the next job. Raises FileError and FormatError where it is not what it was.
     """
-    place.require_same()
-    return entry_row(_opened_here(place), entry, layout, **asked)
+    return entry_row(place.opened(), entry, layout, **asked)
 
 
 def entry_row(
@@ -109,16 +79,3 @@ def rows_in_threads(
 
 def _given(measure: Callable[..., AuditRow], weight: Any, progress: Progress) -> AuditRow:
     return measure(weight, progress=progress)
-
-
-@functools.lru_cache(maxsize=1)
-def _opened_here(place: CheckpointPlace) -> Checkpoint:
-    return open_checkpoint(place.path)
-
-
-def _stamp(path: str) -> Stamp:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise file_error(error, shown(path), "read") from error
-    return status.st_size, status.st_mtime_ns

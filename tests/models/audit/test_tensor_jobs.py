@@ -9,8 +9,10 @@ import pytest
 import sao_cli
 from sao_cli.base.errors import FileError, FormatError, LostJobError, SaoError
 from sao_cli.io.checkpoints import open_checkpoint, write_checkpoint
+from sao_cli.models import places
 from sao_cli.models.audit import tensor_jobs
-from sao_cli.models.audit.tensor_jobs import CheckpointPlace, measured_entry
+from sao_cli.models.audit.tensor_jobs import measured_entry
+from sao_cli.models.places import CheckpointPlace
 from sao_cli.study.executors import executor
 
 
@@ -87,7 +89,7 @@ def test_a_file_that_is_another_one_is_refused(model, monkeypatch):
     model.write_bytes(model.read_bytes()[:-4])
     with pytest.raises(FormatError, match="was changed while it was being read"):
         measured_entry(place, entry, **asked)
-    monkeypatch.setattr(tensor_jobs.platform, "node", lambda: "elsewhere")
+    monkeypatch.setattr(places.platform, "node", lambda: "elsewhere")
     with pytest.raises(FileError, match=r"has \d+ bytes here and \d+ where it was named: another file"):
         measured_entry(place, entry, **asked)
     model.unlink()
