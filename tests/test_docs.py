@@ -89,7 +89,7 @@ def test_the_tables_commands_run(tmp_path, monkeypatch):
         "sao weights --widths 64,64,64,64,10 --method dense -q -o dense.safetensors",
         *commands,
     ]:
-        line = command.replace("jq .lost_inputs", "cat").replace("--epochs 20", "--epochs 0")
+        line = command.replace("jq .lost_input_units", "cat").replace("--epochs 20", "--epochs 0")
         code, said = run(line, tmp_path, monkeypatch)
         assert code == 0, (command, said)
 

@@ -18,7 +18,7 @@ from sao_cli.cli.shared.changes import pattern_options
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import required_model
-from sao_cli.cli.shared.networks import asked_run, unit_lists
+from sao_cli.cli.shared.networks import asked_run, chain_units, say_cut_off, unit_lists
 from sao_cli.cli.shared.options import common_options, executor_options, list_option, module_options, plot_option
 from sao_cli.cli.shared.paths import Model, OutputFile
 from sao_cli.cli.shared.render import Row, emit
@@ -121,8 +121,6 @@ def audit(
 
     Example: sao audit model.safetensors --check "dead_inputs==0" --json | jq -r '[.name, .sigma_min] | @tsv'
     """
-    if module is None and listed:
-        raise click.UsageError("--list is of the units of a --module, and none is named")
     model = required_model(model) if module is None else model
     if model == compare == "-":
         raise click.UsageError("MODEL and --compare both are standard input; name one of them")
@@ -152,6 +150,7 @@ def audit(
             rows = _rows(found, as_table, listed)
             shown |= {"report": AuditRow, "columns": ()}  # those that the rows have
         emit("audit", seed, rows, source=model, **shown)
+        _say_cut_off(found, talk, listed)
         found.summary  # noqa: B018 - whose rows need the workers, where a closed pipe stopped the printing
     if html is not None:
         _write_page(html, model or str(module), found, changes, compare)
@@ -186,15 +185,23 @@ def _of_module(model: str | None, module: str, examples: tuple[str, ...], norms:
 def _rows(found: Audit | ModuleAudit, as_table: bool, listed: bool) -> Iterator[Row]:
     if as_table:
         failed = _failed(found) if found.checks else None
-        yield from audit_table.table_rows(found.rows, found.chains, found.summary, failed)
+        yield from audit_table.table_rows(found.rows, found.chains, found.summary, failed, listed)
         if network := _network(found, listed):
             yield {"summary": True, **network}
         return
     yield from (row.to_dict() | origin(row.provenance) for row in found.rows)
-    yield from (chain.to_dict() for chain in found.chains)
+    yield from (chain.to_dict() | (chain_units(chain) if listed else {}) for chain in found.chains)
     if network := _network(found, listed):
         yield network
     yield found.summary.to_dict()
+
+
+def _say_cut_off(found: Audit | ModuleAudit, talk: Talk, listed: bool) -> None:
+    if (whole := getattr(found, "recorded", None)) is not None:
+        say_cut_off(whole.summary.lost_inputs, whole.summary.unreached_outputs, talk, listed=listed)
+    for chain in found.chains:
+        where = f"chain {chain.chain}: " if len(found.chains) > 1 else ""
+        say_cut_off(chain.lost_input_units, chain.unreached_output_units, talk, where=where, listed=listed)
 
 
 def _network(found: Audit | ModuleAudit, listed: bool) -> Row:

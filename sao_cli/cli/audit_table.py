@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sao_cli.cli.shared.networks import chain_units
 from sao_cli.cli.shared.render import Drawing, Row
 from sao_cli.io.output import visible
 from sao_cli.pages.text import shortened
@@ -19,12 +20,16 @@ LISTED = 8  # skipped tensors that are named; more are counted by their reason
 
 
 def table_rows(
-    rows: Sequence[AuditRow], chains: Sequence[AuditChain], summary: AuditSummary, failed: Mapping[str, Any] | None
+    rows: Sequence[AuditRow],
+    chains: Sequence[AuditChain],
+    summary: AuditSummary,
+    failed: Mapping[str, Any] | None,
+    listed: bool = False,
 ) -> Iterator[Row]:
     """The rows that render.emit makes a table of, and lines for below it.
 
     `failed` has the names of rows that fail a check, and is None where there are no checks. Where every tensor was
-    skipped, these are the table.
+    skipped, these are the table. Where `listed`, chains tell the numbers of units that are cut off.
     """
     audited = [row for row in rows if not row.skipped]
     if len(audited) == 1:
@@ -36,7 +41,7 @@ def table_rows(
         yield from ({"name": _name(row.name), "shape": _shape(row), "dtype": row.dtype, **_why(row)} for row in skipped)
         return
     yield from _below(skipped, summary)
-    yield from map(_chain, chains)
+    yield from (_chain(chain) | (chain_units(chain) if listed else {}) for chain in chains)
     yield {
         "summary": True,
         **{key: getattr(summary, key) for key in ("rows", "skipped_tensors", "kept_parameters", "overall_sparsity")},

@@ -7,7 +7,7 @@ import click
 from sao_cli.catalog import PATH_MATRICES
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import build_masks, input_source, read_layers
-from sao_cli.cli.shared.networks import asked_network, unit_lists
+from sao_cli.cli.shared.networks import asked_network, say_cut_off, unit_lists
 from sao_cli.cli.shared.options import (
     DEFAULT_LAYER,
     DESCRIBING,
@@ -92,9 +92,11 @@ def reach(
         if plot is not None:
             _draw([depth.pairs for depth in network.reach()], network.reach(), "boolean", plot)
         emit("reach", seed, rows, as_json=as_json, output=None, source=file, report=NetworkDepth)
+        say_cut_off(network.summary.lost_inputs, network.summary.unreached_outputs, talk, listed=listed)
         return
     source = input_source(file, builds=DEFAULT_LAYER)
     from sao_cli.io import suffix_for, write_masks
+    from sao_cli.measure.reach.effective import OfMask, cut_off
     from sao_cli.measure.reach.reachability import reachability
 
     if output is not None:
@@ -116,6 +118,7 @@ def reach(
         write_masks([Mask.from_scipy(matrices[-1].to_scipy())], output)
     if output != "-":
         emit("reach", seed, rows, as_json=as_json, output=None, source=source, report=Depth)
+    say_cut_off(*cut_off([OfMask(mask) for mask in masks]), talk, listed=listed)
 
 
 def _draw(matrices: Any, depths: Any, over: str, plot: str) -> None:

@@ -109,6 +109,8 @@ class AuditChain(Report, record="chain", theory=13):
     minimum_possible: int | None = fact("the least depth at which the degrees allow that", default=None)
     lost_inputs: int | None = fact("inputs that reach no output", default=None)
     unreached_outputs: int | None = fact("outputs that no input reaches", default=None)
+    lost_input_units: tuple[int, ...] = fact("numbers of those inputs, from 0", default=(), repr=False)
+    unreached_output_units: tuple[int, ...] = fact("numbers of those outputs, from 0", default=(), repr=False)
     reachable_after: tuple[float, ...] = fact("`reachable` after each layer", default=())
     effective: int | None = fact(
         "weights that lie on a path from an input to an output; null where a layer is a kernel, whose taps may read "

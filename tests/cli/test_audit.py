@@ -279,6 +279,23 @@ def test_hostile_names_never_reach_a_terminal_raw(hostile):
     assert "[/red]" in table
 
 
+def test_units_that_are_cut_off_are_named(tmp_path):
+    first, last = np.zeros((3, 14)), np.ones((2, 3))
+    first[0, 13], last[1] = 1, 0
+    write_checkpoint({"net.0.weight": first, "net.2.weight": last}, path := tmp_path / "cut.safetensors")
+    done = run(path)
+    first_ten = "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert done.stderr.splitlines() == [
+        f"sao audit: inputs that reach no output (13, counted from 0): {first_ten}, ...; --list adds all numbers",
+        "sao audit: outputs that no input reaches (1, counted from 0): 1",
+    ]
+    assert "lost_input_units" not in rows_of(done)[-2]
+    chain = rows_of(run(path, "--list"))[-2]
+    assert (chain["lost_input_units"], chain["unreached_output_units"]) == ([*range(13)], [1])
+    assert "unreached_output_units: 1" in " ".join(run(path, "--list", "--table").stdout.split())
+    assert run(path, "-q").stderr == ""
+
+
 def test_heavy_tail(model, monkeypatch):
     pytest.importorskip("powerlaw")
     rows = named(rows_of(run(model, "--heavy-tail", "--jobs", 2, "--include", "head*")))

@@ -120,7 +120,12 @@ def test_the_units_of_a_plain_stack(sao, nets):
     stack = sao("mask", "--layers", 2, "--m", 4, "--n", 4, "--d", 2).out.encode()
     assert [row["lost_input_units"] for row in sao("reach", "--list", stdin=stack).rows[:-1]] == [[], []]
     dead = b"%%MatrixMarket matrix coordinate pattern general\n3 3 2\n1 2\n3 2\n"
-    row = sao("reach", "--list", stdin=dead).rows[0]
+    done = sao("reach", "--list", stdin=dead)
+    assert done.err.splitlines() == [
+        "sao reach: inputs that reach no output (2, counted from 0): 0, 2",
+        "sao reach: outputs that no input reaches (1, counted from 0): 1",
+    ]
+    row = done.rows[0]
     assert (row["lost_input_units"], row["unreached_output_units"]) == ([0, 2], [1])
     assert (row["lost_inputs"], row["unreached_outputs"]) == (2, 1)
 
@@ -182,7 +187,6 @@ def test_checks_look_at_rows_and_at_the_network(sao, pruned, check, code):
     ("arguments", "said"),
     [
         ((), "name a file, or pipe one in, as in `cat model.safetensors | sao audit`"),
-        (("m.safetensors", "--list"), "of a --module"),
         ((*NAMED, "--image", "8"), "no room for --image"),
         (("--module", "torch.nn:Identity", "--example", "1x4", "--check", "reachabel>0"), "did you mean 'reachable'"),
     ],

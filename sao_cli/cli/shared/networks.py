@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from sao_cli.nets.tracing.measured_weights import MeasuredWeights
     from sao_cli.nets.tracing.network import Network
     from sao_cli.nets.tracing.pruned_network import PrunedNetwork
+    from sao_cli.reports.audits import AuditChain
 
-NAMED = 10  # weights that could not be measured that stderr names
+NAMED = 10  # weights that could not be measured, and units that are cut off, that stderr names
 
 
 def asked_network(
@@ -96,6 +97,22 @@ def _say_skipped(skipped: Mapping[str, str], talk: Talk) -> None:
         talk.warn(f"{shown(name)} was not measured: {reason}")
     if (more := len(skipped) - NAMED) > 0:
         talk.warn(f"and {more} more weights were not measured")
+
+
+def say_cut_off(
+    lost: Sequence[int], unreached: Sequence[int], talk: Talk, *, where: str = "", listed: bool = False
+) -> None:
+    """Name the first few inputs that reach no output, and outputs that no input reaches; their numbers are from 0."""
+    for units, what in ((lost, "inputs that reach no output"), (unreached, "outputs that no input reaches")):
+        if len(units):
+            first = ", ".join(str(unit) for unit in units[:NAMED]) + (", ..." if len(units) > NAMED else "")
+            more = "" if listed or len(units) <= NAMED else "; --list adds all numbers"
+            talk.say(f"{where}{what} ({len(units)}, counted from 0): {first}{more}")
+
+
+def chain_units(chain: "AuditChain") -> Row:
+    """What --list adds to a chain; nothing where it is not known what is cut off."""
+    return {} if chain.lost_inputs is None else unit_lists(chain.lost_input_units, chain.unreached_output_units)
 
 
 def unit_lists(lost: Iterable[int], unreached: Iterable[int]) -> Row:

@@ -67,6 +67,18 @@ def live_units(layers: Sequence[Connections]) -> tuple[list[Bits], list[Bits]]:
     return reads, writes[::-1]
 
 
+def cut_off(layers: Sequence[Connections]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The numbers, from 0, of a stack's inputs that reach no output, and of its outputs that no input reaches.
+
+    >>> stack = [Mask.of([[1, 0], [0, 1]]), Mask.of([[1, 0], [0, 0]])]
+    >>> cut_off([OfMask(mask) for mask in stack])
+    ((1,), (1,))
+    """
+    reads, writes = live_units(layers)
+    first, last = layers[0].read(writes[0]), layers[-1].written(reads[-1])
+    return tuple(np.flatnonzero(~first).tolist()), tuple(np.flatnonzero(~last).tolist())
+
+
 class OfMask:
     """The Connections of a mask. Each answer takes O(nnz)."""
 

@@ -14,7 +14,7 @@ from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.mask import Mask
 from sao_cli.io.checkpoints.order import NUMBERED, PLAIN_STACK
-from sao_cli.measure.reach.effective import live_units
+from sao_cli.measure.reach.effective import OfMask, cut_off, live_units
 from sao_cli.measure.reach.reachability import reachability
 from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.audit.row import UNMEASURED, said
@@ -233,6 +233,7 @@ def chain_facts(run: Sequence[Link], progress: Progress = silent) -> dict[str, A
     depths = reachability(masks, progress=progress).depths
     depths = tuple(depths[end] for end in ends)
     last = depths[-1]
+    lost, unreached = cut_off([OfMask(mask) for mask in masks])
     return {
         "reachable": last.reachable,
         "odd_paths": last.odd_paths,
@@ -240,6 +241,8 @@ def chain_facts(run: Sequence[Link], progress: Progress = silent) -> dict[str, A
         "minimum_possible": _minimum_possible(patterns, pixels),
         "lost_inputs": last.lost_inputs,
         "unreached_outputs": last.unreached_outputs,
+        "lost_input_units": lost,
+        "unreached_output_units": unreached,
         "reachable_after": tuple(depth.reachable for depth in depths),
     }
 

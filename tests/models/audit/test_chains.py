@@ -29,6 +29,11 @@ def audited(layers):
     return [audit_weight(layer, name=f"layer{number}") for number, layer in enumerate(layers)]
 
 
+def cut_off_in(product):
+    """Columns and rows of zeros of a product of layers, first layer last, none of whose numbers is below 0."""
+    return tuple(np.flatnonzero(~product.any(axis=0))), tuple(np.flatnonzero(~product.any(axis=1)))
+
+
 @settings(max_examples=30)
 @given(
     st.lists(st.integers(1, 9), min_size=4, max_size=4),
@@ -45,6 +50,7 @@ def test_a_chain_is_the_reachability_of_its_masks(widths, densities, seed):
     assert chain.reachable_after == tuple(depth.reachable for depth in expected.depths)
     assert (chain.reachable, chain.odd_paths) == (last.reachable, last.odd_paths)
     assert (chain.lost_inputs, chain.unreached_outputs) == (last.lost_inputs, last.unreached_outputs)
+    assert (chain.lost_input_units, chain.unreached_output_units) == cut_off_in(np.linalg.multi_dot(layers[::-1]))
     assert (chain.full_at, chain.minimum_possible) == (expected.summary.full_at, expected.summary.minimum_possible)
 
 
@@ -259,6 +265,7 @@ def test_flattened_images_are_read_channel_by_channel(channels, pixels, seed):
     paths = (flat.reshape(5, channels, pixels) != 0).sum(axis=2) @ live
     assert chain.reachable == pytest.approx((paths > 0).mean())
     assert chain.odd_paths == pytest.approx((paths % 2).mean())
+    assert (chain.lost_input_units, chain.unreached_output_units) == cut_off_in(paths)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MANY", 0)
         (degrees,) = audit_chain(rows)
