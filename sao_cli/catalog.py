@@ -471,6 +471,8 @@ RANK_PICTURES = table(
     Row("errors", "what fusing changes W by, and what it saves, against --tau-cos"),
 )
 TRAINING_PICTURES = table(
+    Row("learning", "accuracy and loss by epoch, of the training and of the test images"),
+    Row("jacobian", "the singular values of the network's Jacobian, at the epochs of --jacobian-at"),
     Row("sizes", "of --rare: rows and columns of each layer's W' by epoch, and where some were fused"),
     Row("accuracy", "of --rare: test accuracy against the share of the trained numbers that was fused away"),
 )

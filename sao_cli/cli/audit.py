@@ -19,8 +19,9 @@ from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import required_model
 from sao_cli.cli.shared.networks import asked_run, chain_units, say_cut_off, unit_lists
-from sao_cli.cli.shared.options import common_options, executor_options, list_option, module_options, plot_option
+from sao_cli.cli.shared.options import common_options, executor_options, list_option, module_options
 from sao_cli.cli.shared.paths import Model, OutputFile
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Padding, Sizes
@@ -90,7 +91,7 @@ def audit(
     listed: bool,
     compare: str | None,
     html: str | None,
-    plot: str | None,
+    plot: PictureFile | None,
     seed: int,
     as_json: bool | None,
     output: str | None,
@@ -141,6 +142,7 @@ def audit(
         as_table = not as_json and (as_json is False or (output is None and sys.stdout.isatty()))
         shown: dict[str, Any] = {"as_json": not as_table, "output": output}
         changes: list[AuditComparison] = []
+        earlier: Any = None
         if compare is not None:
             earlier = measured(compare)
             changes = found.since(earlier)
@@ -156,9 +158,9 @@ def audit(
         _write_page(html, model or str(module), found, changes, compare)
     found.require_rows()
     if plot is not None:
-        from sao_cli.plots import audit_figure, save_figure
+        from sao_cli.plots import audit_figure
 
-        save_figure(audit_figure(found.rows), plot)
+        plot.save(audit_figure(found.rows, [] if earlier is None else earlier.rows))
     name_failures(found.failures, talk)
     return FAILS if found.failures else None
 

@@ -9,7 +9,8 @@ from sao_cli.catalog import ACTIVATIONS, CRITICALITY_PICTURES, ENSEMBLES
 from sao_cli.cli.criticality_pictures import draw, require_drawable
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.critical import critical_options
-from sao_cli.cli.shared.options import common_options, plot_option
+from sao_cli.cli.shared.options import common_options
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -64,7 +65,7 @@ def criticality(
     width: int | None,
     chains: int | None,
     check: bool,
-    plot: str | None,
+    plot: PictureFile | None,
     picture: str,
     seed: int,
     as_json: bool | None,

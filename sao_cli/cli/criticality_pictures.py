@@ -15,6 +15,7 @@ from sao_cli.cli.shared.activations import CLIPPED
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from sao_cli.cli.shared.picture_options import PictureFile
     from sao_cli.cli.shared.talk import Talk
     from sao_cli.data.arrays import Values
     from sao_cli.reports.criticalities import Criticality
@@ -26,7 +27,7 @@ SIDE = 161  # points of the plane's grid a side
 OF_CHAINS = ("map", "depth")
 
 
-def require_drawable(picture: str, plot: str | None, activation: str) -> None:
+def require_drawable(picture: str, plot: PictureFile | None, activation: str) -> None:
     """Raise UsageError for a picture that the activation does not give."""
     if plot is not None and picture == "slope" and "clip" not in ACTIVATIONS[activation].takes:
         raise click.UsageError(
@@ -34,19 +35,17 @@ def require_drawable(picture: str, plot: str | None, activation: str) -> None:
         )
 
 
-def draw(rows: Sequence[Criticality], picture: str, path: str, *, seed: int, talk: Talk) -> None:
+def draw(rows: Sequence[Criticality], picture: str, file: PictureFile, *, seed: int, talk: Talk) -> None:
     """Write the picture of the network that the rows are of, as deep as the deepest of them.
 
     Raises SaoError where q dies out, and with it what there is to draw.
     """
-    from sao_cli.plots import save_figure
-
     row = max(rows, key=lambda one: one.depth)
     if not row.q_star:
         raise SaoError(f"--picture {picture}: q dies out with this sigma_w and sigma_b; a larger one of them draws it")
     if row.width is None and picture in OF_CHAINS:
         talk.say(f"--picture {picture} is of chains of --width {WIDTH}, as none is named")
-    save_figure(_FIGURES[picture](row, seed), path)
+    file.save(_FIGURES[picture](row, seed))
 
 
 def _map(row: Criticality, seed: int) -> Figure:

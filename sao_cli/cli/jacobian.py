@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,9 +36,9 @@ from sao_cli.cli.shared.options import (
     device_option,
     methods_option,
     module_options,
-    plot_option,
     stack_argument,
 )
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -94,7 +95,7 @@ HEADINGS = {
     help="s of the inputs x ~ N(0, s^2 I); at the edge of chaos it is what makes q_1 = q*, unless given.",
 )
 @data_source_options
-@click.option("--by-layer", is_flag=True, help="The singular values of each layer's D W alone.")
+@click.option("--by-layer", is_flag=True, help="The singular values of each layer's D W alone, a row a layer.")
 @device_option
 @click.option(
     "--dtype",
@@ -126,7 +127,7 @@ def jacobian(
     clip: float | None,
     device: str,
     dtype: str,
-    plot: str | None,
+    plot: PictureFile | None,
     picture: str,
     seed: int,
     as_json: bool | None,
@@ -207,14 +208,24 @@ def jacobian(
     else:
         rows = list(_of_images(arch, depths, functions, described, asked))
     if plot is not None:
-        from sao_cli.plots import depth_figure, depth_histogram_figure, save_figure
+        from sao_cli.plots import depth_figure, depth_histogram_figure
 
-        save_figure((depth_figure if picture == "depth" else depth_histogram_figure)(rows), plot)
+        drawn = depth_figure if picture == "depth" else depth_histogram_figure
+        by_layer = bool(click.get_current_context().params["by_layer"])
+        plot.save(drawn(_told_by_scheme(rows, arch), by_layer=by_layer))
     shown = (
         _shown(row) | origin(run.provenance if run else read[row.depth - 1].mask.provenance if read else None)
         for row in rows
     )
     emit("jacobian", seed, shown, as_json=as_json, output=output, source=source, report=DepthJacobian)
+
+
+def _told_by_scheme(rows: "list[DepthJacobian]", arch: str) -> "list[DepthJacobian]":
+    """The rows as a picture names them: the method makes masks alone, and what is on them are the scheme's kernels."""
+    if not ARCHITECTURES[arch].image or ARCHITECTURES[arch].fixed:
+        return rows
+    scheme = click.get_current_context().params["scheme"] or "delta"
+    return [replace(row, method=f"{row.method}, {scheme} kernels") for row in rows]
 
 
 def _refuse_beside_data(data: str | None, data_folder: str | None) -> None:
@@ -252,11 +263,11 @@ def _of_module(
         return spectrum_at(run.eval(), [torch.from_numpy(one) for one in x], **told)
 
 
-def _draw_module(found: "ModuleJacobian", plot: str) -> None:
-    from sao_cli.plots import Curve, save_figure, spectrum_figure
+def _draw_module(found: "ModuleJacobian", plot: PictureFile) -> None:
+    from sao_cli.plots import Curve, spectrum_figure
 
     label = f"Jacobian {found.m} x {found.n} at {found.inputs} input{'s' * (found.inputs > 1)}"
-    save_figure(spectrum_figure([Curve(label, found.module, found.singular_values, found.exact)], []), plot)
+    plot.save(spectrum_figure([Curve(label, found.module, found.singular_values, found.exact)], []))
 
 
 def _trained(folder: str, activations: "Sequence[ActivationFunction]") -> "TrainedRun | None":
@@ -295,8 +306,9 @@ def _of_layers(
         if name is not None:
             told = {"seed": asked["seed"], "progress": talk}
             asked["x"] = sample_inputs(name, folder, asked["inputs"], [stack[0].mask.n], **told)
+        every = asked["by_layer"] and (read is None or not depths)
         for activation in activations:
-            yield from network_jacobian(stack, activation, depths=depths or [len(stack)], **asked)
+            yield from network_jacobian(stack, activation, depths=None if every else depths or [len(stack)], **asked)
 
 
 def _begun(

@@ -15,8 +15,9 @@ from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import options_given, required_model
 from sao_cli.cli.shared.networks import asked_tracer
-from sao_cli.cli.shared.options import common_options, executor_options, module_options, plot_option
+from sao_cli.cli.shared.options import common_options, executor_options, module_options
 from sao_cli.cli.shared.paths import InputFile, Model
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.scoring import OPTIONS, asked_scores, score_options
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named, Sizes
@@ -30,7 +31,8 @@ HEADINGS = {
     "Weights that are read": "skip_ends",
     "Scores": "activation tau clip labels temperature rounds unit biases train_mode fresh_batches",
     "Data": "",
-    "Result": "facts image",
+    "Result": "facts",
+    "Picture": "image",
 }
 
 
@@ -111,7 +113,7 @@ def prune(
     module: str | None,
     examples: tuple[str, ...],
     norms: str,
-    plot: str | None,
+    plot: PictureFile | None,
     picture: str,
     image: int | tuple[int, ...] | None,
     seed: int,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from sao_cli.cli.shared.picture_options import PictureFile
     from sao_cli.io.checkpoints import Checkpoint
     from sao_cli.models.score_pruning import Scored
     from sao_cli.models.stored_scores import StoredScores
@@ -26,7 +27,9 @@ Image = int | tuple[int, ...] | None
 OF_INPUTS = ("inputs", "classes")
 
 
-def require_drawable(picture: str, image: Image, plot: str | None, method: str, scores_file: str | None) -> None:
+def require_drawable(
+    picture: str, image: Image, plot: PictureFile | None, method: str, scores_file: str | None
+) -> None:
     """Raise UsageError for a picture that the method does not give, and for an --image that nothing draws."""
     if image is not None and (plot is None or picture not in OF_INPUTS):
         raise click.UsageError("--image is of the picture of the first layer's inputs: --plot FILE --picture inputs")
@@ -36,7 +39,7 @@ def require_drawable(picture: str, image: Image, plot: str | None, method: str, 
 
 
 def require_classes(
-    picture: str, plot: str | None, method: str, scores_file: str | None, asked: Mapping[str, Any]
+    picture: str, plot: PictureFile | None, method: str, scores_file: str | None, asked: Mapping[str, Any]
 ) -> None:
     """Raise UsageError for a picture of classes without scores of samples, or beside options that choose otherwise."""
     if plot is None or picture != "classes":
@@ -80,14 +83,14 @@ class PrunePicture:
 
     def __init__(
         self,
-        path: str,
+        file: PictureFile,
         picture: str,
         image: Image,
         checkpoint: Checkpoint,
         asked: Mapping[str, Any],
         classes: Iterable[tuple[int, StoredScores]],
     ) -> None:
-        self.path, self.picture, self.image, self.checkpoint = path, picture, image, checkpoint
+        self.file, self.picture, self.image, self.checkpoint = file, picture, image, checkpoint
         self._scores: Figure | None = None
         self._masks: dict[str, MaskImage] = {}
         self._count = 0
@@ -111,9 +114,7 @@ class PrunePicture:
 
     def save(self, changes: Changes[Any, Any]) -> None:
         """Write the picture."""
-        from sao_cli.plots import save_figure
-
-        save_figure(self._figure(changes), self.path)
+        self.file.save(self._figure(changes))
 
     def _figure(self, changes: Changes[Any, Any]) -> Figure:
         from sao_cli.plots import class_image_figure, input_image_figure, layer_sparsity_figure, mask_image_figure

@@ -14,8 +14,9 @@ from sao_cli.cli.shared.changes import pattern_options
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import required_model
-from sao_cli.cli.shared.options import common_options, plot_option
+from sao_cli.cli.shared.options import common_options
 from sao_cli.cli.shared.paths import Model
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -75,7 +76,7 @@ def rank(
     tau: float | None,
     tau_relative: float | None,
     checks: tuple[str, ...],
-    plot: str | None,
+    plot: PictureFile | None,
     picture: str,
     seed: int,
     as_json: bool | None,

@@ -9,14 +9,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sao_cli.base.progress import Progress
+    from sao_cli.cli.shared.picture_options import PictureFile
     from sao_cli.reports.redundancies import RankRow
 
 
 class RankPicture:
     """One picture of one report: `watch` is for rank_checkpoint, and `save` writes it when that is done."""
 
-    def __init__(self, path: str, picture: str, thresholds: dict[str, float], seed: int, progress: Progress) -> None:
-        self.path, self.picture, self.thresholds, self.seed, self.progress = path, picture, thresholds, seed, progress
+    def __init__(
+        self, file: PictureFile, picture: str, thresholds: dict[str, float], seed: int, progress: Progress
+    ) -> None:
+        self.file, self.picture, self.thresholds, self.seed, self.progress = file, picture, thresholds, seed, progress
         self._rows: list[RankRow] = []
         self._found: list[Any] = []
 
@@ -30,9 +33,7 @@ class RankPicture:
 
     def save(self) -> None:
         """Write the picture."""
-        from sao_cli.plots import save_figure
-
-        save_figure(self._figure(), self.path)
+        self.file.save(self._figure())
 
     def _figure(self) -> Figure:
         from sao_cli.plots import cosine_figure, fusing_figure, singular_value_figure

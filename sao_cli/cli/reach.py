@@ -16,9 +16,9 @@ from sao_cli.cli.shared.options import (
     list_option,
     mask_options,
     module_options,
-    plot_option,
     stack_argument,
 )
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -63,7 +63,7 @@ def reach(
     examples: tuple[str, ...],
     norms: str,
     listed: bool,
-    plot: str | None,
+    plot: PictureFile | None,
     seed: int,
     as_json: bool | None,
     output: str | None,
@@ -121,10 +121,10 @@ def reach(
     say_cut_off(*cut_off([OfMask(mask) for mask in masks]), talk, listed=listed)
 
 
-def _draw(matrices: Any, depths: Any, over: str, plot: str) -> None:
-    from sao_cli.plots import reachability_figure, save_figure
+def _draw(matrices: Any, depths: Any, over: str, plot: PictureFile) -> None:
+    from sao_cli.plots import reachability_figure
 
-    save_figure(reachability_figure(matrices, depths, over), plot)
+    plot.save(reachability_figure(matrices, depths, over))
 
 
 def _stack_rows(found: "Reachability", origins: list[Row], listed: bool) -> list[Row]:

@@ -9,8 +9,9 @@ from sao_cli.base.names import lines
 from sao_cli.catalog import SCORE_PICTURES, SCORES
 from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.inputs import required_model
-from sao_cli.cli.shared.options import common_options, module_options, plot_option
+from sao_cli.cli.shared.options import common_options, module_options
 from sao_cli.cli.shared.paths import Model
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.scoring import asked_module, asked_scores, score_options
 from sao_cli.cli.shared.talk import Talk
@@ -56,7 +57,7 @@ def sensitivity(
     examples: tuple[str, ...],
     norms: str,
     sparsity: float | None,
-    plot: str | None,
+    plot: PictureFile | None,
     picture: str,
     seed: int,
     as_json: bool | None,
@@ -97,10 +98,10 @@ def sensitivity(
     _deliver(found, model, seed, as_json, output)
 
 
-def _draw(found: "StoredScores", plot: str, picture: str) -> None:
-    from sao_cli.plots import save_figure, score_histogram_figure, score_share_figure
+def _draw(found: "StoredScores", plot: PictureFile, picture: str) -> None:
+    from sao_cli.plots import score_histogram_figure, score_share_figure
 
-    save_figure((score_share_figure if picture == "layers" else score_histogram_figure)(found.scores), plot)
+    plot.save((score_share_figure if picture == "layers" else score_histogram_figure)(found.scores))
 
 
 def _deliver(found: "StoredScores", model: str, seed: int, as_json: bool | None, output: str | None) -> None:

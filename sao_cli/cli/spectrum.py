@@ -25,11 +25,11 @@ from sao_cli.cli.shared.options import (
     layer_options,
     methods_option,
     module_options,
-    plot_option,
     stack_argument,
     value_options,
 )
 from sao_cli.cli.shared.paths import InputFile
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import Drawing, Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named, Padding, Sizes
@@ -122,7 +122,7 @@ def spectrum(
     module: str | None,
     examples: tuple[str, ...],
     norms: str,
-    plot: str | None,
+    plot: PictureFile | None,
     picture: str,
     seed: int,
     as_json: bool | None,
@@ -291,8 +291,8 @@ def _rows(found: "Sequence[LayerSpectrum]", read: "WeightStack | None", values: 
     return rows
 
 
-def _draw(found: "Sequence[LayerSpectrum]", plot: str, picture: str) -> None:
-    from sao_cli.plots import Curve, ecdf_figure, save_figure, spectrum_figure
+def _draw(found: "Sequence[LayerSpectrum]", plot: PictureFile, picture: str) -> None:
+    from sao_cli.plots import Curve, ecdf_figure, spectrum_figure
 
     curves = [Curve(_label(one, found), one.activation, one.singular_values, one.exact) for one in found]
     references = [
@@ -302,13 +302,18 @@ def _draw(found: "Sequence[LayerSpectrum]", plot: str, picture: str) -> None:
     ]
     if len(references) < len(found):  # a law has no values to draw
         references = []
+    repeats = max(one.repeats.count if one.repeats else 1 for one in found)
+    note = f"the first of {repeats} repeats" if repeats > 1 else ""
     if picture == "density":
-        save_figure(spectrum_figure(curves, references), plot)
+        plot.save(spectrum_figure(curves, references, note))
         return
-    save_figure(ecdf_figure(curves, references, [one.ks for one in found if one.ks is not None]), plot)
+    plot.save(ecdf_figure(curves, references, [one.ks for one in found if one.ks is not None], note))
 
 
 def _label(one: "LayerSpectrum", found: "Sequence[LayerSpectrum]") -> str:
     if one.name is not None:
         return one.name
-    return one.method if all(other.layer == 1 for other in found) else f"{one.method}, layer {one.layer}"
+    scheme = getattr(one, "scheme", None)
+    of_kernels = f"{scheme} kernels" if scheme else ""  # the method makes their mask alone
+    number = "" if all(other.layer == 1 for other in found) else f"layer {one.layer}"
+    return ", ".join(filter(None, [one.method, of_kernels, number]))

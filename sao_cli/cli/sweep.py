@@ -12,6 +12,7 @@ from sao_cli.base.progress import TimeLeft
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.failures import FAILS, NAMED
 from sao_cli.cli.shared.options import executor_options, sweep_folder_options
+from sao_cli.cli.shared.picture_options import Look, PictureFile, look_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.run_plan import STREAMS, plan_runs
 from sao_cli.cli.shared.talk import Talk
@@ -61,6 +62,7 @@ HEADINGS = {"Grid": "axes zipped fields"}
     metavar="FIELD[=FILE]",
     help="Draw the field against the first parameter.  [default: to FIELD.png, in -o's folder]",
 )
+@look_options("drawn")
 @executor_options
 @sweep_folder_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [OPTION]...")
@@ -78,6 +80,7 @@ def sweep(
     as_json: bool | None,
     output: str | None,
     command: tuple[str, ...],
+    look: Look,
 ) -> int | None:
     """Run a command for every combination of some parameters' values, and print all rows in the grid's order.
 
@@ -121,7 +124,7 @@ def sweep(
             _print(rows, list(over), seed, as_json)
             if drawn is not None:
                 path = drawn[1] or os.path.join(output or "", f"{drawn[0]}.png")
-                _draw(rows.summaries(drawn[0]), list(over), path, talk)
+                _draw(rows.summaries(drawn[0]), list(over), PictureFile(path, look), talk)
     return verdict.code()
 
 
@@ -256,10 +259,9 @@ def _stack(results: "Iterable[Finished]") -> None:
         write_weights(kernels, "-")
 
 
-def _draw(summaries: Sequence[Any], over: Sequence[str], path: str, talk: Talk) -> None:
-    from sao_cli.plots import save_figure
+def _draw(summaries: Sequence[Any], over: Sequence[str], file: PictureFile, talk: Talk) -> None:
     from sao_cli.plots.sweep_figures import sweep_figure
 
     against = next((name for name in over if name != "seed"), None)
-    save_figure(sweep_figure(summaries, against), path)
-    talk.say(f"the picture is {path}")
+    file.save(sweep_figure(summaries, against))
+    talk.say(f"the picture is {file.path}")

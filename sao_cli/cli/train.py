@@ -29,8 +29,9 @@ from sao_cli.cli.shared.command import SaoCommand, help_tells
 from sao_cli.cli.shared.critical import critical_options
 from sao_cli.cli.shared.failures import FAILS, check_option, name_failures
 from sao_cli.cli.shared.inputs import widths_of
-from sao_cli.cli.shared.options import device_option, folder_options, plot_option
+from sao_cli.cli.shared.options import device_option, folder_options
 from sao_cli.cli.shared.paths import Folder
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.rank_reduction import rare_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
@@ -200,9 +201,8 @@ HEADINGS = {
 @click.option(
     "--picture",
     type=Named("picture", TRAINING_PICTURES),
-    default="sizes",
-    show_default=True,
-    help=f"What --plot draws, of --rare: {one_of(TRAINING_PICTURES)}.",
+    help=f"What --plot draws: {one_of(TRAINING_PICTURES)}; the last two of --rare.  [default: learning; with --rare "
+    "sizes]",
 )
 @folder_options
 @click.pass_context
@@ -216,8 +216,8 @@ def train(
     widths: str | None,
     checks: tuple[str, ...],
     resume: bool,
-    plot: str | None,
-    picture: str,
+    plot: PictureFile | None,
+    picture: str | None,
     as_json: bool | None,
     output: str | None,
     **asked: Any,
@@ -283,8 +283,8 @@ def train(
         settings = TrainingSettings(**asked).resolved()
         if folder is not None:
             folder.require_free()
-    if plot is not None and settings.rare is None:
-        raise click.UsageError(f"--plot: --picture {picture} is of what --rare fuses; train with --rare 20, say")
+    if plot is not None:
+        picture = _drawable(picture, settings)
     data = load_data(settings, data_folder, download, talk)
     pruned_by = _prune_data(settings, data_folder, download, talk)
     training = Training(settings, data, prune_data=pruned_by, device=device, deterministic=deterministic, progress=talk)
@@ -310,16 +310,26 @@ def train(
         talk.parting = lambda: folder.to_go_on(settings.total_epochs)
         emit("train", settings.seed, judged(folder.epochs(training)), **told)
         talk.say(f"the trained network is in {folder.path}/final.safetensors")
-    if plot is not None:
+    if plot is not None and picture is not None:
         _draw(training.rows, picture, plot)
     name_failures(failures, talk)
     return FAILS if failures else None
 
 
-def _draw(rows: list[dict[str, Any]], picture: str, path: str) -> None:
-    from sao_cli.plots import compression_figure, dimension_figure, save_figure
+def _drawable(picture: str | None, settings: "TrainingSettings") -> str:
+    """The picture to draw; UsageError where the run gives nothing to draw."""
+    if picture in ("sizes", "accuracy") and settings.rare is None:
+        raise click.UsageError(f"--picture {picture} is of what --rare fuses; train with --rare 20, say")
+    if picture == "jacobian" and not settings.jacobian_at:
+        raise click.UsageError("--picture jacobian is of the epochs of --jacobian-at, and there are none; name some")
+    return picture or ("learning" if settings.rare is None else "sizes")
 
-    save_figure(dimension_figure(rows) if picture == "sizes" else compression_figure({"": rows}), path)
+
+def _draw(rows: list[dict[str, Any]], picture: str, plot: PictureFile) -> None:
+    from sao_cli.plots import compression_figure, dimension_figure, epoch_jacobian_figure, learning_figure
+
+    drawn = {"learning": learning_figure, "jacobian": epoch_jacobian_figure, "sizes": dimension_figure}
+    plot.save(compression_figure({"": rows}) if picture == "accuracy" else drawn[picture](rows))
 
 
 def _prune_data(settings: "TrainingSettings", folder: str | None, download: bool, talk: Talk) -> "Dataset | None":

@@ -12,14 +12,8 @@ from sao_cli.catalog import CRITERIA
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import read_layers, required_source
 from sao_cli.cli.shared.networks import asked_weights
-from sao_cli.cli.shared.options import (
-    PICKING,
-    common_options,
-    executor_options,
-    module_options,
-    plot_option,
-    stack_argument,
-)
+from sao_cli.cli.shared.options import PICKING, common_options, executor_options, module_options, stack_argument
+from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
@@ -65,7 +59,7 @@ def verify(
     module: str | None,
     examples: tuple[str, ...],
     norms: str,
-    plot: str | None,
+    plot: PictureFile | None,
     seed: int,
     as_json: bool | None,
     output: str | None,
@@ -113,11 +107,11 @@ def verify(
     return _exit_code(found)
 
 
-def _draw(found: list[Expansion], spectra: list[SingularValues], plot: str) -> None:
-    from sao_cli.plots import eigenvalue_figure, save_figure
+def _draw(found: list[Expansion], spectra: list[SingularValues], plot: PictureFile) -> None:
+    from sao_cli.plots import eigenvalue_figure
 
     values = [_within_the_facts(*layer) for layer in zip(spectra, found, strict=False)]
-    save_figure(eigenvalue_figure(found, values, [one.exact for one in spectra]), plot)
+    plot.save(eigenvalue_figure(found, values, [one.exact for one in spectra]))
 
 
 def _panels() -> int:

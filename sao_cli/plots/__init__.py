@@ -24,6 +24,7 @@ from sao_cli.plots.rare_figures import compression_figure, dimension_figure
 from sao_cli.plots.redundancy_figures import cosine_figure, fusing_figure, singular_value_figure
 from sao_cli.plots.score_figures import score_histogram_figure, score_share_figure
 from sao_cli.plots.spectrum_figures import Curve, ecdf_figure, spectrum_figure
+from sao_cli.plots.training_figures import epoch_jacobian_figure, learning_figure
 
 __all__ = [
     "MAX_PANELS",
@@ -39,10 +40,12 @@ __all__ = [
     "dimension_figure",
     "ecdf_figure",
     "eigenvalue_figure",
+    "epoch_jacobian_figure",
     "fusing_figure",
     "image_sides",
     "input_image_figure",
     "layer_sparsity_figure",
+    "learning_figure",
     "mask_image_figure",
     "phase_figure",
     "reachability_figure",

@@ -45,7 +45,7 @@ def variance_map_figure(row: Criticality, q: Values, values: Values, chains: Val
             places = [point.q for point in row.fixed_points if point.stability == kind and point.q <= q[-1]]
             if places:
                 above.plot(places, np.zeros(len(places)), linestyle="", markeredgecolor=BLUE, label=kind, **sign)
-        above.set_xlabel("q")
+        above.set_xlabel("q, the mean square of a layer's sums")
         above.set_ylabel("V(q) - q")
         above.set_xlim(0, q[-1])
         if np.abs(values - q).max() <= 1e-9 * q[-1]:  # rounding alone, which would fill the panel
@@ -102,8 +102,8 @@ def phase_figure(
         )
         panel.set_xlim(sigma_b[0], sigma_b[-1])
         panel.set_ylim(sigma_w[0], sigma_w[-1])
-        panel.set_xlabel("sigma_b")
-        panel.set_ylabel("sigma_w")
+        panel.set_xlabel("sigma_b, the spread of the biases")
+        panel.set_ylabel("sigma_w, the scale of the weights")
         figure.legend(handles=handles, frameon=False, ncols=3, loc="outside upper center", columnspacing=1)
     return figure
 
@@ -143,7 +143,7 @@ def variance_depth_figure(
     chains and the line is their median; dashes are the median of the network's inputs, with 90 % of them between the
     thin ones, and dots the fixed point. Activations that are never exactly 0 have no lower panel.
     """
-    panels = [("q", chains[0], network[0], row.q_star)]
+    panels = [("q, the mean square of sums", chains[0], network[0], row.q_star)]
     if chains[1].any():
         panels.append(("activation sparsity", chains[1], network[1], row.activation_sparsity))
     with mpl.rc_context(STYLE):
@@ -154,7 +154,7 @@ def variance_depth_figure(
             _quantiles(panel, found, point)
             _inputs(panel, inputs)
             panel.set_ylabel(name)
-            if name == "q" and found[:, -1].max() > 10 * point:
+            if name.startswith("q") and found[:, -1].max() > 10 * point:
                 panel.set_yscale("log")
         panel.set_xlabel("layer")
         panel.set_xlim(1, max(found.shape[1], 2))

@@ -11,8 +11,8 @@ from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sao_cli.plots.depth_rows import PowerAxis, by_line, depth_axis, is_geometric, legible
-from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, ORANGE, PAGE, STYLE, columns, grid, percent
+from sao_cli.plots.depth_rows import PowerAxis, by_line, depth_axis, is_geometric, legible, told_of
+from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, ORANGE, PAGE, STYLE, captioned, columns, grid, percent
 from sao_cli.reports.networks import DepthJacobian
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ Columns = dict[int, Values]  # depth: log10 of the singular values there, ascend
 
 SLOTS = 12  # more depths than these are a heat map
 BINS = 60  # at least so many over all values
+BARS = "bars: share of the fullest bin"
 STRIP = 0.14  # of the axis: where the unresolved are told
 HALF = 0.42  # of a slot: the fullest bin's bar to one side
 SHADES = ListedColormap(mpl.colormaps["Blues"](np.linspace(0.2, 1, 256)))  # one value alone is no white
@@ -59,13 +60,15 @@ class Scale(NamedTuple):
         return shares
 
 
-def depth_histogram_figure(rows: Sequence[DepthJacobian]) -> Figure:
+def depth_histogram_figure(rows: Sequence[DepthJacobian], by_layer: bool = False) -> Figure:
     """Histograms of log10 sigma, depth after depth, a panel a method; all panels have the same scale, a PowerAxis.
 
     Up to 12 depths stand side by side, each a histogram whose bars run to both sides, with a thin line from the
     smallest value to the largest and a white dot at the median. More depths are a heat map, dark where many values are.
     Bars and colours tell what a bin holds as a share of what the fullest one holds at that depth, so that a point mass
     and a broad law are both readable. Bins are equally high as drawn; 1, at the dashed line, is the middle of its own.
+
+    With `by_layer` each row is of one layer alone, and the axis says so.
 
     Values that the arithmetic can't tell from 0 are in no bin: below the axis, grey bars tell their share at each
     depth, and the panel's title the largest of these. Of more than 20 panels the first are drawn, and the picture says
@@ -98,8 +101,9 @@ def depth_histogram_figure(rows: Sequence[DepthJacobian]) -> Figure:
             bar.set_label("fraction of the fullest bin")
             bar.ax.yaxis.set_major_formatter("{x:g}")
         cut = f" (the first {len(drawn)} of {len(lines)} panels)" if len(drawn) < len(lines) else ""
-        figure.supxlabel(f"depth{cut}", fontsize=8)
-        figure.supylabel("singular value", fontsize=8)
+        axis, size = told_of(rows, by_layer)
+        figure.supxlabel(captioned(f"{axis}{cut}", size, "" if heat else BARS), fontsize=8)
+        figure.supylabel(f"singular value\n({scale.axis.scale})", fontsize=8)
         if activation:
             figure.suptitle(activation, fontsize=9)
     return figure

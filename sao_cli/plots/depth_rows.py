@@ -21,6 +21,7 @@ Lines = dict[str, list[DepthJacobian]]
 
 FEW = 8  # depths: each has its own tick
 EVEN = 12  # powers of ten of equal steps
+COMPRESSED = "log scale, compressed away from 1"
 TENS = [sign * 10**power for power in range(1, 5) for sign in (-1, 1)]
 TICKS = ([0, -1, 1, -3, 3, *TENS, *(3 * exponent for exponent in TENS)], [0, -1, 1, *TENS], [0, *TENS])  # of more
 APART = 0.09  # of the axis, from one tick to the next at least
@@ -70,6 +71,14 @@ def _check(row: DepthJacobian) -> None:
             f"{row.method}, {row.activation}, depth {row.depth}: {told}; a picture needs logarithms of singular "
             "values, -inf where they are 0"
         )
+
+
+def told_of(rows: Sequence[DepthJacobian], by_layer: bool) -> tuple[str, str]:
+    """The name of the axis of depths, and how large the networks are and at how many inputs."""
+    widths, inputs = sorted({row.n for row in rows}), sorted({row.inputs for row in rows})
+    width, count = (f"{one[0]:,}" + (f" to {one[-1]:,}" if len(one) > 1 else "") for one in (widths, inputs))
+    size = f"n = {width}, at {count} {'input' if inputs == [1] else 'inputs'}"
+    return ("layer, each alone" if by_layer else "depth"), size
 
 
 def is_geometric(depths: Values) -> bool:
@@ -126,6 +135,11 @@ class PowerAxis:
     def place(self, exponents: Values) -> Values:
         """Where they stand."""
         return np.arcsinh(exponents) if self.high - self.low > EVEN else exponents
+
+    @property
+    def scale(self) -> str:
+        """What an axis's label says of it."""
+        return COMPRESSED if self.high - self.low > EVEN else "log scale"
 
     @property
     def ends(self) -> tuple[float, float]:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sao_cli.data.precision import PRECISIONS
-from sao_cli.plots.depth_rows import PowerAxis, by_line, depth_axis
-from sao_cli.plots.figure import COLUMN, GREY, MAX_CURVES, PAGE, STYLE, Style, add_legend, styles
+from sao_cli.plots.depth_rows import COMPRESSED, PowerAxis, by_line, depth_axis, told_of
+from sao_cli.plots.figure import COLUMN, GREY, MAX_CURVES, PAGE, STYLE, Style, add_legend, captioned, styles
 from sao_cli.reports.networks import DepthJacobian
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Quantity(NamedTuple):
     predicted: Values
 
 
-def depth_figure(rows: Sequence[DepthJacobian]) -> Figure:
+def depth_figure(rows: Sequence[DepthJacobian], by_layer: bool = False) -> Figure:
     """The mean of the singular values, and below it their variance, against depth, a line a method (SAO, Fig. 11).
 
     A line is named after its method, and its activation, gain and width where the rows have several. More than 12
@@ -47,6 +47,8 @@ def depth_figure(rows: Sequence[DepthJacobian]) -> Figure:
     its powers, is a value of 0. Where a row's mean or variance left float64, its logarithm is taken from the row's
     `log10_values`, and it is drawn where it belongs. A variance that rounding alone could have made is 0: one whose
     standard deviation is at most 10 sqrt(max(m, n) depth) eps(dtype) of the mean.
+
+    With `by_layer` each row is of one layer alone, and the axis says so.
 
     Dotted is what mean-field theory predicts, where the rows have it and as far as two moments tell; see
     `predicted_moments`. The grey line is at 1.
@@ -73,7 +75,8 @@ def depth_figure(rows: Sequence[DepthJacobian]) -> Figure:
             shown = {name: line for name, line in lines.items() if name in looks}
             _draw(mean, {name: _quantity(line, 0) for name, line in shown.items()}, looks, width, at=[0.0])
             _draw(variance, {name: _quantity(line, 1) for name, line in shown.items()}, looks, width)
-        figure.supxlabel(f"depth ({', '.join(cuts)})" if cuts else "depth", fontsize=8)
+        axis, size = told_of(rows, by_layer)
+        figure.supxlabel(captioned(f"{axis} ({', '.join(cuts)})" if cuts else axis, size), fontsize=8)
         add_legend(figure, [mean for mean, _ in pairs])
     return figure
 
@@ -175,7 +178,7 @@ def _draw(
 
 
 def value_axis(panel: Axes, logs: Values) -> Callable[[Values], Values]:
-    """Fit the y axis to values of these log10; returns where a value of some log10 stands on it."""
+    """Fit the y axis to values of these log10, name its scale, and return where a value of some log10 stands on it."""
     finite = logs[np.isfinite(logs)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if high - low <= 1 and low >= -3 and high <= 4:
@@ -192,4 +195,6 @@ def value_axis(panel: Axes, logs: Values) -> Callable[[Values], Values]:
     lowest = start if zero is None else zero
     panel.set_ylim(lowest - margin, stop + margin)
     axis.set_ticks(panel, zero)
+    if (named := panel.get_ylabel()) or axis.scale == COMPRESSED:
+        panel.set_ylabel(f"{named}\n({axis.scale})" if named else axis.scale)
     return lambda logs: np.where(np.isneginf(logs), lowest, axis.place(logs))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from sao_cli.base.errors import SaoError
 from sao_cli.io.output import visible
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ STYLE = {
     "svg.hashsalt": "sao",  # the same figure gives the same bytes
     "pdf.fonttype": 42,
 }
+DPI = 300  # what journals print
+MAX_DOTS = 1e8  # 400 MB while they are drawn
 MAX_PANELS = 20
 MAX_CURVES = 12  # in a panel
 NAMED = 12  # layers whose names have room beside their bars
@@ -43,21 +47,60 @@ _LETTERS = 24
 Style = dict[str, Any]
 
 
-def save_figure(figure: Figure, path: str) -> None:
-    """Write the figure to `path` in the format of its suffix, aside and then renamed; 300 dots an inch in PNG.
+def save_figure(
+    figure: Figure, path: str, *, title: str | None = None, width: float | None = None, dpi: int = DPI
+) -> None:
+    """Write the figure to `path` in the format of its suffix, aside and then renamed.
+
+    `title` stands above all, `width` (inches) is instead of the figure's own, whose height grows with it, and `dpi`
+    counts in PNG, and in what other formats hold as dots. Raises SaoError for a width that has no room for the panels,
+    and for more than 10^8 dots.
 
     Here is the gate for texts of files, such as a method's name: what can't be printed is escaped, and a dollar begins
     no formula, but for powers of 10 as of ticks.
     """
     from sao_cli.io import atomic_output
 
+    if width is not None:
+        _resize(figure, width)
+    if title:
+        _head(figure, title)
+    if (dots := dpi**2 * math.prod(figure.get_size_inches())) > MAX_DOTS:
+        raise SaoError(f"a picture of {dots:.3g} dots is too large; fewer dots an inch or a smaller width (inches) do")
     for text in figure.findobj(Text):
         if (told := _harmless(text.get_text())) != text.get_text():
             text.set_text(told)
     kind = Path(path).suffix.lower().lstrip(".")
     dateless: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-    with mpl.rc_context(STYLE), atomic_output(path) as file:
-        figure.savefig(file, format=kind, dpi=300, metadata=dateless)
+    with mpl.rc_context(STYLE), atomic_output(path) as file, warnings.catch_warnings():
+        warnings.filterwarnings("error", "constrained_layout not applied")
+        try:
+            figure.savefig(file, format=kind, dpi=dpi, metadata=dateless)
+        except UserWarning:
+            wide = figure.get_figwidth()
+            raise SaoError(f"a width of {wide:g} inches has no room for these panels; give more, or none") from None
+
+
+def _resize(figure: Figure, width: float) -> None:
+    """To so many inches, and no less high; a legend has as few rows as its names have room in then."""
+    figure.set_size_inches(width, figure.get_figheight() * max(width / figure.get_figwidth(), 1.0))
+    for legend in figure.legends:
+        handles = dict(zip([text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True))
+        title = legend.get_title().get_text()
+        legend.remove()
+        _set_legend(figure, handles, title)
+
+
+def _head(figure: Figure, title: str) -> None:
+    """The title above what stands at the top: the legend, for which alone room is made there, or another title."""
+    if figure.legends:
+        legend = figure.legends[0]
+        below = legend.get_title().get_text()
+        legend.set_title(f"{title}\n{below}" if below else title)
+        legend.get_title().set_multialignment("center")
+    else:
+        below = figure.get_suptitle()
+        figure.suptitle(f"{title}\n{below}" if below else title, fontsize=9)
 
 
 def _harmless(text: str) -> str:
@@ -107,14 +150,24 @@ def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     for panel in panels:
         for handle, title in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(title, handle)
-    if not handles:
-        return
+    if handles:
+        _set_legend(figure, handles)
+
+
+def _set_legend(figure: Figure, handles: Mapping[str, Any], title: str = "") -> None:
     widths = [0.55 + 0.06 * len(title) for title in handles]  # inches, about
     per_row = next(count for count in range(len(widths), 0, -1) if count == 1 or _fits(widths, count, figure))
     rows = math.ceil(len(widths) / per_row)
     per_row = math.ceil(len(widths) / rows)  # the last row no shorter than need be
     figure.set_figheight(figure.get_figheight() + 0.17 * (rows - 1))
-    figure.legend(handles.values(), handles.keys(), frameon=False, ncols=per_row, loc="outside upper center")
+    told: dict[str, Any] = {"title": title or None, "frameon": False, "ncols": per_row, "loc": "outside upper center"}
+    figure.legend(list(handles.values()), list(handles), **told)
+
+
+def captioned(label: str, *notes: str) -> str:
+    """An axis's label, and below it what there is to know of the picture."""
+    told = ", ".join(filter(None, notes))
+    return f"{label}\n{told}" if told else label
 
 
 def _fits(widths: Sequence[float], count: int, figure: Figure) -> bool:

@@ -82,7 +82,7 @@ def reachability_figure(
                 spine.set_visible(True)
         figure.supxlabel("output", fontsize=8)
         figure.supylabel("input", fontsize=8)
-        told = "a path exists" if over == "boolean" else "the number of paths is odd"
+        told = "a path through N layers exists" if over == "boolean" else "the number of paths through N layers is odd"
         figure.suptitle(f"Input-output pairs for which {told}", fontsize=9)
     return figure
 

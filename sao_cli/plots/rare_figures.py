@@ -21,6 +21,7 @@ from sao_cli.plots.figure import (
     STYLE,
     add_legend,
     brief,
+    captioned,
     grid,
     styles,
 )
@@ -92,7 +93,7 @@ def compression_figure(runs: Mapping[str, Rows]) -> Figure:
             panel.plot(saved[-1:], accuracy[-1:], **(style | {"markersize": 6, "markeredgecolor": "black"}))
         right = max(panel.get_xlim()[1], 1.0)  # a percent, where next to nothing was
         panel.set_xlim(-0.03 * right, right)
-        panel.set_xlabel("trained numbers that were fused away, %")
+        panel.set_xlabel(captioned("trained numbers that were fused away, %", "an epoch a point, the last one large"))
         panel.set_ylabel("test accuracy")
         panel.grid(color=GREY, alpha=0.2, linewidth=0.5)
         if len(runs) > 1:

@@ -142,10 +142,11 @@ def fusing_figure(rows: Sequence[RankRow], costs: Sequence[Costs], tau_cos: floa
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(COLUMN, 3.8), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True)
-        for row, found in drawn:
+        for rank, (row, found) in enumerate(drawn):
             errors = np.where(found.errors > 0, found.errors, np.nan)
-            above.plot(found.tau_cos, errors, label=brief(row.name), **shown[row.name])
-            below.plot(found.tau_cos, 100 * found.saved, **shown[row.name])
+            apart = {"markevery": (rank % len(found.tau_cos), max(len(drawn), 2))}  # what curves may share
+            above.plot(found.tau_cos, errors, label=brief(row.name), **apart, **shown[row.name])
+            below.plot(found.tau_cos, 100 * found.saved, **apart, **shown[row.name])
         for panel in (above, below):
             panel.set_xscale("log")
             panel.grid(color=GREY, alpha=0.2, linewidth=0.5)

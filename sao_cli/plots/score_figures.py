@@ -11,7 +11,19 @@ from matplotlib.ticker import MaxNLocator
 
 from sao_cli.base.errors import SaoError
 from sao_cli.data.arrays import Values
-from sao_cli.plots.figure import BLUE, COLUMN, GREY, MAX_PANELS, PALE, STYLE, brief, grid, name_layers, percent
+from sao_cli.plots.figure import (
+    BLUE,
+    COLUMN,
+    GREY,
+    MAX_PANELS,
+    PALE,
+    STYLE,
+    brief,
+    captioned,
+    grid,
+    name_layers,
+    percent,
+)
 
 
 def score_share_figure(scores: Mapping[str, Values]) -> Figure:
@@ -51,17 +63,19 @@ def score_histogram_figure(scores: Mapping[str, Values]) -> Figure:
     with mpl.rc_context(STYLE):
         figure, panels = grid(len(logs), 2, (COLUMN / 2, 1.2), (COLUMN, 2.2))
         for panel, (name, found) in zip(panels, logs.items(), strict=True):
-            panel.set_title(brief(name))
+            panel.set_title(f"{brief(name)}, n = {scores[name].size:,}", fontsize=6.5)
             panel.set_xlim(edges[0], edges[-1])
-            panel.set_yticks([])
+            panel.yaxis.set_major_locator(MaxNLocator(3))
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             if found.size:
-                panel.stairs(np.histogram(found, edges)[0], edges, fill=True, color=BLUE)
+                shares = np.histogram(found, edges)[0] / scores[name].size
+                panel.stairs(shares, edges, fill=True, color=BLUE)
                 panel.axvline(float(np.median(found)), color=GREY, linewidth=0.8)
             if zeros := int(np.count_nonzero(scores[name] == 0)):
                 share = f"{percent(zeros / scores[name].size)} are 0"
                 panel.text(0.02, 0.95, share, transform=panel.transAxes, va="top", fontsize=6.5)
-        figure.supxlabel("log10 |score|", fontsize=8)
+        figure.supxlabel(captioned("log10 |score|", "grey: the median"), fontsize=8)
+        figure.supylabel("share of the layer's scores", fontsize=8)
     return figure
 
 

@@ -14,7 +14,19 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
-from sao_cli.plots.figure import COLUMN, MAX_PANELS, PAGE, PALE, STYLE, Style, add_legend, columns, grid, styles
+from sao_cli.plots.figure import (
+    COLUMN,
+    MAX_PANELS,
+    PAGE,
+    PALE,
+    STYLE,
+    Style,
+    add_legend,
+    captioned,
+    columns,
+    grid,
+    styles,
+)
 from sao_cli.reports.spectra import KSTest
 
 if TYPE_CHECKING:
@@ -61,14 +73,14 @@ class Curve:
         return self.label if self.exact else f"{self.label} (approximate)"
 
 
-def spectrum_figure(curves: Sequence[Curve], references: Sequence[Curve]) -> Figure:
+def spectrum_figure(curves: Sequence[Curve], references: Sequence[Curve], note: str = "") -> Figure:
     """The fractions of singular values in equal bins, a panel an activation (SAO, Figs. 9 and 10).
 
     `references` has one for each activation, for some of them, or one for each curve: where an activation has several,
     as the layers of a stack do, they are pooled. The reference is the filled area, and each curve an outline over it.
     0 and 1 are the middles of their bins, so that what is equal but for rounding stays together. The square-root scale
     of the fractions shows a few values beside a mass of them. Of more than 20 activations, or 12 curves in a panel, the
-    first are drawn, and the picture says so.
+    first are drawn, and the picture says so, as it says how many values a curve has, and the `note`.
 
     Raises SaoError for no curves, and for more references than activations that are not one for each curve.
 
@@ -78,7 +90,7 @@ def spectrum_figure(curves: Sequence[Curve], references: Sequence[Curve]) -> Fig
     """
     beside, looks = _beside(curves, references), styles(curve.title for curve in curves)
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(curves, looks)
+        figure, panels = _panels(curves, looks, note)
         for activation, panel in panels.items():
             shown = [curve for curve in curves if curve.activation == activation and curve.title in looks]
             against = [beside[curve] for curve in shown if curve in beside]
@@ -89,19 +101,22 @@ def spectrum_figure(curves: Sequence[Curve], references: Sequence[Curve]) -> Fig
             panel.set_ylim(0, highest)
             panel.set_yticks([fraction for fraction in FRACTIONS if fraction <= highest])
             panel.yaxis.set_major_formatter("{x:g}")
-        figure.supylabel("fraction of singular values", fontsize=8)
+        figure.supylabel("fraction of singular values\n(square-root scale)", fontsize=8)
         add_legend(figure, panels.values())
     return figure
 
 
-def ecdf_figure(curves: Sequence[Curve], references: Sequence[Curve], tests: Sequence[KSTest]) -> Figure:
+def ecdf_figure(
+    curves: Sequence[Curve], references: Sequence[Curve], tests: Sequence[KSTest], note: str = ""
+) -> Figure:
     """The empirical distribution functions, a panel an activation, and what the KS test measures between them.
 
     `tests[k]` is the two-sample test of `curves[k]` against its reference; `references` has one for each activation, or
     one for each curve, as for the layers of a stack. D is a vertical segment of that length where it is attained: from
     F(x) to G(x + tol), with the test's `resolution` as tol (see measure.values.ks). Where it is attained over a range,
     as between point masses, the segments of several curves stand apart. Of more than 20 activations, or 12 curves in a
-    panel, the first are drawn, and the picture says so. O(k log k) a curve.
+    panel, the first are drawn, and the picture says so, as it says how many values a curve has, and the `note`.
+    O(k log k) a curve.
 
     Raises SaoError for no curves, for one that has no reference or whose test is of other values, and for more
     references than activations that are not one for each curve.
@@ -118,7 +133,7 @@ def ecdf_figure(curves: Sequence[Curve], references: Sequence[Curve], tests: Seq
     beside, looks = _beside(curves, references), styles(curve.title for curve in curves)
     measured = [_compared(curve, beside.get(curve), test) for curve, test in zip(curves, tests, strict=True)]
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(curves, looks)
+        figure, panels = _panels(curves, looks, note)
         width = figure.get_figwidth() / columns(len(panels)) - 0.5  # without the labels of the ticks
         for activation, panel in panels.items():
             shown = [one for one in measured if one.curve.activation == activation and one.curve.title in looks]
@@ -285,13 +300,13 @@ def _list_statistics(panel: Axes, lines: Sequence[Line2D], statistics: Sequence[
     )
 
 
-def _panels(curves: Sequence[Curve], looks: Mapping[str, Style]) -> tuple[Figure, dict[str, Axes]]:
+def _panels(curves: Sequence[Curve], looks: Mapping[str, Style], note: str) -> tuple[Figure, dict[str, Axes]]:
     """A panel an activation, of that title, in the order in which the curves bring them; the x axis tells of cuts."""
     if not curves:
         raise SaoError("no singular values to draw; name at least one layer and one activation")
     shown = list(dict.fromkeys(curve.activation for curve in curves if curve.title in looks))[:MAX_PANELS]
     per_row = columns(len(shown))
-    tall = 0.6 + 0.13 * len(looks)  # a list of D needs no less
+    tall = 0.75 + 0.13 * len(looks)  # a list of D needs no less
     size = (PAGE / per_row, max(2.3 if per_row == 2 else 1.9, tall))
     figure, axes = grid(len(shown), per_row, size=size, single=(COLUMN, max(2.6, tall)))
     for activation, panel in zip(shown, axes, strict=True):
@@ -301,7 +316,10 @@ def _panels(curves: Sequence[Curve], looks: Mapping[str, Style]) -> tuple[Figure
     activations, titles = {curve.activation for curve in curves}, {curve.title for curve in curves}
     parts = ((len(shown), len(activations), "activations"), (len(looks), len(titles), "curves"))
     cuts = [f"the first {drawn} of {given} {what}" for drawn, given, what in parts if drawn < given]
-    figure.supxlabel(f"singular value ({', '.join(cuts)})" if cuts else "singular value", fontsize=8)
+    counts = sorted({curve.values.size for curve in curves})
+    told = f"n = {counts[0]:,}" + (f" to {counts[-1]:,}" if len(counts) > 1 else "") + " values a curve"
+    label = f"singular value ({', '.join(cuts)})" if cuts else "singular value"
+    figure.supxlabel(captioned(label, told, note), fontsize=8)
     return figure, dict(zip(shown, axes, strict=True))
 
 

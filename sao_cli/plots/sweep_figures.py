@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from sao_cli.base.errors import SaoError
-from sao_cli.plots.figure import MAX_CURVES, STYLE, add_legend, brief, styles
+from sao_cli.plots.figure import MAX_CURVES, STYLE, add_legend, brief, captioned, styles
 from sao_cli.reports.sweeps import SweepSummary
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ def sweep_figure(summaries: Sequence[SweepSummary], against: str | None = None) 
             aside = (rank - (len(curves) - 1) / 2) * 0.06 if _words(places) else 0.0
             x = [places[one.over.get(against, "") if against is not None else ""] + aside for one in points]
             _curve(panel, x, points, title if len(curves) > 1 else None, looks[title], joined=not _words(places))
-        panel.set_xlabel(brief(against or ""))
+        counts = sorted({one.count for one in summaries})
+        runs = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        told = f"mean over {runs} seeds, bars from the least to the largest" if counts[-1] > 1 else "one run a point"
+        panel.set_xlabel(captioned(brief(against or ""), told))
         panel.set_ylabel(summaries[0].field)
         add_legend(figure, [panel])
     return figure

@@ -19,7 +19,7 @@ def labels(panel):
 def test_the_map_marks_fixed_points_by_their_stability_and_steps_between_layers(row):
     q = np.linspace(0, 2, 5)
     above, below = variance_map_figure(row, q, q / 2 + 0.5, np.array([[1.0, 0.9, 1.2]])).axes
-    assert labels(above) == ("q", "V(q) - q")
+    assert labels(above) == ("q, the mean square of a layer's sums", "V(q) - q")
     [_, curve, marks] = above.lines
     np.testing.assert_allclose(curve.get_ydata(), 0.5 - q / 2)
     assert (marks.get_xdata().tolist(), marks.get_label()) == ([row.q_star], "stable")
@@ -38,7 +38,7 @@ def test_the_plane_shades_the_regions_that_there_are(row):
     counts = np.array([[0, 1], [1, 3]])
     figure = phase_figure(row, np.array([0, 1.0]), np.array([0, 4.0]), counts, (np.array([0.5]), np.array([2.0])))
     [panel] = figure.axes
-    assert labels(panel) == ("sigma_b", "sigma_w")
+    assert labels(panel) == ("sigma_b, the spread of the biases", "sigma_w, the scale of the weights")
     assert panel.collections[0].get_array().tolist() == [[0, 1], [1, 2]]
     told = [text.get_text() for text in figure.legends[0].get_texts()]
     assert told == ["no fixed point", "one", "several", "edge of chaos", "here"]

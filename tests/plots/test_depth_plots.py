@@ -92,7 +92,7 @@ def test_means_and_variances_near_one_are_drawn_as_they_are():
     figure = depth_figure(rows)
     mean, variance = figure.axes
     assert in_legend(figure) == ["sao", "dense"]
-    assert (mean.get_title(), figure.get_supxlabel()) == ("tanh", "depth")
+    assert (mean.get_title(), figure.get_supxlabel()) == ("tanh", "depth\nn = 8, at 2 inputs")
     assert (mean.get_ylabel(), variance.get_ylabel()) == ("mean singular value", "variance of singular values")
     for method, found in (("sao", rows[:3]), ("dense", rows[3:])):
         by_depth = sorted(found, key=lambda row: row.depth)
@@ -181,13 +181,13 @@ def test_many_lines_of_several_activations_stand_apart():
     assert len(figure.axes) == 22
     assert sorted(panel.get_title() for panel in figure.axes if panel.get_title()) == sorted(activations)
     assert in_legend(figure) == list(methods)
-    assert figure.get_supxlabel() == "depth"
+    assert figure.get_supxlabel().startswith("depth\nn = 8, at 2 inputs")
     of = {panel.get_title(): panel for panel in figure.axes}["phi 3"]
     truth = [found.mean for found in rows if (found.method, found.activation) == ("lmp", "phi 3")]
     assert line(of, "lmp").get_ydata() == pytest.approx(truth)
     assert_legible(figure)
     figure = depth_figure([near_one(5, method=f"method {k}") for k in range(15)])
-    assert figure.get_supxlabel() == "depth (the first 12 of 15 lines)"
+    assert figure.get_supxlabel() == "depth (the first 12 of 15 lines)\nn = 8, at 2 inputs"
     assert in_legend(figure)[-1] == "method 11"
 
 
@@ -208,7 +208,7 @@ def test_one_method_fills_a_column_and_axes_say_what_they_are(draw):
     assert figure.get_figwidth() == 3.5
     assert_legible(figure)
     assert figure.axes[0].get_window_extent().width > 0.7 * figure.bbox.width
-    assert figure.get_supxlabel() == "depth"
+    assert figure.get_supxlabel().startswith("depth\nn = 8, at 2 inputs")
 
 
 @pytest.mark.parametrize("depths", [[7], [1, 1000], range(1, 26), range(1, 1001, 3)])
@@ -429,7 +429,7 @@ def test_panels_have_the_same_scale_and_are_named():
     figure = depth_histogram_figure(more)
     assert len(figure.axes) == 20
     assert figure.axes[1].get_title() == "method 0, b"
-    assert figure.get_supxlabel() == "depth (the first 20 of 27 panels)"
+    assert figure.get_supxlabel().startswith("depth (the first 20 of 27 panels)\n")
     assert_legible(figure)
 
 

@@ -58,11 +58,11 @@ def test_a_panel_an_activation_in_the_order_given():
     curves = [Curve(method, name, BROAD) for name in ("tanh", "linear", "relu") for method in ("sao", "lmp")]
     references = [dense(BROAD, name) for name in ("relu", "linear", "tanh")]
     for figure, y_label in (
-        (spectrum_figure(curves, references), "fraction of singular values"),
+        (spectrum_figure(curves, references), "fraction of singular values\n(square-root scale)"),
         (cdf_figure(curves, references), "cumulative fraction"),
     ):
         assert [panel.get_title() for panel in figure.axes] == ["tanh", "linear", "relu"]
-        assert (figure.get_supxlabel(), figure.get_supylabel()) == ("singular value", y_label)
+        assert (figure.get_supxlabel(), figure.get_supylabel()) == ("singular value\nn = 64 values a curve", y_label)
         assert in_legend(figure.legends[0]) == ["dense (reference)", "sao", "lmp"]
         for panel in figure.axes:
             assert line(panel, "sao").get_color() != line(panel, "lmp").get_color()
@@ -221,7 +221,7 @@ def test_what_is_left_out_is_said():
     curves = [Curve(f"layer {k}", f"activation {name}", BROAD) for name in range(25) for k in range(15)]
     figure = spectrum_figure(curves, [])
     assert len(figure.axes) == 20
-    assert figure.get_supxlabel() == "singular value (the first 20 of 25 activations, the first 12 of 15 curves)"
+    assert figure.get_supxlabel() == "singular value (the first 20 of 25 activations, the first 12 of 15 curves)\nn = 64 values a curve"
     looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in figure.axes[19].lines}
     assert len(looks) == len(figure.axes[19].lines) == 12
     figure = cdf_figure(curves[:45], [dense(activation=f"activation {name}") for name in range(3)])

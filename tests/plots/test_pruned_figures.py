@@ -55,7 +55,7 @@ def run(tmp_path, monkeypatch):
 def figures(monkeypatch):
     """What is saved, in the place of files."""
     saved = []
-    monkeypatch.setattr("sao_cli.plots.save_figure", lambda figure, path: saved.append(figure))
+    monkeypatch.setattr("sao_cli.plots.save_figure", lambda figure, path, **_: saved.append(figure))
     return saved
 
 
@@ -193,7 +193,9 @@ def test_scores_are_a_histogram_of_each_layer(run, figures, by):
     right = score_histogram_figure(scores)
     for panel, same in zip(figures[-1].axes, right.axes, strict=True):
         (drawn,), (stairs,) = panel.patches, same.patches
-        assert drawn.get_data().values.sum() == scores[panel.get_title()].size
+        name, count = panel.get_title().split(", n = ")
+        assert int(count.replace(",", "")) == scores[name].size
+        assert drawn.get_data().values.sum() == pytest.approx(1.0)
         if by == "--scores":
             np.testing.assert_array_equal(drawn.get_data().values, stairs.get_data().values)
 

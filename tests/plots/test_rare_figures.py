@@ -79,7 +79,7 @@ def test_rows_without_rare_are_refused(rows):
 @pytest.mark.parametrize("picture", ["sizes", "accuracy"])
 def test_a_training_draws_what_its_rows_tell(picture, monkeypatch):
     saved = []
-    monkeypatch.setattr("sao_cli.plots.save_figure", lambda figure, path: saved.append((figure, path)))
+    monkeypatch.setattr("sao_cli.plots.save_figure", lambda figure, path, **_: saved.append((figure, path)))
     asked = ["--widths", "8,8", "--rare", "20", "--tau-cos", "0.9", "--tau-euc", "99", "--check-every", "1"]
     asked += ["--epochs", "1", "--jacobian-at", "none", "--plot", "p.png", "--picture", picture]
     done = CliRunner().invoke(main, ["train", *asked])
@@ -92,8 +92,9 @@ def test_a_training_draws_what_its_rows_tell(picture, monkeypatch):
     assert [lines(panel) for panel in figure.axes] == [lines(panel) for panel in other.axes]
 
 
-def test_a_training_that_fuses_nothing_has_no_such_picture():
-    done = CliRunner().invoke(main, ["train", "--epochs", "0", "--plot", "p.png"])
+@pytest.mark.parametrize("picture", ["sizes", "accuracy"])
+def test_a_training_that_fuses_nothing_has_no_such_picture(picture):
+    done = CliRunner().invoke(main, ["train", "--epochs", "0", "--plot", "p.png", "--picture", picture])
     assert (done.exit_code, done.stdout) == (2, "")
     assert "is of what --rare fuses" in done.stderr
 

@@ -9,7 +9,7 @@ import click
 
 from sao_cli import catalog
 from sao_cli.base.names import one_of
-from sao_cli.cli.shared.paths import Data, Folder, Model, ModuleName, OutputFile, OutputFolder, Picture
+from sao_cli.cli.shared.paths import Data, Folder, Model, ModuleName, OutputFile, OutputFolder
 from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Device, Named, Scheduler
@@ -110,14 +110,6 @@ def _common(command: F, output: Any, threads: bool = True) -> F:
         ),
     ]
     return _apply(command, options)
-
-
-def plot_option(command: F) -> F:
-    """--plot FILE."""
-    option = click.option(
-        "--plot", metavar="FILE", type=Picture(), help="Draw the picture to FILE (.png, .svg or .pdf)."
-    )
-    return option(command)
 
 
 def degree_options(default: str = f"nearest feasible to {DEFAULT_DEGREE}") -> Callable[[Any], Any]:

@@ -129,7 +129,8 @@ class TrainedRun:
         function = self.settings.function
         assert function is not None
         stack, biases = self.layers()
-        told: dict[str, Any] = {"biases": biases, "linear_output": True, "depths": depths or [len(stack)]}
+        depths = depths or (None if asked["by_layer"] else [len(stack)])
+        told: dict[str, Any] = {"biases": biases, "linear_output": True, "depths": depths}
         return network_jacobian(stack, function, **told, **asked)
 
     def layers(self) -> tuple[list[Matrix], list[Values]]:
