@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
@@ -55,25 +55,26 @@ def audit_figure(rows: Sequence[AuditRow], earlier: Sequence[AuditRow] = ()) -> 
     audited = [row for row in rows if not row.skipped]
     if not audited:
         raise SaoError("no layer to draw: every tensor was skipped")
-    names = {row.name: layer for layer, row in enumerate(audited, 1)}
-    before = [row for row in earlier if not row.skipped and row.name in names]
+    now = dict(enumerate(audited, 1))
+    places = {row.name: layer for layer, row in now.items()}
+    before = {places[row.name]: row for row in earlier if not row.skipped and row.name in places}
     tailed = any(row.mp_edge is not None for row in audited)
     with mpl.rc_context(STYLE):
-        width, tall = COLUMN if len(audited) <= NARROW else PAGE, 3.2 + 0.9 * tailed + 0.5 * (len(names) <= NAMED)
+        width, tall = COLUMN if len(audited) <= NARROW else PAGE, 3.2 + 0.9 * tailed + 0.5 * (len(audited) <= NAMED)
         figure = Figure(figsize=(width, tall), layout="constrained")
         upper, *tail, lower = figure.subplots(2 + tailed, 1, sharex=True, height_ratios=(2, 1, 1)[: 2 + tailed])
-        _draw_reaches(upper, _reaches(audited, names), _reaches(before, names), _edges(audited))
+        _draw_reaches(upper, _reaches(now), _reaches(before), _known(now, "mp_edge"))
         for panel in tail:
-            _draw_alphas(panel, _alphas(audited, names), _alphas(before, names))
-        _draw_sparsity(lower, audited, {names[row.name]: row.sparsity or 0.0 for row in before})
-        _name_axis(lower, list(names))
+            _draw_alphas(panel, _known(now, "alpha"), _known(before, "alpha"))
+        _draw_sparsity(lower, audited, {layer: row.sparsity or 0.0 for layer, row in before.items()})
+        _name_axis(lower, [row.name for row in audited])
         add_legend(figure, [upper, lower])
     return figure
 
 
-def _reaches(rows: Sequence[AuditRow], names: dict[str, int]) -> list[_Reach]:
-    known = [row for row in rows if row.singular_values is not None and len(row.singular_values) > 0]
-    return [_reach(names[row.name], row) for row in known]
+def _reaches(rows: Mapping[int, AuditRow]) -> list[_Reach]:
+    known = {layer: row for layer, row in rows.items() if row.singular_values is not None and len(row.singular_values)}
+    return [_reach(layer, row) for layer, row in known.items()]
 
 
 def _reach(layer: int, row: AuditRow) -> _Reach:
@@ -82,13 +83,9 @@ def _reach(layer: int, row: AuditRow) -> _Reach:
     return _Reach(layer, float(values[-1]), float(np.median(values)), float(values[0]), row.exact is not False)
 
 
-def _edges(rows: Sequence[AuditRow]) -> dict[int, float]:
-    """The Marchenko-Pastur edges by layer."""
-    return {layer: row.mp_edge for layer, row in enumerate(rows, 1) if row.mp_edge}
-
-
-def _alphas(rows: Sequence[AuditRow], names: dict[str, int]) -> dict[int, float]:
-    return {names[row.name]: row.alpha for row in rows if row.alpha is not None}
+def _known(rows: Mapping[int, AuditRow], key: str) -> dict[int, float]:
+    """A fact of the tail by layer; of too few values, or none but zeros, there is none."""
+    return {layer: value for layer, row in rows.items() if (value := getattr(row, key))}
 
 
 def _draw_reaches(panel: Axes, found: Sequence[_Reach], before: Sequence[_Reach], edges: dict[int, float]) -> None:

@@ -61,10 +61,11 @@ def save_figure(
     """
     from sao_cli.io import atomic_output
 
-    if width is not None:
-        _resize(figure, width)
-    if title:
-        _head(figure, title)
+    with mpl.rc_context(STYLE):
+        if width is not None:
+            _resize(figure, width)
+        if title:
+            _head(figure, title)
     if (dots := dpi**2 * math.prod(figure.get_size_inches())) > MAX_DOTS:
         raise SaoError(f"a picture of {dots:.3g} dots is too large; fewer dots an inch or a smaller width (inches) do")
     for text in figure.findobj(Text):

@@ -310,6 +310,28 @@ def test_the_picture(model, tmp_path):
     assert matplotlib.image.imread(tmp_path / "a.png").std() > 0.01
 
 
+def test_the_picture_shows_what_compare_and_heavy_tail_add(model, tmp_path, monkeypatch):
+    pytest.importorskip("powerlaw")
+    drawn = []
+    monkeypatch.setattr("sao_cli.plots.save_figure", lambda figure, path, **_: drawn.append(figure))
+    earlier = tmp_path / "earlier.safetensors"
+    write_checkpoint({"head.weight": 2 * HEAD, "body.gone": HEAD}, earlier)
+    asked = ("--include", "head*", "--include", "body*", "--plot", "a.png")
+    rows = named(rows_of(run(model, *asked, "--heavy-tail")))
+    assert run(model, *asked, "--heavy-tail", "--compare", earlier).exit_code == 0
+    (upper, tail, lower), (both, _, then) = (figure.axes for figure in drawn)
+    assert [text.get_text() for text in lower.get_xticklabels()] == ["body.0.weight", "body.1.weight", "head.weight"]
+    [edges] = [line for line in upper.lines if line.get_label() == "Marchenko–Pastur edge"]
+    assert edges.get_ydata()[-1] == pytest.approx(rows["head.weight"]["mp_edge"])
+    assert tail.get_ylabel() == "power law α"
+    assert tail.lines[0].get_ydata()[-1] == pytest.approx(rows["head.weight"]["alpha"])
+    [before] = [line for line in both.lines if line.get_label() == "before"]
+    [now] = [line for line in both.lines if line.get_label() == "median"]
+    np.testing.assert_allclose(before.get_ydata(), now.get_ydata()[-1:] + np.log10(2))
+    assert before.get_xdata() < now.get_xdata()[-1]
+    assert any(part.get_label() == "sparsity before" for part in then.collections)
+
+
 def audited(values, **facts):
     values = np.array(values)
     return AuditRow(name="a", kind="matrix", shape=(3, 3), dtype="float32", singular_values=values, exact=True, **facts)

@@ -46,6 +46,7 @@ FILES = {  # by the option's type, the narrower ones first
     OutputFile: "o.mtx o.npz o.safetensors o.safetensors o.pt o.jsonl - a.mtx m.safetensors gone/o .",
 }
 RARELY = {"plot": 0.05, "picture": 0.05, "html": 0.3, "heavy_tail": 0.1}  # what takes long, or is of no use alone
+RARELY |= {"title": 0.02, "plot_width": 0.02, "dpi": 0.02}  # what is refused without --plot
 ENDLESS = {
     "epochs",
     "warmup",

@@ -94,6 +94,19 @@ def test_pictures(run, tmp_path, picture):
     assert "rg-n" in (tmp_path / "a.svg").read_text()
 
 
+def test_by_layer_is_a_row_a_layer(run, tmp_path):
+    done = run("--depth", 3, "--width", 16, "--by-layer", "--plot", "a.svg")
+    assert [row["depth"] for row in done.rows] == [1, 2, 3]
+    assert "layer, each alone" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_picture_tells_the_kernels_that_are_on_a_mask(run, tmp_path):
+    """Bare "sao" over normal kernels read as if SAO were at fault."""
+    done = run("--arch", "cnn", "--depth", 2, "--width", 4, "--image", 8, "--scheme", "normal", "--plot", "a.svg")
+    assert done.code == 0, done.err
+    assert "sao, normal kernels" in (tmp_path / "a.svg").read_text()
+
+
 def test_tables_draw_the_logarithms(run):
     done = run("--depth", 2, "--depth", 6, "--width", 16, "--table")
     assert "█" in done.out

@@ -461,3 +461,16 @@ def test_what_is_no_jacobian(draw):
         with pytest.raises(SaoError, match=f"^sao, tanh, depth 3: the log10 value {value}; ") as error:
             draw([near_one(2), wrong])
         assert "\n" not in str(error.value)
+
+
+def test_scales_that_are_not_linear_are_named():
+    """Powers of ten stand closer the farther they are from 1 where there are many: no axis said so."""
+    near, far = ([row(3, [-0.1, 0.0, 0.1])], [row(3, [-30.0, 0.0, 3.0])])
+    assert depth_histogram_figure(near).get_supylabel() == "singular value\n(log scale)"
+    assert depth_histogram_figure(far).get_supylabel() == "singular value\n(log scale, compressed away from 1)"
+    assert depth_figure(near).axes[0].get_ylabel() == "mean singular value"
+
+
+def test_layers_alone_are_no_depths():
+    for draw in (depth_figure, depth_histogram_figure):
+        assert draw([row(3, [0.0])], by_layer=True).get_supxlabel().startswith("layer, each alone\n")

@@ -221,7 +221,10 @@ def test_what_is_left_out_is_said():
     curves = [Curve(f"layer {k}", f"activation {name}", BROAD) for name in range(25) for k in range(15)]
     figure = spectrum_figure(curves, [])
     assert len(figure.axes) == 20
-    assert figure.get_supxlabel() == "singular value (the first 20 of 25 activations, the first 12 of 15 curves)\nn = 64 values a curve"
+    assert (
+        figure.get_supxlabel()
+        == "singular value (the first 20 of 25 activations, the first 12 of 15 curves)\nn = 64 values a curve"
+    )
     looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in figure.axes[19].lines}
     assert len(looks) == len(figure.axes[19].lines) == 12
     figure = cdf_figure(curves[:45], [dense(activation=f"activation {name}") for name in range(3)])
