@@ -155,7 +155,7 @@ NAMED = {said: option for said, option in options().items() if isinstance(option
 def test_options_that_take_names_are_of_the_type_that_knows_them():
     texts = {said for said, option in options().items() if option.type.name == "text" and " -" in said}
     assert {said.split()[1] for said in texts} == {
-        *("--tensor", "--widths", "--milestones", "--jacobian-at", "--check"),
+        *("--tensor", "--widths", "--milestones", "--jacobian-at", "--check", "--title"),
         *("--include", "--exclude", "--transpose", "--example", "--chain"),
     }
     assert not [said for said, option in options().items() if isinstance(option.type, click.Choice)]
