@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.progress import Progress
 from sao_cli.data.mask import Mask
+from sao_cli.measure.krylov.gather import product_of
 
 Vector = NDArray[np.float64]
 
@@ -55,6 +56,8 @@ class Gram:
             transposed = csr_array((matrix.data, transposed.indices, transposed.indptr), shape=transposed.shape)
         wide = mask.m <= mask.n
         self.matrix, self.transposed = (matrix, transposed) if wide else (transposed, matrix)
+        each = (self.matrix, self.transposed)
+        self._products = tuple(one.__matmul__ if values is not None else product_of(one) for one in each)
         self.size = min(mask.shape)
         self.uniform = False
         self.direction: Vector | None = None
@@ -68,8 +71,12 @@ class Gram:
         """A x, without the projection."""
         if self.whole:
             return self._apply_to_grid(x)
-        product: Vector = self.matrix @ (self.transposed @ x)
+        product: Vector = self._image(x)
         return product
+
+    def _image(self, x: Any) -> Any:
+        last, first = self._products
+        return last(first(x))
 
     def project_(self, x: Vector) -> None:
         """Remove the trivial direction from x, in place."""
@@ -112,7 +119,7 @@ class Gram:
         unit = math.ldexp(1.0, math.frexp(max(float(x.max()), -float(x.min())))[1] - self._bits)
         grid = x / unit  # a power of two, so that nothing but rint rounds
         np.rint(grid, out=grid)
-        product: Vector = (self.matrix @ (self.transposed @ grid.astype(np.int64))).astype(np.float64)
+        product: Vector = self._image(grid.astype(np.int64)).astype(np.float64)
         product *= unit
         return product
 
