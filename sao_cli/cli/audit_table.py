@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sao_cli.cli.shared.networks import chain_units
-from sao_cli.cli.shared.render import Drawing, Row
+from sao_cli.cli.shared.tables import Row, drawing
 from sao_cli.io.output import visible
 from sao_cli.pages.text import shortened
 from sao_cli.reports.report import facts_of, value_of
@@ -72,13 +71,7 @@ def _line(row: AuditRow, failed: Mapping[str, Any] | None) -> Row:
 
 
 def _drawing(row: AuditRow) -> Row:
-    from sao_cli.cli.shared.histogram import bars, sparkline
-
-    if row.singular_values is None:
-        return {}
-    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    values = row.singular_values
-    return {"singular values": Drawing(sparkline(values, ascii=plain), "\n".join(bars(values, ascii=plain)))}
+    return {} if row.singular_values is None else {"singular values": drawing(row.singular_values)}
 
 
 def _below(skipped: Sequence[AuditRow], summary: AuditSummary) -> Iterator[Row]:
@@ -114,7 +107,7 @@ def _name(name: str) -> str:
 
 def _shown(text: str, width: int) -> str:
     """`text` as a terminal shows it, in at most about `width` characters."""
-    return shortened(visible(text), width)
+    return shortened(visible(text), width, "...")
 
 
 def _brief(value: Any) -> str:

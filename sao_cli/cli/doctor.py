@@ -10,6 +10,7 @@ import click
 
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.failures import FAILS
+from sao_cli.cli.shared.forms import ascii_only
 from sao_cli.cli.shared.options import common_options
 from sao_cli.cli.shared.paths import Folder
 from sao_cli.cli.shared.render import emit
@@ -51,7 +52,7 @@ def _terminal() -> Iterator[Finding]:
     width = shutil.get_terminal_size().columns
     yield Finding(topic="terminal", name="stdout", status=FINE, found=f"{told}; {width} columns")
     encoding = sys.stdout.encoding or "none"
-    plain = encoding.lower().replace("-", "") != "utf8"
+    plain = ascii_only()
     remedy = "export LANG=C.UTF-8" if plain else None
     yield Finding(topic="terminal", name="encoding", status=NOTE if plain else FINE, found=encoding, remedy=remedy)
     yield Finding(topic="terminal", name="locale", status=FINE, found=locale.setlocale(locale.LC_CTYPE))

@@ -22,6 +22,7 @@ from sao_cli.catalog import (
 from sao_cli.cli.shared.activations import asked_activations
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.critical import CRITICAL_OPTIONS, asked_starts, critical_options
+from sao_cli.cli.shared.forms import ascii_only
 from sao_cli.cli.shared.inputs import input_source, options_given, read_layers
 from sao_cli.cli.shared.networks import asked_run
 from sao_cli.cli.shared.options import (
@@ -39,7 +40,8 @@ from sao_cli.cli.shared.options import (
     stack_argument,
 )
 from sao_cli.cli.shared.picture_options import PictureFile, plot_option
-from sao_cli.cli.shared.render import Drawing, Row, emit
+from sao_cli.cli.shared.render import Row, emit
+from sao_cli.cli.shared.tables import Drawing
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 from sao_cli.reports.report import origin
@@ -393,6 +395,6 @@ def _shown(one: "DepthJacobian | ModuleJacobian") -> Row:
     values = values[values > -math.inf]
     if values.size:
         low, high = math.floor(float(values.min()) - 0.5), math.ceil(float(values.max()) + 0.5)
-        drawn = f"{low} {sparkline(values, low=low, high=high)} {high}"
+        drawn = f"{low} {sparkline(values, low=low, high=high, ascii=ascii_only())} {high}"
         row["log10 of singular values"] = Drawing(drawn, drawn)
     return row

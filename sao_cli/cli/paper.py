@@ -8,6 +8,7 @@ import click
 from sao_cli.base.names import one_of
 from sao_cli.catalog import DATA
 from sao_cli.cli.shared.command import SaoCommand
+from sao_cli.cli.shared.forms import Form, asked_form
 from sao_cli.cli.shared.options import common_options, executor_options
 from sao_cli.cli.shared.paths import Folder
 from sao_cli.cli.shared.render import Row, emit
@@ -15,7 +16,7 @@ from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named
 from sao_cli.study.papers.paper_items import NAMES, items_of
 
-HEADINGS = {"Items": "full data data_folder depths seeds", "Result": "markdown"}
+HEADINGS = {"Items": "full data data_folder depths seeds"}
 
 
 @click.command(cls=SaoCommand, headings=HEADINGS)
@@ -33,7 +34,6 @@ HEADINGS = {"Items": "full data data_folder depths seeds", "Result": "markdown"}
 )
 @click.option("--seeds", type=int, help="How many, from --seed on.  [default: the item's]")
 @executor_options
-@click.option("--markdown", is_flag=True, help="Tables in Markdown, as docs/papers.md has them.")
 @common_options
 @click.pass_obj
 def paper(
@@ -43,7 +43,6 @@ def paper(
     data_folder: str | None,
     jobs: int,
     cluster: str | None,
-    markdown: bool,
     seed: int,
     as_json: bool | None,
     output: str | None,
@@ -57,12 +56,13 @@ def paper(
     rounded, is within the spread, on the paper's data at the paper's scale. "refuted": what is exact, or said of all
     networks, is otherwise. "not reproduced" and "not run" come with a reason.
 
+    With --markdown it is tables, as docs/papers.md has them.
+
     Every number is measured in this very run, by calls of the library that --jobs or --cluster share out.
 
     Example: sao paper sao/table6 --seeds 20
     """
-    if markdown and as_json is not None:
-        raise click.UsageError("--markdown and --json/--table exclude each other; give one of them")
+    markdown = asked_form() == Form("markdown")
     if not ids:
         _list(seed, as_json, output, markdown)
         return

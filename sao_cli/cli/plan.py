@@ -16,7 +16,7 @@ from sao_cli.cli.shared.types import Named
 
 if TYPE_CHECKING:
     from sao_cli.masks.architectures import ConvShape
-    from sao_cli.reports.masks import ConvPlan, Plan
+    from sao_cli.reports.masks import ConvPlan
 
 CNN, LIPCONVNET = ARCHITECTURES["cnn"], ARCHITECTURES["lipconvnet"]
 OF_NETWORKS = ("depth", "width", "form", "image")
@@ -76,8 +76,11 @@ def plan(
 
     Example: sao plan --widths 784,512,256x49,10 --sparsity 0.98 --json | jq .parameters
     """
+    from sao_cli.reports.masks import ConvPlan, Plan
+
     _check_given(cnn, lipconvnet)
     rows: Iterable[Plan]
+    report = ConvPlan if cnn or lipconvnet else Plan
     target: dict[str, Any] = {"method": method, "d": d, "c": c, "sparsity": sparsity}
     if cnn or lipconvnet:
         from sao_cli.masks.architectures import plan_convolutions
@@ -88,7 +91,7 @@ def plan(
         from sao_cli.weights.plan import plan as plan_layers
 
         rows = plan_layers(widths_of(m, n, layers, widths), seed=seed, progress=talk, **target)
-    emit("plan", seed, (row.to_dict() for row in rows), as_json=as_json, output=output)
+    emit("plan", seed, (row.to_dict() for row in rows), as_json=as_json, output=output, report=report)
 
 
 def _check_given(cnn: bool, lipconvnet: bool) -> None:

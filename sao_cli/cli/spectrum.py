@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,8 @@ from sao_cli.cli.shared.options import (
 )
 from sao_cli.cli.shared.paths import InputFile
 from sao_cli.cli.shared.picture_options import PictureFile, plot_option
-from sao_cli.cli.shared.render import Drawing, Row, emit
+from sao_cli.cli.shared.render import Row, emit
+from sao_cli.cli.shared.tables import drawing
 from sao_cli.cli.shared.talk import Talk
 from sao_cli.cli.shared.types import Named, Padding, Sizes
 from sao_cli.cli.shared.workers import asked_executor, refuse_module, refuse_pipes
@@ -271,19 +271,13 @@ def _draws(
 
 
 def _rows(found: "Sequence[LayerSpectrum]", read: "WeightStack | None", values: bool, talk: Talk) -> list[Row]:
-    from sao_cli.cli.shared.histogram import bars, sparkline
-
     high = max(2.0, *(row.sigma_max for row in found))
-    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     rows: list[Row] = []
     for one in found:
         row = one.to_dict() | origin(read[one.layer - 1].mask.provenance if read else None)
         if values:
             row["singular_values"] = one.singular_values.tolist()
-        row["singular values"] = Drawing(
-            sparkline(one.singular_values, high=high, ascii=plain),
-            "\n".join(bars(one.singular_values, ascii=plain)),
-        )
+        row["singular values"] = drawing(one.singular_values, high)
         rows.append(row)
     estimated = [one for one in found if not one.exact]
     if estimated:

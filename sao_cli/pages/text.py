@@ -11,7 +11,7 @@ NAME = 90  # characters of a name on a page
 NOTHING = "–"
 
 
-def shortened(text: str, width: int) -> str:
+def shortened(text: str, width: int, gap: str = "…") -> str:
     """`text` in at most `width` characters: what is too long loses its middle, for names differ at both ends.
 
     >>> shortened("encoder.layer.11.attention.self.query.weight", 24)
@@ -20,7 +20,7 @@ def shortened(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     tail = width // 2
-    return f"{text[: max(width - 1 - tail, 0)]}…{text[len(text) - tail :]}"
+    return f"{text[: max(width - len(gap) - tail, 0)]}{gap}{text[len(text) - tail :]}"
 
 
 def escaped(text: object) -> str:

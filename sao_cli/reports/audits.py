@@ -72,7 +72,7 @@ class AuditRow(
     record="layer",
     table="name shape sparsity components dead_inputs dead_outputs sigma_max sigma_min stable_rank ks.pvalue alpha "
     "outliers",
-    spare="stable_rank dead_inputs dead_outputs ks.pvalue shape components sparsity outliers alpha",
+    spare="stable_rank shape components alpha outliers ks.pvalue",
     theory=13,
 ):
     """The facts of one tensor of a checkpoint: a line of `sao audit`, and what `audit_weight` gives.
@@ -174,7 +174,7 @@ class AuditComparison(
     Report,
     record="change",
     table="name status sparsity effective components rank dead_inputs dead_outputs sigma_max sigma_min stable_rank",
-    spare="stable_rank rank dead_inputs dead_outputs components effective sparsity status",
+    spare="stable_rank rank components effective sigma_max sigma_min",
     theory=13,
 ):
     """How a tensor differs between two checkpoints: a line of `sao audit --compare`, and with --module the network's.

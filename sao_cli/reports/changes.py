@@ -40,7 +40,7 @@ class PrunedWeight(
     ChosenWeight,
     record="layer",
     table="name shape sparsity effective_sparsity components dead_inputs dead_outputs sigma_max sigma_min kept_norm",
-    spare="shape dead_inputs dead_outputs components effective_sparsity",
+    spare="shape components sigma_max sigma_min",
     theory=13,
 ):
     """What pruning left of a weight: a line of `sao prune`, and a row of `prune_checkpoint`."""

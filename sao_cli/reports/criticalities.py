@@ -52,7 +52,7 @@ class Criticality(
     record="depth",
     table="depth activation activation_sparsity q_star sigma_w sigma_b chi_1 slope xi_q xi_c escape jacobian.variance "
     "verdict trainable_depth",
-    spare="xi_q xi_c trainable_depth q_star chi_1 jacobian.variance",
+    spare="xi_q xi_c trainable_depth q_star chi_1 jacobian.variance activation_sparsity slope sigma_b sigma_w",
     theory=17,
 ):
     """Whether signals pass through a network of that depth as it begins: a line of `sao criticality`.

@@ -70,7 +70,13 @@ class GraphFacts(Report, Generic[Gap], theory=1):
     )
 
 
-class Plan(Layered, record="layer", theory=6):
+class Plan(
+    Layered,
+    record="layer",
+    table="layer m n c d sparsity parameters feasible",
+    spare="parameters c n m",
+    theory=6,
+):
     """The degrees that one layer can have, and what its method makes of what was asked: a line of `sao plan`.
 
     What is of the layer that is built is None where no target was given.
@@ -85,7 +91,12 @@ class Plan(Layered, record="layer", theory=6):
     feasible: tuple[int, ...] = fact("every row degree that the method can have, ascending")
 
 
-class ConvPlan(Plan, record="layer", theory=12):
+class ConvPlan(
+    Plan,
+    record="layer",
+    table="layer m n c d kernel stride side scheme sparsity parameters feasible",
+    theory=12,
+):
     """A Plan of one convolution, whose degrees count whole 2-D kernels: a line of `sao plan --cnn` and `--lipconvnet`.
 
     m and n are the channels of its kernel.
@@ -105,6 +116,7 @@ class Expansion(
     NamedLayer,
     record="layer",
     table="layer name m n d components lambda_1 lambda_2 lambda_2_distinct bound ramanujan ramanujan_paper holds",
+    spare="m n lambda_1 d ramanujan_paper ramanujan components lambda_2",
     theory=4,
 ):
     """The eigenvalue conditions of one mask: a line of `sao verify`, and what `expansion` gives.
@@ -153,6 +165,7 @@ class Depth(
     Reached[Never],
     record="depth",
     table="layer inputs outputs reachable odd_paths rank_f2 unreached_outputs lost_inputs full",
+    spare="inputs outputs odd_paths unreached_outputs",
 ):
     """Who reaches whom through the first `layer` layers of a stack: a line of `sao reach`, one of `reachability`."""
 

@@ -264,6 +264,7 @@ class NetworkDepth(
     Reached[None],
     record="depth",
     table="layer name inputs outputs reachable unreached_outputs lost_inputs full",
+    spare="inputs outputs layer unreached_outputs",
     theory=15,
 ):
     """Who reaches whom up to one weight of a network as it ran, in the order run: a row of `Network.reach`.

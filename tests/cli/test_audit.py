@@ -275,7 +275,7 @@ def test_hostile_names_never_reach_a_terminal_raw(hostile):
     assert set(named(rows_of(run(hostile)))) == set(HOSTILE)
     table = run(hostile, "--table").stdout
     assert "\\x1b[31mred\\n" in table
-    assert "xxx…xxx" in table
+    assert "xxx...xxx" in table
     assert "[/red]" in table
 
 

@@ -96,11 +96,11 @@ def test_no_page_carries_them(evil):
 
 def test_colours_are_left():
     """What a table itself says is coloured; the same from a file is text."""
-    from sao_cli.cli.shared.render import _cell
+    from sao_cli.cli.shared.tables import cell
 
-    assert _cell(True).style == "green"
-    assert _cell("[red]no[/]").plain == "[red]no[/]"
-    assert not _cell("[red]no[/]").spans
+    assert cell(True).style == "green"
+    assert cell("[red]no[/]").plain == "[red]no[/]"
+    assert not cell("[red]no[/]").spans
 
 
 def test_what_is_visible():

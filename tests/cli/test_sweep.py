@@ -109,7 +109,7 @@ def test_a_table_has_the_parameters_and_the_columns_of_the_command(sao_in_proces
         ("sweep --over d=2,4 --over c=1 --zip -- mask", "these have d 2, c 1"),
         ("sweep --over d=2,4 -- mask -o a.mtx", "run 1 and run 2 (d=4) both write 'a.mtx'; put {d} into its name"),
         ("sweep --over d=2,4 -- mask -o -", "-o - of a run"),
-        ("sweep --over d=2,4 -- mask --table", "--table stands before the command"),
+        ("sweep --over d=2,4 -- mask --table", "stand before the command"),
         ("sweep --over seed=2,4 -- verify -", "reads no standard input"),
         ("sweep --over d=2 --summary lambda_3 -- mask", "no report has the field 'lambda_3'; did you mean 'lambda_2'"),
         ("sweep --over d=2 --plot lambda_2=a.gif -- mask", "its format is not known"),

@@ -59,7 +59,16 @@ def emit_changes(
     as_table = as_json is False or (as_json is None and sys.stdout.isatty())
     make = partial(_in_table, columns=report.table) if as_table else _line
     rows = [*map(make, changes.rows), changes.summary.to_dict()]
-    emit(command, seed, rows, as_json=as_json, output=None, source=model, report=report, columns=())
+    emit(
+        command,
+        seed,
+        rows,
+        as_json=as_json,
+        output=None,
+        source=model,
+        report=report,
+        columns=(*report.table, "reason"),
+    )
 
 
 def say_tied(changes: Changes[Any, Any], talk: Talk) -> None:

@@ -18,7 +18,7 @@ HEADINGS = {
     "A network of your own": "module examples norms",
     "Data": "data data_folder samples labels",
     "Edge of chaos": "activation_sparsity slope q_star sigma_w sigma_b",
-    "Result": "checks listed output as_json html",
+    "Result": "checks listed output as_json csv markdown columns html",
     "Picture": "plot drawn picture title plot_width dpi",
     "Running": "seed device jobs cluster threads quiet help",
 }

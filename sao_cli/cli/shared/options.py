@@ -9,6 +9,7 @@ import click
 
 from sao_cli import catalog
 from sao_cli.base.names import one_of
+from sao_cli.cli.shared.forms import form_options
 from sao_cli.cli.shared.paths import Data, Folder, Model, ModuleName, OutputFile, OutputFolder
 from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
@@ -34,7 +35,7 @@ DESCRIBING = (
 
 
 def common_options(command: F) -> F:
-    """--seed, --json/--table, -o/--output, --threads and -q/--quiet."""
+    """--seed, --json/--table, --csv, --markdown, --columns, -o/--output, --threads and -q/--quiet."""
     output = click.option(
         "-o",
         "--output",
@@ -89,12 +90,7 @@ def _common(command: F, output: Any, threads: bool = True) -> F:
         click.option(
             "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random number."
         ),
-        click.option(
-            "--json/--table",
-            "as_json",
-            default=None,
-            help="Force JSON lines, or a table. [default: a table on a terminal]",
-        ),
+        form_options,
         output,
         click.option(
             "--threads",

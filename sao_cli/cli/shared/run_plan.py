@@ -41,8 +41,9 @@ def plan_runs(
         arguments += _settings(context)  # which no worker knows
         if name in STREAMS and context.params.get("as_json") is None and (rows or context.params.get("output")):
             arguments.append("--json")
-        elif context.params.get("as_json") is False:
-            raise click.UsageError("the rows of runs are JSON; --table stands before the command")
+        elif context.params.get("as_json") is False or any(map(context.params.get, ("csv", "markdown", "columns"))):
+            told = "the rows of runs are JSON; --table, --csv, --markdown and --columns stand before the command"
+            raise click.UsageError(told)
         for path in _outputs(context):
             if (other := written.setdefault(os.path.realpath(path), run)) is not run:
                 names = " and ".join(f"{{{name}}}" for name in cell if cell[name] != other.over[name])

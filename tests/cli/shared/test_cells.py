@@ -2,7 +2,7 @@
 
 import pytest
 
-from sao_cli.cli.shared.render import _cell
+from sao_cli.cli.shared.tables import cell
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,6 @@ from sao_cli.cli.shared.render import _cell
     ],
 )
 def test_a_cell_is_for_people(value, shown):
-    text = _cell(value).plain
+    text = cell(value).plain
     assert not set(text) & {"\x1b", "\x07", "{", "[" if shown is not None else "\x1b"}
     assert shown is None or text == shown
