@@ -2,10 +2,11 @@
 
 python tests/papers_page.py                 all that takes seconds (some minutes together)
 python tests/papers_page.py sao/table7 ...  these alone; the others stay as they are
+python tests/papers_page.py --mnist FOLDER [snip/lenet ...]  those that are shown of MNIST too, whose files are there
 """
 
+import argparse
 import re
-import sys
 from pathlib import Path
 
 from sao_cli import paper_entries, paper_items
@@ -13,17 +14,34 @@ from sao_cli.study.papers.entries_markdown import item_markdown, items_markdown
 from sao_cli.study.papers.paper_items import ITEMS
 
 PAGE = Path(__file__).parent.parent / "docs" / "papers.md"
-SLOW = {  # what trains networks: seeds that are enough for a page
-    *("sao/fig11", "sao/table7", "snip/lenet", "snip/random-labels", "spp/gamma", "spp/unsupervised"),
-    *("spp/sculpting", "eoc/failures", "eoc/accuracies"),
+ONE_SEED = {  # which are slow, and one seed is enough for a page
+    *("snip/random-labels", "spp/sculpting", "eoc/failures", "eoc/accuracies"),
 }
-BEGIN, END, LIST = "<!-- {} -->\n", "<!-- end -->\n", "list"
+SLOW = {  # what trains networks
+    *ONE_SEED,
+    *("sao/fig11", "sao/table7", "snip/lenet", "spp/gamma", "spp/unsupervised"),
+    *("rare/table1", "rare/table2", "rare/ablation"),
+}
+ON_MNIST = {"snip/lenet": 1, "snip/masks": 3, "spp/patterns": 3}  # seeds of what is shown of it too
+BEGIN, END, LIST, MNIST = "<!-- {} -->\n", "<!-- end -->\n", "list", "{} on mnist"
 
 
 def section(item: str) -> str:
     """An item's Markdown, as this machine measures it now."""
-    slow = {"seeds": 1} if item in SLOW else {}
+    slow = {"seeds": 1} if item in ONE_SEED else {}
     return item_markdown(item, paper_entries(item, **slow), "--seeds 1" if slow else "")
+
+
+def of_mnist(item: str, folder: str) -> str:
+    """The same on MNIST, below a smaller heading."""
+    seeds = ON_MNIST[item]
+    text = item_markdown(item, paper_entries(item, folder=folder, seeds=seeds), f"--data-folder FOLDER --seeds {seeds}")
+    return below(item, text)
+
+
+def below(item: str, text: str) -> str:
+    """An item's Markdown with the smaller heading."""
+    return f"### {item} on MNIST\n" + text.partition("\n")[2]
 
 
 def renewed(page: str, name: str, text: str) -> str:
@@ -39,9 +57,17 @@ def shown(page: str, name: str) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("items", nargs="*", metavar="ITEM")
+    parser.add_argument("--mnist", metavar="FOLDER")
+    asked = parser.parse_args()
     page = renewed(PAGE.read_text(), LIST, items_markdown(paper_items()))
-    for item in sys.argv[1:] or [item for item in ITEMS if item not in SLOW]:
-        page = renewed(page, item, section(item))
+    if asked.mnist:
+        for item in asked.items or ON_MNIST:
+            page = renewed(page, MNIST.format(item), of_mnist(item, asked.mnist))
+    else:
+        for item in asked.items or [item for item in ITEMS if item not in SLOW]:
+            page = renewed(page, item, section(item))
     PAGE.write_text(page)
 
 

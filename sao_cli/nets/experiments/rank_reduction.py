@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from sao_cli.base.errors import SaoError
+from sao_cli.base.names import check
 from sao_cli.base.progress import Progress, silent
 from sao_cli.io.datasets.dataset import Dataset
 from sao_cli.measure.layer.activations import ActivationFunction
@@ -34,6 +35,15 @@ AS_RARE: dict[str, Any] = {
     "jacobian_at": (),
 }
 STRENGTH, DECAY = 20.0, 0.1  # the paper's lambda_1 and lambda_2
+_UNFUSED = {"rare": 0.0, "l2": 0.0, "tau_cos": 0.0}
+_FUSED = {"rare": STRENGTH, "l2": DECAY}
+KINDS: dict[str, dict[str, Any]] = {  # the rows of the paper's Table 1, and controls
+    "baseline": _UNFUSED | {"frobenius": False},
+    "+FN": _UNFUSED | {"frobenius": True},
+    "+DLRA": _FUSED | {"frobenius": True},
+    "+DLRA without FN": _FUSED | {"frobenius": False},
+    "lambda_1 = 0": _FUSED | {"rare": 0.0, "frobenius": True},
+}
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,7 @@ class CoreSizes(NamedTuple):
 def rare_ablation(
     widths: Sequence[int] = (128, 128, 128),
     *,
+    kinds: Sequence[str] = tuple(KINDS),
     data: str = "digits",
     folder: str | None = None,
     epochs: int = 260,
@@ -99,25 +110,21 @@ def rare_ablation(
 
     `widths` are the hidden ones; the paper's are (500,) * 5, its data fashion-mnist, its `dropout` 0.2 and its epochs
     2,000. Rows: "baseline", "+FN" (nothing is fused in these), "+DLRA" (lambda_1 = 20, lambda_2 = 0.1), "+DLRA without
-    FN", and "lambda_1 = 0", which fuses what weight decay alone makes parallel or lets die. `told` are further settings
-    of all of them, as check_every. Raises what Training and load_data raise. The cost of five trainings a seed.
+    FN", and "lambda_1 = 0", which fuses what weight decay alone makes parallel or lets die; `kinds` are those that are
+    wanted. `told` are further settings of all of them, as check_every. Raises SaoError for unknown kinds, and what
+    Training and load_data raise. The cost of a training a kind and seed.
 
     >>> rows = rare_ablation((8, 8), epochs=1, images=64, seeds=(0,))
     >>> [(row.name, row.parameters, row.fusions) for row in rows][:2]
     [('baseline', 682, (0,)), ('+FN', 685, (0,))]
     """
-    fused = {"rare": STRENGTH, "l2": DECAY}
-    kinds: dict[str, dict[str, Any]] = {
-        "baseline": {"rare": 0.0, "l2": 0.0, "tau_cos": 0.0, "frobenius": False},
-        "+FN": {"rare": 0.0, "l2": 0.0, "tau_cos": 0.0, "frobenius": True},
-        "+DLRA": fused | {"frobenius": True},
-        "+DLRA without FN": fused | {"frobenius": False},
-        "lambda_1 = 0": fused | {"rare": 0.0, "frobenius": True},
-    }
+    for kind in kinds:
+        check("kind of training", kind, KINDS)
+    chosen = {kind: KINDS[kind] for kind in kinds}
     common = AS_RARE | {"widths": tuple(widths), "data": data, "epochs": epochs, "dropout": dropout} | told
     return [
         rare_runs(TrainingSettings(**common | kind), folder, name=name, images=images, seeds=seeds, progress=progress)
-        for name, kind in kinds.items()
+        for name, kind in chosen.items()
     ]
 
 
@@ -203,12 +210,21 @@ def p_values(runs: RareRuns, baseline: RareRuns, last: int = 5) -> tuple[float |
 
     The paper's Table 1 has the one-sided ones, and does not say so. None with fewer than two seeds, or no spread.
     """
-    first, second = runs.accuracy(last), baseline.accuracy(last)
-    if min(len(first), len(second)) < 2 or not statistics.pvariance([*first, *second]):
+    return p_values_of(runs.accuracy(last), baseline.accuracy(last))
+
+
+def p_values_of(accuracies: Sequence[float], of_baseline: Sequence[float]) -> tuple[float | None, float | None]:
+    """The p_values of accuracies, a number a seed.
+
+    >>> p_values_of([0.9], [0.8])
+    (None, None)
+    """
+    if min(len(accuracies), len(of_baseline)) < 2 or not statistics.pvariance([*accuracies, *of_baseline]):
         return None, None
     from scipy import stats
 
-    told = [float(stats.ttest_ind(first, second, alternative=side).pvalue) for side in ("greater", "two-sided")]
+    sides = ("greater", "two-sided")
+    told = [float(stats.ttest_ind(accuracies, of_baseline, alternative=side).pvalue) for side in sides]
     one_sided, two_sided = (value if math.isfinite(value) else None for value in told)
     return one_sided, two_sided
 

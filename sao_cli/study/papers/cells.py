@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 DRAWN, EXACT, LAW, CLAIM = "drawn", "exact", "law", "claim"
+Measured = Mapping[str, float | None]  # what a call gives, by key; None is no number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +17,8 @@ class Cell:
     `kind` is how the two are compared: "drawn" of a random number, "exact" of one that no seed changes, "law" of one
     that the paper says of all networks, and "claim" of a statement, 1 where it holds, as the paper says, and 0 where
     not. `group` names those among which the order is compared, and `evidence` is a format string of what the part
-    measures, of its first seed, which a refutation tells.
+    measures, of its first seed, or makes the words of it, which a refutation tells. `pooled` makes one number of what
+    all seeds have measured, as a p-value is.
     """
 
     label: str
@@ -25,12 +27,17 @@ class Cell:
     unit: str | None = None
     kind: str = DRAWN
     group: str = ""
-    evidence: str = ""
+    evidence: str | Callable[[Measured], str] = ""
+    pooled: Callable[[Sequence[Measured]], float | None] | None = None
 
     @property
     def measured(self) -> str:
         """The key of what is measured."""
         return self.key or self.label
+
+    def witness(self, measured: Measured) -> str:
+        """The evidence of one seed, in words."""
+        return self.evidence.format(**measured) if isinstance(self.evidence, str) else self.evidence(measured)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.study.papers.cells import CLAIM, LAW, Asked, Cell, CellGroup
 
 HOME = f"{__name__}:"
+FULL = 100  # epochs
 SPARSE = 0.85  # share of zeros of what is measured; the poster's text tells none
 UNCLIPPED = {"ReLU_tau": "relu-tau", "ST_tau": "soft-threshold"}
 CLIPPED = {"CReLU_tau,m": "crelu", "CST_tau,m": "cst"}
@@ -79,9 +80,9 @@ def failures(asked: Asked) -> Iterator[CellGroup]:
         key="fails",
         kind=CLAIM,
         unit="holds",
-        evidence="test accuracy {accuracy:.1f} %, after divergence where 0",
+        evidence=lambda measured: f"test accuracy {_told(measured['accuracy'])}",
     )
-    epochs = 100 if asked.full else 10
+    epochs = FULL if asked.full else 10
     yield CellGroup(
         cells=(cell,),
         function=f"{HOME}too_sparse",
@@ -89,7 +90,7 @@ def failures(asked: Asked) -> Iterator[CellGroup]:
         seeds=asked.count(2),
         data=data,
         own_data="mnist",
-        scale=None if asked.full else f"{epochs} epochs",
+        scale=None if asked.full else f"{epochs} of {FULL} epochs",
     )
 
 
@@ -103,7 +104,7 @@ def too_sparse(data: str, folder: str | None, epochs: int, seed: int) -> dict[st
     """Whether a network of 95 % zeros fails: it diverges, or stays below 20 %."""
     settings = {"activation": "crelu", "activation_sparsity": 0.95, "slope": 0.5, "depth": 29, "width": 300}
     found = _accuracy({**settings, "data": data, "epochs": epochs, "learning_rate": 3e-3}, folder, seed)
-    return {"accuracy": found, "fails": float(found < 20)}
+    return {"accuracy": found, "fails": float(found is None or found < 20)}
 
 
 def accuracies(asked: Asked) -> Iterator[CellGroup]:
@@ -115,9 +116,9 @@ def accuracies(asked: Asked) -> Iterator[CellGroup]:
             key="retained",
             kind=CLAIM,
             unit="holds",
-            evidence="{accuracy:.1f} % beside {dense:.1f} % of ReLU",
+            evidence=lambda measured: f"{_told(measured['accuracy'])} beside {_told(measured['dense'])} of ReLU",
         )
-        epochs = 100 if asked.full else 20 if data == "digits" else 1
+        epochs = FULL if asked.full else 20 if data == "digits" else 1
         yield CellGroup(
             cells=(cell,),
             function=f"{HOME}retained",
@@ -130,23 +131,31 @@ def accuracies(asked: Asked) -> Iterator[CellGroup]:
             seeds=asked.count(5 if asked.full else 1),
             data=data,
             own_data="mnist",
-            scale=None if asked.full else f"{epochs} epochs",
+            scale=None if asked.full else f"{epochs} of {FULL} epochs",
         )
 
 
 def retained(activation: str, data: str, folder: str | None, epochs: int, seed: int) -> dict[str, float | None]:
-    """Accuracies in percent of a clipped network of mostly zeros, and of ReLU at its edge of chaos."""
+    """Accuracies in percent of a clipped network of mostly zeros, and of ReLU at its edge of chaos.
+
+    One that diverged retains nothing; beside a ReLU network that did, nothing can be told.
+    """
     told = {"depth": 29, "width": 300, "data": data, "epochs": epochs, "learning_rate": 1e-3}
     sparse = {**told, "activation": activation, "activation_sparsity": SPARSE, "slope": 0.7}
     relu = {**told, "activation": "relu", "method": "dense", "init": "vs-h"}
     accuracy, dense = (_accuracy(settings, folder, seed) for settings in (sparse, relu))
-    return {"accuracy": accuracy, "dense": dense, "retained": float(accuracy > dense - 5)}
+    kept = None if dense is None else float(accuracy is not None and accuracy > dense - 5)
+    return {"accuracy": accuracy, "dense": dense, "retained": kept}
 
 
-def _accuracy(settings: Mapping[str, Any], folder: str | None, seed: int) -> float:
-    """The test accuracy in percent, 0 of a network that diverged."""
+def _told(accuracy: float | None) -> str:
+    return "none (training diverged)" if accuracy is None else f"{accuracy:.1f} %"
+
+
+def _accuracy(settings: Mapping[str, Any], folder: str | None, seed: int) -> float | None:
+    """The test accuracy in percent; None of a network whose training diverged, which has none."""
     try:
         rates = error_rates(TrainingSettings(**settings, jacobian_at=()), folder, seeds=(seed,))
     except DivergedError:
-        return 0.0
+        return None
     return 100 - rates.test[0]

@@ -1,11 +1,13 @@
 """Entries as Markdown, as docs/papers.md has them."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from sao_cli.reports.paper_rows import PaperEntry, PaperItem
 from sao_cli.study.papers.paper_items import ITEMS
 
 HOLDS = {0.0: "no", 1.0: "yes"}
+LONG, MANY = 60, 3  # characters of a reason, and entries that have it
 
 
 def item_markdown(item: str, entries: Sequence[PaperEntry], asked: str = "") -> str:
@@ -17,8 +19,11 @@ def item_markdown(item: str, entries: Sequence[PaperEntry], asked: str = "") -> 
     """
     row = ITEMS[item]
     command = " ".join(["sao paper", item, *([asked] if asked else [])])
-    body = _table(("", "paper", "here", "least to largest", "verdict", "why"), map(_cells, entries))
-    return f"## {item}: {row.line}\n\n{row.place}. `{command}`{_conditions(entries)}\n\n{body}"
+    notes = _notes(entries)
+    rows = (_cells(entry, notes) for entry in entries)
+    body = _table(("", "paper", "here", "least to largest", "verdict", "why"), rows)
+    told = "".join(f"\n[{number}] {reason}\n" for reason, number in notes.items())
+    return f"## {item}: {row.line}\n\n{row.place}. `{command}`{_conditions(entries)}\n\n{body}{told}"
 
 
 def items_markdown(items: Iterable[PaperItem]) -> str:
@@ -26,6 +31,12 @@ def items_markdown(items: Iterable[PaperItem]) -> str:
     heads = ("ID", "shows", "where", "data", "takes", "--full takes")
     rows = ((f"`{one.item}`", one.shows, one.printed, one.data or "", one.takes, one.takes_full) for one in items)
     return _table(heads, rows)
+
+
+def _notes(entries: Sequence[PaperEntry]) -> dict[str, int]:
+    """The numbers of long reasons that many entries have, which are told once, below the table."""
+    counts = Counter(one.reason for one in entries if one.reason and len(one.reason) > LONG)
+    return {reason: number for number, reason in enumerate((one for one in counts if counts[one] > MANY), 1)}
 
 
 def _conditions(entries: Sequence[PaperEntry]) -> str:
@@ -36,12 +47,14 @@ def _conditions(entries: Sequence[PaperEntry]) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def _cells(entry: PaperEntry) -> tuple[str, ...]:
+def _cells(entry: PaperEntry, notes: Mapping[str, int]) -> tuple[str, ...]:
     claim = entry.unit == "holds"
     unit = f", {entry.unit}" if entry.unit and not claim else ""
     spread = "" if entry.low == entry.high else f"{_number(entry.low)} to {_number(entry.high)}"
     paper, here = (_holds(one) if claim else _number(one) for one in (entry.paper, entry.here))
-    return entry.label + unit, paper, here, "" if claim else spread, entry.verdict, entry.reason or ""
+    reason = entry.reason or ""
+    reason = f"[{notes[reason]}]" if reason in notes else reason
+    return entry.label + unit, paper, here, "" if claim else spread, entry.verdict, reason
 
 
 def _holds(value: float | None) -> str:

@@ -13,7 +13,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import DATA
 from sao_cli.reports.paper_rows import PaperEntry, PaperItem
 from sao_cli.study.executors import executor as opened
-from sao_cli.study.papers.cells import Asked, Cell, CellGroup
+from sao_cli.study.papers.cells import Asked, Cell, CellGroup, Measured
 from sao_cli.study.papers.paper_items import ITEMS, Item
 from sao_cli.study.papers.paper_verdicts import NOT_REPRODUCED, Values, finite, order_told, summary, verdict
 
@@ -62,7 +62,7 @@ def paper_entries(
     parts: list[CellGroup] = list(load(row.home)(asked))
     runs = [(place, keywords) for place, part in enumerate(parts) for keywords in _calls(part, seed)]
     jobs = [{"function": parts[place].function, "keywords": keywords} for place, keywords in runs]
-    found: list[list[Mapping[str, float | None]]] = [[] for _ in parts]
+    found: list[list[Measured]] = [[] for _ in parts]
     with opened() as here:
         results = run_in_order(here if executor is None else executor, call, jobs, progress)
         for (place, _), result in zip(runs, results, strict=True):
@@ -102,25 +102,30 @@ def _calls(part: CellGroup, seed: int) -> list[dict[str, Any]]:
     return [{**part.keywords, **one} for one in seeded]
 
 
-def _entries(
-    row: Item, parts: Sequence[CellGroup], found: Sequence[Sequence[Mapping[str, float | None]]]
-) -> Iterator[PaperEntry]:
+def _entries(row: Item, parts: Sequence[CellGroup], found: Sequence[Sequence[Measured]]) -> Iterator[PaperEntry]:
     cells: dict[str, tuple[Cell, Values]] = {}
-    measured: list[tuple[Cell, CellGroup, Sequence[Mapping[str, float | None]]]] = []
+    measured: list[tuple[Cell, CellGroup, Sequence[Measured]]] = []
     for part, results in zip(parts, found, strict=True):
         for cell in part.cells:
             assert cell.label not in cells, f"{row.name} has two cells {cell.label!r}"
-            cells[cell.label] = cell, finite([result[cell.measured] for result in results])
+            cells[cell.label] = cell, _values(cell, results)
             measured.append((cell, part, results))
     for cell, part, results in measured:
         yield _entry(row, cell, part, results, cells)
+
+
+def _values(cell: Cell, results: Sequence[Measured]) -> Values:
+    """A number a seed, or the one of them all."""
+    if cell.pooled is not None:
+        return finite([cell.pooled(results)]) if results else []
+    return finite([result[cell.measured] for result in results])
 
 
 def _entry(
     row: Item,
     cell: Cell,
     part: CellGroup,
-    results: Sequence[Mapping[str, float | None]],
+    results: Sequence[Measured],
     cells: Mapping[str, tuple[Cell, Values]],
 ) -> PaperEntry:
     values = cells[cell.label][1]
@@ -129,7 +134,7 @@ def _entry(
     if found == NOT_REPRODUCED and (order := order_told(cell, cells)):
         told.append(order)
     if reason and cell.evidence and results:
-        told.append(cell.evidence.format(**results[0]))
+        told.append(cell.witness(results[0]))
     here, low, high = summary(values)
     return PaperEntry(
         item=row.name,

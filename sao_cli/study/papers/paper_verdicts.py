@@ -63,6 +63,8 @@ def verdict(cell: Cell, part: CellGroup, values: Values) -> tuple[str, str | Non
         return REFUTED, f"it is {spread}"
     if cell.kind == LAW:
         return REFUTED, f"it is {spread}, and never what the paper says of all"
+    if cell.pooled is not None:
+        return NOT_REPRODUCED, f"another number, of {part.seeds} seeds together"
     return NOT_REPRODUCED, f"outside the spread of {len(values)} seed{'s' * (len(values) > 1)}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from sao_cli.io.datasets.samples import load_samples
@@ -49,6 +49,7 @@ MODERN_ERRORS = {
     "LDI": ("8.11", "11.55", "10.08", "8.88", "44.20"),
     "LDI-AI": ("7.99", "11.47", "9.85", "8.78", "44.12"),
 }
+LEARNT_BY_HEART = 300  # epochs after which random labels of 1,000 images are
 EPOCHS = 20  # of LeNets with --full; SNIP's code has 10,000 steps by default, and 20 epochs are 12,000
 
 
@@ -58,7 +59,9 @@ def lenet(asked: Asked) -> Iterator[CellGroup]:
     for arch, rows in LENETS.items():
         for sparsity, weights, error in rows:
             named = f"{arch}, {100 * sparsity:g} % pruned" if sparsity else f"{arch}, dense"
-            counted = Cell(label=f"{named}: weights", paper=weights, key="kept", kind=EXACT)
+            # the paper counts the biases of the dense networks, and of the pruned ones the weights that are kept
+            what, key = ("weights", "kept") if sparsity else ("weights and biases", "parameters")
+            counted = Cell(label=f"{named}: {what}", paper=weights, key=key, kind=EXACT)
             told = {"arch": arch, "sparsity": sparsity, "data": data, "folder": _folder(asked, data), "seed": 0}
             if data == MNIST:
                 told |= {"epochs": 0}
@@ -80,16 +83,16 @@ def lenet(asked: Asked) -> Iterator[CellGroup]:
                 seeds=asked.count(3 if asked.full or arch == "lenet300" else 1),
                 data=data,
                 own_data=MNIST,
-                scale=None if asked.full else f"{epochs} epochs",
+                scale=None if asked.full else f"{epochs} of {EPOCHS} epochs",
             )
 
 
 def lenet_error(
     arch: str, sparsity: float, data: str, folder: str | None, epochs: int, seed: int
 ) -> dict[str, float | None]:
-    """The test error in percent, and the weights that are kept."""
+    """The test error in percent, the weights that are kept, and these with the biases."""
     [row] = lenet_errors(arch, (sparsity,), data=data, folder=folder, epochs=epochs, seeds=(seed,))
-    return {"error": row.test[0], "kept": row.kept}
+    return {"error": row.test[0], "kept": row.kept, "parameters": row.kept + row.biases}
 
 
 def masks(asked: Asked) -> Iterator[CellGroup]:
@@ -137,7 +140,7 @@ def kept_inputs(data: str, folder: str | None, seed: int) -> dict[str, float | N
 def random_labels(asked: Asked) -> Iterator[CellGroup]:
     """Whether pruned networks learn random labels by heart."""
     data = asked.data_of(MNIST)
-    epochs = 300 if asked.full else 60
+    epochs = LEARNT_BY_HEART if asked.full else 60
     evidence = "training errors {dense random:.1f} % dense and {random:.1f} % pruned; of true labels {true:.1f} %"
     claims = {
         "dense learns": "the dense network learns random labels by heart: under 10 % wrong",
@@ -156,6 +159,7 @@ def random_labels(asked: Asked) -> Iterator[CellGroup]:
         seeds=asked.count(3),
         data=data,
         own_data=MNIST,
+        scale=None if asked.full else f"{epochs} of {LEARNT_BY_HEART} epochs",
     )
 
 
@@ -217,7 +221,7 @@ def of_variance(
 def patterns(asked: Asked) -> Iterator[CellGroup]:
     """In which layers SNIP prunes most, by the initial variance."""
     data = asked.data_of(MNIST)
-    told = {"data": data, "folder": _folder(asked, data), "images": None if asked.full else 1437}
+    told = {"data": data, "folder": _folder(asked, data)}
     evidence = "layers 2 and 6 have sparsity {second:.3f} and {sixth:.3f}"
     claims = {
         1e-4: ("uniform", "gamma 1e-4: tanh is pruned alike in all square layers, within 0.05"),
@@ -236,9 +240,9 @@ def patterns(asked: Asked) -> Iterator[CellGroup]:
         )
 
 
-def pattern(variance: float, data: str, folder: str | None, images: int | None, seed: int) -> dict[str, float | None]:
+def pattern(variance: float, data: str, folder: str | None, seed: int) -> dict[str, float | None]:
     """Whether the square layers are pruned alike, and whether the later ones are pruned more."""
-    x, y = inputs_like_mnist(data, folder, count=images)
+    x, y = inputs_like_mnist(data, folder)
     square = variance_row(x, y, variance, jacobian_samples=1, seed=seed).sparsity[1:-1]
     told: dict[str, float | None] = {"second": square[0], "sixth": square[-1]}
     uniform = max(square) - min(square) < 0.05
@@ -320,18 +324,16 @@ def sculpting(asked: Asked) -> Iterator[CellGroup]:
             unit="holds",
             evidence="errors {small:.1f} % of the small one and {grown:.1f} % of the grown one",
         )
-        told: Mapping[str, Any] = {"data": data, "folder": _folder(asked, data), "width": width}
+        images, epochs = (None, 20) if small or asked.full else (8000, 8)
+        told = {"data": data, "folder": _folder(asked, data), "width": width, "images": images, "epochs": epochs}
         yield CellGroup(
             cells=(cell,),
             function=f"{HOME}sculpted",
-            keywords={
-                **told,
-                "images": None if small or asked.full else 8000,
-                "epochs": 20 if small or asked.full else 8,
-            },
+            keywords=told,
             seeds=asked.count(3),
             data=data,
             own_data=MNIST,
+            scale=None if images is None else f"{images} images, {epochs} epochs",
         )
 
 

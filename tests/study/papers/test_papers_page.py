@@ -8,7 +8,7 @@ from sao_cli.study.papers.paper_items import ITEMS
 
 from ... import papers_page
 
-EXACT = ("sao/table1", "sao/table2", "sao/table3", "sao/table4", "rare/table1", "rare/table2", "rare/ablation")
+EXACT = ("sao/table1", "sao/table2", "sao/table3", "sao/table4")
 PAGE = papers_page.PAGE.read_text()
 
 
@@ -28,3 +28,11 @@ def test_a_section_takes_the_place_of_its_own():
     assert papers_page.shown(page, "sao/table2") == "new\n"
     assert papers_page.shown(page, "sao/table3") == papers_page.shown(PAGE, "sao/table3")
     assert papers_page.renewed(page, "sao/table2", papers_page.shown(PAGE, "sao/table2")) == PAGE
+
+
+@pytest.mark.parametrize("item", papers_page.ON_MNIST)
+def test_what_is_shown_of_mnist_has_its_place(item):
+    shown = papers_page.shown(PAGE, papers_page.MNIST.format(item))
+    assert shown.startswith(f"### {item} on MNIST\n")
+    assert "mnist)" in shown.splitlines()[2]
+    assert papers_page.below(item, f"## {item}: what it is\n\nmore\n") == f"### {item} on MNIST\n\nmore\n"
