@@ -258,6 +258,8 @@ TRAIN_METHODS = table(
         for row in DENSITIES.values()
     ),
 )
+# Magnitudes and random places before training are one method, in a layer as in a network that is trained.
+BEFORE_TRAINING = {row.name: f"{row.name}-s" for row in PRUNING.values() if not row.by_degree}
 
 
 class Init(Row):

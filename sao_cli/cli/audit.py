@@ -58,7 +58,7 @@ HEADINGS = {
     type=Padding(),
     default="zeros",
     show_default=True,
-    help="Padding of the kernels' images, as in `sao spectrum`.",
+    help="Padding of the kernels' images, as in `sao spectrum`; zeros are what most networks are trained with.",
 )
 @click.option("--stride", type=Sizes(), default="1", show_default=True, help="Stride of the kernels.")
 @click.option("--max-size", type=click.IntRange(min=1), help="Skip tensors of more numbers than this.")

@@ -43,7 +43,7 @@ from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.tables import Drawing
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Named
+from sao_cli.cli.shared.types import Named, Side
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ HEADINGS = {
     type=int,
     help=f"Inputs and outputs of every layer, or channels.  [default: {DEFAULT_WIDTH}; channels: 32]",
 )
-@click.option("--image", type=int, help="Side of the images that a cnn or lipconvnet reads.  [default: 32, 24]")
+@click.option(
+    "--image", type=Side(), help="Sides of the square images that a cnn or lipconvnet reads.  [default: 32, 24]"
+)
 @click.option("--scheme", type=Named("scheme of a CNN", SIZED_SCHEMES), help="Kernels of a cnn.  [default: delta]")
 @methods_option
 @degree_options()

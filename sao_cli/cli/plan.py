@@ -9,10 +9,10 @@ from sao_cli.base.names import one_of
 from sao_cli.catalog import ARCHITECTURES, FORMS, METHODS
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import options_given, widths_of
-from sao_cli.cli.shared.options import common_options, degree_options, sizes_options
+from sao_cli.cli.shared.options import METHOD, common_options, degree_options, sizes_options
 from sao_cli.cli.shared.render import emit
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Named
+from sao_cli.cli.shared.types import Named, Side
 
 if TYPE_CHECKING:
     from sao_cli.masks.architectures import ConvShape
@@ -37,8 +37,8 @@ HEADINGS = {"Layers that are built": "", "Convolutional networks": "cnn lipconvn
     type=Named("form", FORMS),
     help="cinic10 and cifar100 have two more layers instead of pooling.  [default: cifar10]",
 )
-@click.option("--image", type=int, help="Side of the square image.  [default: 32, or 24 of --lipconvnet]")
-@click.option("--method", type=Named("method", METHODS), default="sao", show_default=True, help=f"{one_of(METHODS)}.")
+@click.option("--image", type=Side(), help="Sides of the square image.  [default: 32, or 24 of --lipconvnet]")
+@click.option("--method", type=METHOD, default="sao", show_default=True, help=f"{one_of(METHODS)}.")
 @degree_options("none: tell the feasible ones")
 @common_options
 @click.pass_obj

@@ -65,7 +65,11 @@ HEADINGS = {
     "--input-std", type=float, default=1.0, show_default=True, help="s of the inputs x ~ N(0, s^2 I) behind h = W x."
 )
 @click.option(
-    "--inputs", metavar="FILE.npy", type=InputFile(), help="Inputs x, one a row, instead; each row is one repeat."
+    "--input-file",
+    "inputs",
+    metavar="FILE.npy",
+    type=InputFile(),
+    help="Inputs x, one a row, instead; each row is one repeat.",
 )
 @click.option(
     "--reference",
@@ -84,14 +88,14 @@ HEADINGS = {
     type=Padding(),
     default="circular",
     show_default=True,
-    help=f"{', '.join(PADDINGS)}, or a number of zeros on each side.",
+    help=f"{', '.join(PADDINGS)}, or a number of zeros on each side; circular is where SAO's kernels are orthogonal.",
 )
 @click.option("--stride", type=Sizes(), default="1", show_default=True, help="Stride of the convolution.")
 @click.option("--dilation", type=Sizes(), default="1", show_default=True, help="Dilation of the kernel.")
 @click.option("--groups", type=int, default=1, show_default=True, help="Groups of channels.")
 @click.option("--repeats", type=int, help="Repeat with the seeds that follow, and tell the spread of p.  [default: 1]")
 @click.option("--within", type=float, default=0.05, show_default=True, help="Count singular values so near to 1.")
-@click.option("--values", is_flag=True, help="Add singular_values, descending, to each row.")
+@click.option("--singular-values", "values", is_flag=True, help="Add singular_values, descending, to each row.")
 @executor_options
 @module_options
 @plot_option
@@ -209,12 +213,15 @@ def _maps(read: "WeightStack", geometry: dict[str, Any], dtype: str | None, talk
     context = click.get_current_context()
     if given := options_given(context, *NOT_OF_KERNELS):
         told = f"{' '.join(given)} is for matrices; a convolution is measured as the linear map that it is"
-        if len(kernels) == len(read) or "--inputs" in given:
+        if len(kernels) == len(read) or "--input-file" in given:
             raise SaoError(told)
         talk.say(told)
     if geometry["image"] is None:
         shape = "x".join(map(str, kernels[0].shape))
         raise SaoError(f"a kernel of {shape} is a map only of images of some size; --image 32 gives their sides")
+    foreign = any("scheme" not in kernel.mask.provenance for kernel in kernels)
+    if foreign and not options_given(context, "padding"):
+        talk.say_at_the_end("the image is taken as circular, which few networks have; --padding zeros is what most do")
     made: list[Matrix | Convolution] = []
     for place, weight in enumerate(read):
         if isinstance(weight, Kernel):

@@ -11,6 +11,7 @@ from sao_cli.base.names import lines, one_of
 from sao_cli.catalog import (
     ACTIVATIONS,
     ARCHITECTURES,
+    BEFORE_TRAINING,
     COMPUTED,
     CONTROLS,
     DATA,
@@ -112,7 +113,7 @@ HEADINGS = {
 )
 @click.option(
     "--method",
-    type=Named("method", TRAIN_METHODS),
+    type=Named("method", TRAIN_METHODS, same=BEFORE_TRAINING),
     help=f"{one_of(TRAIN_METHODS)}.  [default: sao; at the edge of chaos, and with --rare, dense]",
 )
 @click.option("--depth", type=int, help=f"N of the paper's networks.  [default: {_DEPTHS}]")
@@ -142,7 +143,10 @@ HEADINGS = {
 )
 @click.option("--init-gamma", metavar="VARIANCE", type=float, help="Of --init normal: the variance of every weight.")
 @click.option(
-    "--layers", type=Named("layers", LAYERS), help="blocks is faster, for sao alone.  [default: blocks for sao]"
+    "--storage",
+    "layers",
+    type=Named("storage", LAYERS),
+    help="How layers hold their weights: blocks is faster, for sao alone.  [default: blocks for sao]",
 )
 @click.option("--epochs", type=int, help="Of each phase.  [default: digits 20, fnn and lenets 100, else 200]")
 @click.option("--batch-size", type=int, help="Images a step.  [default: digits 64, else 128]")

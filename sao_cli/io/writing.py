@@ -79,7 +79,7 @@ def write_weights(weights: Weight | Sequence[Weight], destination: PathOrFile) -
     elif isinstance(destination, str | os.PathLike):
         suffix = suffix_for(destination, len(stack), kernels=kernels)
         if not format_of(suffix).bfloat16 and stack[0].values is not None and stack[0].dtype == "bfloat16":
-            raise FormatError(f"{shown(destination)}: {NO_BFLOAT16}, or --dtype float32")
+            raise FormatError(f"{shown(destination)}: {NO_BFLOAT16}, or --round-to float32")
         with atomic_output(destination) as file:
             _write(stack, suffix, file)
     else:

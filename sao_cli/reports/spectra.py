@@ -135,7 +135,7 @@ class LayerSpectrum(
     within: Within = fact("how many values are near to 1")
     repeats: Repeats | None = fact("the spread of the p-value, with --repeats")
     reason: str | None = fact("why something is null, or an estimate")
-    singular_values: NDArray[np.float64] = fact("(min(m, n),) float64, descending; with --values", repr=False)
+    singular_values: NDArray[np.float64] = fact("(min(m, n),) float64, descending; with --singular-values", repr=False)
     reference_values: NDArray[np.float64] | None = fact("those of the reference, descending", repr=False)
 
 

@@ -126,5 +126,5 @@ TOPICS = table(
     Topic("controls", "pruning gone wrong on purpose", "control", catalog.CONTROLS, "--control", (16,)),
     Topic("ensembles", "laws of a network at the edge of chaos", "ensemble", catalog.ENSEMBLES, "--weights", (17,)),
     Topic("fuse rules", "what two parallel vectors become", "rule", catalog.FUSE_RULES, "--rule", (18,)),
-    Topic("dtypes", "types of numbers", "dtype", catalog.DTYPES, "--dtype", (8,)),
+    Topic("dtypes", "types of numbers", "dtype", catalog.DTYPES, "--round-to", (8,)),
 )  # fmt: skip

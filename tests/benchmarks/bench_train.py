@@ -55,7 +55,7 @@ def step(folder: Path) -> None:
     """Seconds an epoch of 1000 layers, in blocks and as masked dense layers, in turns."""
     seconds = {}
     for layers in ("blocks", "masked"):
-        asked = ["train", "--depth", "1000", "--method", "sao", "--d", "4", "--layers", layers, "--epochs", "2"]
+        asked = ["train", "--depth", "1000", "--method", "sao", "--d", "4", "--storage", layers, "--epochs", "2"]
         where = folder / f"step-{layers}"
         subprocess.run(
             [sys.executable, "-m", "sao_cli", *asked, "--jacobian-at", "0", "-q", "-o", str(where)],

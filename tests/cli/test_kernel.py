@@ -58,7 +58,7 @@ def test_the_kernel_of_one_seed_is_the_same_bytes_in_file_and_stream(sao, tmp_pa
         "3",
         "--seed",
         "7",
-        "--dtype",
+        "--round-to",
         "float32",
     ]
     assert sao(*described, "-o", "k.safetensors").code == 0
@@ -193,5 +193,5 @@ def test_bad_networks_get_one_line(run, options, said):
 
 def test_reports_are_strict_json(run):
     assert run("kernel", "--c-out", 4, "--c-in", 4, "-o", "k.pt").code == 0
-    done = run("spectrum", "k.pt", "--image", 5, "--values")
+    done = run("spectrum", "k.pt", "--image", 5, "--singular-values")
     assert json.loads(done.out)["singular_values"] == pytest.approx([1.0] * 100)

@@ -50,7 +50,7 @@ def model(tmp_path):
 
 
 def test_spectrum_tells_each_weight_as_it_ran(sao, model, tmp_path):
-    done = sao("spectrum", model, *NAMED, "--values", "--plot", "values.png")
+    done = sao("spectrum", model, *NAMED, "--singular-values", "--plot", "values.png")
     conv, head = done.rows
     assert (conv["name"], conv["layer"], conv["source"]) == ("conv.weight", 1, model)
     assert [conv[key] for key in ("image", "output_image", "stride", "padding", "groups")] == [

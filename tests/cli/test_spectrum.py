@@ -106,7 +106,7 @@ def test_tables_show_a_histogram_and_json_does_not(sao):
 
 def test_values_are_descending_and_those_of_numpy(sao, tmp_path):
     sao("weights", "--method", "rg-n", "--m", 12, "--n", 18, "--d", 3, "-o", "layer.npy")
-    [row] = sao("spectrum", "layer.npy", "--values").rows
+    [row] = sao("spectrum", "layer.npy", "--singular-values").rows
     exact = np.linalg.svd(np.load(tmp_path / "layer.npy"), compute_uv=False)
     np.testing.assert_allclose(row["singular_values"], exact, atol=1e-13)
 
@@ -122,13 +122,13 @@ def test_a_stack_is_a_row_a_layer(pipe):
 
 
 def test_precision_comes_from_the_file_or_from_the_option(sao, tmp_path):
-    sao("weights", "--d", 4, "--dtype", "float32", "-o", "layer.npy")
+    sao("weights", "--d", 4, "--round-to", "float32", "-o", "layer.npy")
     coarse = sao("spectrum", "layer.npy").rows[0]
     assert coarse["ks"]["resolution"] == pytest.approx(10 * 16 * 2.0**-23, rel=1e-3)
     assert coarse["ks"]["pvalue"] == 1.0
     np.save(tmp_path / "double.npy", np.load(tmp_path / "layer.npy").astype(float))
     assert sao("spectrum", "double.npy").rows[0]["ks"]["pvalue"] < 1e-9
-    assert sao("spectrum", "double.npy", "--dtype", "float32").rows[0]["ks"]["pvalue"] == 1.0
+    assert sao("spectrum", "double.npy", "--round-to", "float32").rows[0]["ks"]["pvalue"] == 1.0
     assert sao("spectrum", "double.npy", "--resolution", 1e-5).rows[0]["ks"]["pvalue"] == 1.0
 
 
@@ -137,7 +137,7 @@ def test_repeats_and_inputs(sao, tmp_path):
     assert row["repeats"]["count"] == 5
     assert row["repeats"]["pvalue_5"] <= row["repeats"]["pvalue_median"] <= row["repeats"]["pvalue_95"]
     np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((3, 256)))
-    [row] = sao("spectrum", "--d", 4, "--activation", "tanh", "--inputs", "x.npy").rows
+    [row] = sao("spectrum", "--d", 4, "--activation", "tanh", "--input-file", "x.npy").rows
     assert row["repeats"]["count"] == 3
 
 
@@ -181,7 +181,7 @@ def test_far_tails_keep_their_logarithm(sao):
         (["--d", 4, "--within", -1], "within -1.0"),
         (["--d", 4, "--repeats", 0], "0 repeats"),
         (["--d", 4, "--resolution", "nan"], "resolution nan"),
-        (["--d", 4, "--inputs", "missing.npy"], "missing.npy"),
+        (["--d", 4, "--input-file", "missing.npy"], "missing.npy"),
         (["--d", 4, "--plot", "a.gif"], ".png, .svg, .pdf"),
         (["--d", 4, "--plot", "a.png", "--picture", "cdf", "--reference", "none"], "a reference layer"),
         (["missing.npy", "--d", 4], "both describe the layers"),
@@ -204,7 +204,7 @@ def test_bad_weights_are_one_line(expect_error, tmp_path, sao):
     numbers = sao("weights", "--m", 8, "--n", 8).out.encode()
     expect_error("spectrum", stdin=numbers[:-2], said="cut off")
     np.save(tmp_path / "x.npy", np.zeros((2, 5)))
-    expect_error("spectrum", "--d", 4, "--inputs", "x.npy", said="(256,) or (B, 256)")
+    expect_error("spectrum", "--d", 4, "--input-file", "x.npy", said="(256,) or (B, 256)")
 
 
 def test_python_gives_the_same_row(sao):

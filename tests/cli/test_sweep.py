@@ -213,7 +213,7 @@ def test_rows_of_training_hold_no_timings_and_the_summary_is_of_the_last_epochs(
     assert (told["over"], told["of"], told["failed"]) == ({"method": "sao"}, {}, 0)
 
 
-SPECTRA = ["spectrum", "--m", "160", "--n", "160", "--sparsity", "0.9", "--values"]
+SPECTRA = ["spectrum", "--m", "160", "--n", "160", "--sparsity", "0.9", "--singular-values"]
 GRID = ["--over", "method=lmp,dense", "--over", "seed=0..9", "--summary", "sigma_max"]
 
 

@@ -112,7 +112,7 @@ def test_looks_linear_says_what_its_singular_values_are(sao, tmp_path):
 
 @pytest.mark.parametrize(("dtype", "suffix"), [("float32", "mtx"), ("bfloat16", "safetensors"), ("float16", "pt")])
 def test_a_dtype_travels_with_the_weights(sao, tmp_path, dtype, suffix):
-    [layer] = written(sao, tmp_path, "--d", 4, "--dtype", dtype, name=f"layer.{suffix}")
+    [layer] = written(sao, tmp_path, "--d", 4, "--round-to", dtype, name=f"layer.{suffix}")
     assert layer.dtype == dtype
 
 
@@ -121,11 +121,11 @@ def test_a_dtype_travels_with_the_weights(sao, tmp_path, dtype, suffix):
     [
         (["--method", "smp"], ["unknown method 'smp'", "did you mean 'lmp'"]),
         (["--d", 4, "--values", "orthogonall"], ["unknown values", "did you mean 'orthogonal'"]),
-        (["--d", 4, "--dtype", "float8"], "unknown dtype 'float8'"),
+        (["--d", 4, "--round-to", "float8"], "unknown dtype 'float8'"),
         (["--d", 4, "--gain", -1], ["gain -1.0", "positive"]),
         (["--d", 4, "--gain", 0], "gain 0.0"),
         (["--d", 4, "--gain", "nan"], "gain nan"),
-        (["--d", 4, "--gain", 1e308, "--dtype", "float32"], ["overflow"]),
+        (["--d", 4, "--gain", 1e308, "--round-to", "float32"], ["overflow"]),
         (["--method", "lmp", "--sparsity", 1], "sparsity 1.0 is outside"),
         (["--method", "lmp", "--sparsity", 0.9999999], "none of its"),
         (["--method", "lmp", "--sparsity", -0.1], "sparsity -0.1 is outside"),

@@ -10,6 +10,7 @@ import click
 from sao_cli.base.errors import SaoError
 from sao_cli.cli.shared.config import settings_of
 from sao_cli.cli.shared.paths import refuse_overwriting
+from sao_cli.cli.shared.talk import Talk
 
 # Where help has what several commands share: headings, and the parameters under each.
 HEADINGS = {
@@ -21,6 +22,13 @@ HEADINGS = {
     "Result": "checks listed output as_json csv markdown columns html",
     "Picture": "plot drawn picture title plot_width dpi",
     "Running": "seed device jobs cluster threads quiet help",
+}
+# What options were called until 0.1, by what they are called; a command that has the new one takes the old one too.
+RENAMED = {
+    "--storage": "--layers",
+    "--singular-values": "--values",
+    "--input-file": "--inputs",
+    "--round-to": "--dtype",
 }
 REST = "Options"  # the heading of what stands under no other
 
@@ -55,14 +63,14 @@ class SaoCommand(click.Command):
         group = parent.command if parent is not None else None
         completing = extra.get("resilient_parsing", False)
         if isinstance(group, click.Group) and parent is not None and parent.default_map is None and not completing:
-            found = settings_of(self, info_name or "", group.list_commands(parent))
+            found = settings_of(self, info_name or "", group.list_commands(parent), self.new_name)
             extra["default_map"] = {name: setting.value for name, setting in found.items()}
             parent.meta[__name__] = {name: setting.place for name, setting in found.items()}
         return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, then refuse what no option tells by itself."""
-        given = list(args)
+        given = args = self._renamed(ctx, args)
         try:
             rest = super().parse_args(ctx, args)
         except click.BadParameter as error:
@@ -74,6 +82,26 @@ class SaoCommand(click.Command):
             self._refuse_repeated(ctx, given)
             refuse_overwriting(ctx)
         return rest
+
+    def new_name(self, word: str) -> str:
+        """What the option that is written so is called now."""
+        words = {name for option in self.params for name in option.opts}
+        return next((new for new, old in RENAMED.items() if old == word and new in words and old not in words), word)
+
+    def _renamed(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The words with options called as they are now, which is said where they were not."""
+        words: list[str] = []
+        for place, word in enumerate(args):
+            if word == "--":
+                return words + args[place:]
+            old, equals, value = word.partition("=")
+            if (new := self.new_name(old)) != old:
+                told = (
+                    f"{old} is called {new} now, since it means another thing elsewhere; the next release won't know it"
+                )
+                ctx.ensure_object(Talk).say_at_the_end(told)
+            words.append(new + equals + value)
+        return words
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options, each under its heading: the command's own, or else the shared one."""

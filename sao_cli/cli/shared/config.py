@@ -1,7 +1,7 @@
 """What stands in the place of options' defaults: SAO_SEED and SAO_THREADS, and the user's config file."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import click
@@ -26,16 +26,18 @@ def config_file() -> str:
     return os.path.join(click.get_app_dir("sao"), "config.toml") if named is None else named
 
 
-def settings_of(command: click.Command, name: str, commands: list[str]) -> dict[str, Setting]:
+def settings_of(
+    command: click.Command, name: str, commands: list[str], new_name: Callable[[str], str] = str
+) -> dict[str, Setting]:
     """The settings of a command's options, by their parameters: the environment's, the file's table, the file's top.
 
-    The tables of the file are named by `commands`. Raises SaoError for a name that there is not, with the nearest,
-    and for what is no value of such an option.
+    The tables of the file are named by `commands`; `new_name` gives what an option is called now. Raises SaoError for a
+    name that there is not, with the nearest, and for what is no value of such an option.
     """
     options = {word.lstrip("-"): option for option, word in _words(command) if len(word) > 2}
     path = config_file()
     found: dict[str, Setting] = {}
-    for key, value, place in _entries(_read(path), shown(path), name, commands, options):
+    for key, value, place in _entries(_read(path), shown(path), name, commands, options, new_name):
         option = options[key]
         assert option.name is not None
         found[option.name] = Setting(_given(option, key, value, place), f"{place}: {key}")
@@ -73,7 +75,12 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _entries(
-    config: Mapping[str, Any], path: str, name: str, commands: list[str], options: Mapping[str, click.Option]
+    config: Mapping[str, Any],
+    path: str,
+    name: str,
+    commands: list[str],
+    options: Mapping[str, click.Option],
+    new_name: Callable[[str], str],
 ) -> Iterator[tuple[str, Any, str]]:
     """(option, value, place): what stands above the tables, then what is in the command's own."""
     for key, value in config.items():
@@ -84,7 +91,7 @@ def _entries(
             raise SaoError(unknown_name(f"{path}: no command", key, commands))
     yield from ((key, value, path) for key, value in config.items() if key in options and key in VARIABLES)
     for written, value in config.get(name, {}).items():
-        key, place = written.replace("_", "-"), f"{path}, [{name}]"
+        key, place = new_name(f"--{written.replace('_', '-')}")[2:], f"{path}, [{name}]"
         if key not in options:
             raise SaoError(unknown_name(f"{place}: no option", key, options))
         yield key, value, place

@@ -28,6 +28,7 @@ NAMES: dict[str, dict[str, Any]] = {  # patterns of the names of weights
 TENSORS = {"tensor": {"metavar": "NAME", "help": "The tensor to read of several, or all of a stack, in their order;"}}
 PICKING = (*TENSORS, *NAMES)
 METHODS = one_of(catalog.METHODS)
+METHOD = Named("method", catalog.METHODS, same={long: short for short, long in catalog.BEFORE_TRAINING.items()})
 DESCRIBING = (
     *("m", "n", "widths", "width", "layers", *DEPTH),
     *("method", "arrangement", "d", "c", "sparsity", "arch", "scheme"),
@@ -136,9 +137,7 @@ def sizes_options(command: Any) -> Any:
 
 def mask_options(command: Any) -> Any:
     """All that describes a mask or a stack: sizes, degree, method and arrangement."""
-    method = click.option(
-        "--method", type=Named("method", catalog.METHODS), default="sao", show_default=True, help=f"{METHODS}."
-    )
+    method = click.option("--method", type=METHOD, default="sao", show_default=True, help=f"{METHODS}.")
     return layer_options(method(command))
 
 
@@ -171,7 +170,7 @@ def methods_option(command: F) -> F:
     """--method, which may be repeated."""
     option = click.option(
         "--method",
-        type=Named("method", catalog.METHODS),
+        type=METHOD,
         multiple=True,
         help=f"{METHODS}; may be repeated.  [default: sao]",
     )
@@ -191,15 +190,16 @@ def activations_option(default: str) -> Callable[[F], F]:
 
 
 def value_options(command: Any) -> Any:
-    """--gain and --dtype: what is done to every weight."""
+    """--gain and --round-to: what is done to every weight."""
     options = [
         click.option(
             "--gain", type=float, default=1.0, show_default=True, help="Factor on every weight that is built."
         ),
         click.option(
-            "--dtype",
+            "--round-to",
+            "dtype",
             type=Named("dtype", catalog.DTYPES),
-            help="Round weights to it.  [default: float64, or the input's]",
+            help="Round weights to this type of numbers.  [default: float64, or the input's]",
         ),
     ]
     return _apply(command, options)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from sao_cli.base.errors import SaoError, unknown_name
+from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.config import spelled
 from sao_cli.cli.shared.paths import InputFile, OutputFile, OutputFolder
 from sao_cli.cli.shared.talk import Talk
@@ -55,7 +56,7 @@ def plan_runs(
     return runs
 
 
-def _command(name: str) -> click.Command:
+def _command(name: str) -> SaoCommand:
     from sao_cli.cli import COMMANDS, main
 
     with click.Context(main) as context:
@@ -63,10 +64,11 @@ def _command(name: str) -> click.Command:
     if found is None or name in NOT_SWEPT:
         known = [one for one in COMMANDS if one not in NOT_SWEPT]
         raise click.UsageError(unknown_name("no command to sweep:", name, known))
+    assert isinstance(found, SaoCommand)
     return found
 
 
-def _arguments(command: click.Command, given: Sequence[str], cell: Mapping[str, Any]) -> list[str]:
+def _arguments(command: SaoCommand, given: Sequence[str], cell: Mapping[str, Any]) -> list[str]:
     """The command line after the command's name."""
     filled, left = list(given), dict(cell)
     for name, value in cell.items():
@@ -76,10 +78,10 @@ def _arguments(command: click.Command, given: Sequence[str], cell: Mapping[str, 
     return filled + [word for name, value in left.items() for word in _option(command, name, value)]
 
 
-def _option(command: click.Command, name: str, value: Any) -> list[str]:
+def _option(command: SaoCommand, name: str, value: Any) -> list[str]:
     """The option `name` with the value: a flag where it is true or false."""
     options = {word.lstrip("-"): one for one in command.params if isinstance(one, click.Option) for word in one.opts}
-    word = name.replace("_", "-") if len(name) > 1 else name
+    word = command.new_name(f"--{name.replace('_', '-')}")[2:]
     if (option := options.get(word)) is None:
         known = [one for one in options if len(one) > 1 or one in ("m", "n", "d", "c")]
         said = unknown_name(f"--over {name}: sao {command.name} has no option", word, known)

@@ -18,15 +18,21 @@ FEW = 4  # names that help shows in the place of the value
 
 
 class Named(click.ParamType):  # type: ignore[type-arg]  # which only newer versions of click let one name
-    """A name of the catalog, or `also` another word: refused with the nearest, completed by shells with its line."""
+    """A name of the catalog, or `also` another word: refused with the nearest, completed by shells with its line.
+
+    `same` has names that mean one of these.
+    """
 
     name = "name"
 
-    def __init__(self, kind: str, known: Mapping[str, Row], also: str = "") -> None:
-        self.kind, self.known, self.also = kind, known, also
+    def __init__(
+        self, kind: str, known: Mapping[str, Row], also: str = "", same: Mapping[str, str] | None = None
+    ) -> None:
+        self.kind, self.known, self.also, self.same = kind, known, also, same or {}
         self.more = f", or {also}" if also else ""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        value = self.same.get(value, value) if isinstance(value, str) else value
         if not (self.also and value == self.also) and (said := refusal(self.kind, value, self.known, self.more)):
             self.fail(said, param, ctx)
         return value
@@ -54,6 +60,19 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no size; write a number from 1, or one for each axis, as in 32x24", param, ctx)
         sizes = tuple(map(int, value.split("x")))
         return sizes if len(sizes) > 1 else sizes[0]
+
+
+class Side(Sizes):
+    """The sides of a square image, as Sizes has them: 32 or 32x32."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The one side."""
+        sizes = super().convert(value, param, ctx)
+        if isinstance(sizes, int):
+            return sizes
+        if len({*sizes}) > 1 or len(sizes) != 2:
+            self.fail(f"{value!r}: images are square here; write one side, as in {sizes[0]}", param, ctx)
+        return sizes[0]
 
 
 class Padding(Named):

@@ -70,7 +70,7 @@ def test_what_is_given_puts_aside_what_excludes_it(run):
 
 
 def test_flags_and_lists(run):
-    config = "[spectrum]\nvalues = true\nmethod = ['sao', 'lmp']\nm = 8\nn = 8\nd = 2\ntable = false\n"
+    config = "[spectrum]\nsingular-values = true\nmethod = ['sao', 'lmp']\nm = 8\nn = 8\nd = 2\ntable = false\n"
     rows = [json.loads(line) for line in run("spectrum -m 8", config).stdout.splitlines()]
     assert [one["method"] for one in rows] == ["sao", "lmp"]
     assert all(len(one["singular_values"]) == 8 for one in rows)

@@ -52,7 +52,7 @@ def refused(line, stdin=None):
         "verify a.mtx -o a.mtx",
         "reach a.mtx -o a.mtx",
         "spectrum --d 2 --reference a.mtx -o a.mtx",
-        "spectrum --d 2 --inputs a.mtx -o a.mtx",
+        "spectrum --d 2 --input-file a.mtx -o a.mtx",
         "audit m.safetensors -o m.safetensors",
         "audit m.safetensors --html m.safetensors",
         "audit link.safetensors --html m.safetensors",
