@@ -44,7 +44,7 @@ def test_every_name_of_the_catalog_is_explained_but_of_pictures_and_pieces():
         if not {row.name for row in rows.values() if isinstance(row, Row)} <= names
     }
     assert {name for name in apart if "PICTURES" not in name} == {
-        *("UNITS", "LAYERS", "SCHEDULES", "OPTIMIZERS", "PATH_MATRICES")
+        *("UNITS", "LAYERS", "SCHEDULES", "OPTIMIZERS", "PATH_MATRICES", "SHELLS", "DEVICES")
     }
 
 
