@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sao_cli.models.audit.stream import Audit
     from sao_cli.nets.tracing.audited import ModuleAudit
-    from sao_cli.reports.audits import AuditComparison
+    from sao_cli.reports.audits import AuditComparison, AuditRow
 
 OF_FILES = ("image", "padding", "stride", "groups", "transpose")
 HEADINGS = {
@@ -155,7 +155,7 @@ def audit(
         _say_cut_off(found, talk, listed)
         found.summary  # noqa: B018 - whose rows need the workers, where a closed pipe stopped the printing
     if html is not None:
-        _write_page(html, model or str(module), found, changes, compare)
+        _write_page(html, model or str(module), found, changes, compare, [] if earlier is None else earlier.rows)
     found.require_rows()
     if plot is not None:
         from sao_cli.plots import audit_figure
@@ -238,7 +238,12 @@ def _changed(found: Any, changes: list[AuditComparison], earlier: Any, as_table:
 
 
 def _write_page(
-    path: str, model: str, found: Audit | ModuleAudit, changes: list[AuditComparison], compared: str | None
+    path: str,
+    model: str,
+    found: Audit | ModuleAudit,
+    changes: list[AuditComparison],
+    compared: str | None,
+    earlier: Sequence[AuditRow],
 ) -> None:
     from sao_cli.io.output import atomic_output
     from sao_cli.io.source import STDIN
@@ -262,6 +267,7 @@ def _write_page(
             failed=_failed(found),
             changes=changes,
             compared=compared or "",
+            earlier=earlier,
             made=_made(),
             **_network_of(found),
         )

@@ -9,14 +9,23 @@ from sao_cli.io.output import shown
 from sao_cli.pages.text import counted, shortened
 from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary
 
-GOOD, NOTE, BAD = "good", "note", "bad"
+GOOD, PLAIN, NOTE, BAD = "good", "plain", "note", "bad"  # a plain one says what is as it should be
 NAMED = 3  # layers that a sentence names
 ISOMETRIC = 0.05  # singular values so near to their scale, relatively: our choice, as that of `sao spectrum --within`
 LOST = 0.01  # of the largest singular value: what a layer shrinks by more than that, it all but loses
 
 
+NOTHING_LIKELY = 0.05  # the p-value from which on a test says nothing
+KS_P = (
+    "KS p asks whether all singular values are equal to within rounding, as those of an orthogonal layer times a "
+    "number are. That is far stricter than isometric, which here means within 5 %: no rounding explains values that "
+    "are 1 % off, and of many such p is nearly 0, yet signals pass as they should. A small p says not exactly "
+    "orthogonal, and not bad."
+)
+
+
 class Verdict(NamedTuple):
-    """A sentence, and whether it is good, bad, or a note."""
+    """A sentence, and whether it is good, plain, a note, or bad."""
 
     level: str
     text: str
@@ -92,6 +101,7 @@ class _Values(NamedTuple):
     scale: float
     rank: int
     all: int
+    pvalue: float
 
     @property
     def spread(self) -> float:
@@ -105,7 +115,8 @@ def _known(rows: Sequence[AuditRow]) -> Iterator[_Values]:
             continue
         count = row.rank if row.singular_values is None else len(row.singular_values)
         sides = min(row.m or count, row.n or count) if row.kind == "matrix" else count
-        yield _Values(_short(row.name), row.sigma_min, row.sigma_max, row.scale, row.rank, sides)
+        pvalue = 1.0 if row.ks is None else row.ks.pvalue
+        yield _Values(_short(row.name), row.sigma_min, row.sigma_max, row.scale, row.rank, sides, pvalue)
 
 
 def _of_values(rows: Sequence[AuditRow], summary: AuditSummary) -> list[Verdict]:
@@ -118,6 +129,8 @@ def _of_values(rows: Sequence[AuditRow], summary: AuditSummary) -> list[Verdict]
         who = _every(len(known)) if len(even) == len(known) else f"{len(even)} of {len(known)} layers {_are(len(even))}"
         span = _span([one.scale for one in even])
         found.append(Verdict(GOOD, f"{who} isometric: singular values within 5 % of {span}."))
+        inexact = sum(one.pvalue < NOTHING_LIKELY for one in even)
+        found += [Verdict(PLAIN, f"Of these {counted(inexact, 'has', 'have')} a small KS p. {KS_P}")] if inexact else []
     if len(even) < len(known) and summary.worst_isometry is not None:
         worst, error = _short(summary.worst_isometry["name"]), summary.worst_isometry["isometry_error"]
         reach = f"singular values up to {error:.3g} from 1 (isometry_error)"
@@ -165,13 +178,20 @@ def _of_estimates(rows: Sequence[AuditRow]) -> list[Verdict]:
 
 
 def _of_skipped(summary: AuditSummary) -> list[Verdict]:
+    """Weights that could not be read are a fault; biases and the like are skipped as they should be."""
+    names = [_short(name) for name in summary.unread]
+    told = f"{counted(len(names), 'weight')} could not be read: {_listed(names)}."
+    return [*([Verdict(BAD, told)] if names else []), *_of_reasons(summary)]
+
+
+def _of_reasons(summary: AuditSummary) -> list[Verdict]:
     reasons = summary.skipped_reasons
     if not reasons:
         return []
     first = [f"{count:,} {shortened(shown(reason), 60)}" for reason, count in list(reasons.items())[:NAMED]]
     more = len(reasons) - len(first)
     listed = ", ".join([*first, counted(more, "other reason")] if more else first)
-    return [Verdict(NOTE, f"{counted(summary.skipped_tensors, 'tensor was', 'tensors were')} skipped: {listed}.")]
+    return [Verdict(PLAIN, f"{counted(summary.skipped_tensors, 'tensor was', 'tensors were')} skipped: {listed}.")]
 
 
 def _every(count: int) -> str:

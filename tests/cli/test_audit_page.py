@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import html.parser
 import json
 import re
@@ -18,9 +19,10 @@ from sao_cli.cli import main
 from sao_cli.io.checkpoints import write_checkpoint
 from sao_cli.models.audit.chains import audit_chain, audit_summary
 from sao_cli.models.audit.row import audit_weight
-from sao_cli.pages.audit import AuditReport, audit_page
+from sao_cli.pages.audit import STATIC, TITLES, AuditReport, audit_page
 from sao_cli.pages.bins import histogram
-from sao_cli.pages.verdicts import verdicts
+from sao_cli.pages.verdicts import KS_P, verdicts
+from sao_cli.reports.audits import AuditComparison
 
 RNG = np.random.default_rng(0)
 EVIL = "</script><script>document.title='evil'</script>"
@@ -195,6 +197,111 @@ def test_500_layers_take_less_than_a_megabyte():
     page = audit_page(replace(one, rows=rows, skipped=skipped, histograms=histograms, checks=["rank==24"]))
     assert 300_000 < len(page) < 1_000_000
     assert "and 99,950 more" in page
+    assert json.loads(Parsed(page).raw[1])["names"] == [row.name for row in rows]
+    body = page[page.index("<tbody>") : page.index("</tbody>")]
+    assert body.count("<tr>") == STATIC  # the others are rows when they come near the window
+    assert "The first 100 of 500 layers; with JavaScript all of them." in page
+
+
+def section(page, name):
+    """What stands in a section of the page, by its id."""
+    start = page.index(f'<section id="{name}">')
+    return page[start : page.index("</section>", start)]
+
+
+def data_of(page):
+    return json.loads(Parsed(page).raw[1])
+
+
+def test_the_main_picture_has_each_layer_on_one_scale_with_what_it_was_before():
+    rng = np.random.default_rng(0)
+    now = {name: rng.normal(size=(6, 8)) for name in "abc"}
+    before = [
+        audit_weight(3 * now["c"], name="c"),
+        audit_weight(2 * now["a"], name="a"),
+        audit_weight(np.eye(4), name="x"),
+    ]
+    whole = report(now)
+    page = audit_page(replace(whole, changes=_changes_of("a"), compared="then", earlier=before))
+    assert re.findall(r'data-sigma="(\w+)"', section(page, "sigma")) == ["before", "now"]
+    told = data_of(page)["sigma"]
+    values = {name: np.linalg.svd(one, compute_uv=False) for name, one in now.items()}
+    for (low, middle, high, exact), one in zip(told["now"], values.values(), strict=True):
+        assert (low, middle, high) == pytest.approx((one[-1], np.median(one), one[0]), rel=1e-5)
+        assert exact
+    assert told["before"][1] is None  # b is new, and x is gone
+    for place, factor in ((0, 2), (2, 3)):
+        assert told["before"][place][:3] == pytest.approx([factor * one for one in told["now"][place][:3]], rel=1e-5)
+    alone = audit_page(whole)
+    assert re.findall(r'data-sigma="(\w+)"', section(alone, "sigma")) == ["now"]
+    assert data_of(alone)["sigma"]["before"] == []
+
+
+def _changes_of(*names):
+    facts = {
+        "alpha": {"before": 2.0, "after": 3.0, "difference": 1.0},
+        "rank": {"before": 5, "after": 6, "difference": 1},
+    }
+    return [AuditComparison(name=name, status="changed", changes=facts) for name in names]
+
+
+def test_tables_have_a_heavy_tail_and_changes_and_each_heading_sorts():
+    weights = {name: np.random.default_rng(0).normal(size=(6, 8)) for name in "ab"}
+    whole = report(weights)
+    tails = [replace(row, alpha=2.0 + k, xmin=0.1, mp_edge=1.0, outliers=k) for k, row in enumerate(whole.rows)]
+    page = audit_page(replace(whole, rows=tails, changes=_changes_of("a", "b"), compared="then"))
+    for name, keys in (("layers", {"alpha", "outliers", "sigma_min"}), ("changes", {"alpha", "rank", "status"})):
+        heads = re.findall(r'<th scope="col" data-key="([^"]+)"[^>]*><button type="button">', section(page, name))
+        assert len(heads) == section(page, name).count("<th ")
+        assert keys | {"name"} <= set(heads)
+    assert "2 → 3" in section(page, "changes")
+    told = data_of(page)["changes"]
+    assert told["rows"][1] == ["b", "changed", [{"alpha": [2.0, 3.0], "rank": [5, 6]}[key] for key in told["facts"]]]
+
+
+def test_columns_that_are_empty_are_left_out_and_the_others_explained():
+    page = section(audit_page(report({"a": np.eye(4)})), "layers")
+    assert 'data-key="alpha"' not in page
+    meanings = page[page.index("<details") : page.index("</details>")]
+    for key in re.findall(r'data-key="([^"]+)"', page)[1:]:
+        assert f"<dt>{TITLES.get(key, key.replace('_', ' '))}</dt>" in meanings
+    assert KS_P in html.unescape(meanings)
+
+
+def test_a_small_p_value_beside_isometric_is_explained_in_its_place():
+    """A p of 1e-34 stood beside "isometric", and read as if one of the two were wrong."""
+    nearly = np.diag(np.linspace(0.99, 1.01, 64))
+    (_, good), (level, text) = said({"a": nearly})[1:3]
+    assert "isometric" in good
+    assert report({"a": nearly}).rows[0].ks.pvalue < 1e-6
+    assert (level, text) == ("plain", f"Of these 1 has a small KS p. {KS_P}")
+    assert not any("KS p" in text for _, text in said({"a": np.eye(64)}))
+    assert data_of(audit_page(report({"a": nearly})))["ks"] == KS_P
+
+
+def test_biases_are_skipped_without_alarm_and_weights_that_can_not_be_read_with_one():
+    summary = replace(report({"a": np.eye(4)}).summary, skipped_tensors=3, skipped_reasons={"bias": 2, "NaN": 1})
+    rows = report({"a": np.eye(4)}).rows
+    assert verdicts(rows, [], summary)[-1] == ("plain", "3 tensors were skipped: 2 bias, 1 NaN.")
+    bad = verdicts(rows, [], replace(summary, unread=("b",)))[-2]
+    assert bad == ("bad", "1 weight could not be read: b.")
+
+
+def test_tiles_break_no_number_and_nothing_has_a_style_that_the_policy_forbids():
+    rows = report({"a": np.eye(4)})
+    page = audit_page(
+        replace(rows, summary=replace(rows.summary, audited_parameters=22_713_216, dead_inputs=12_345_678))
+    )
+    tiles = re.findall(r"<dd>([^<]*)</dd>", page[page.index('<dl class="cards">') : page.index("</dl>")])
+    assert {"22.7&nbsp;M", "12.3&nbsp;M", "0&nbsp;%" if rows.summary.overall_sparsity == 0 else "75&nbsp;%"} <= set(
+        tiles
+    )
+    assert not any(" " in tile for tile in tiles)
+    assert max(len(html.unescape(tile)) for tile in tiles) <= 9
+    style = Path(sao_cli.pages.__file__).with_name("audit.css").read_text()
+    [rule] = re.findall(r"\.cards dd \{([^}]*)\}", style)
+    assert "white-space: nowrap" in rule
+    assert not any("style" in one for _, one in Parsed(page).tags)
 
 
 def test_colours_have_the_contrast_that_text_needs():
@@ -245,14 +352,15 @@ def test_in_a_browser(browser, folder):
     def names():
         return [name[:6] for name in page.locator("#layers tbody tr:visible button").all_inner_texts()]
 
-    assert names() == ["body.0", "body.1", "head.<", "'\\x1b["]
-    sort = page.get_by_role("button", name="σ min")
+    assert names() == ["'\\x1b[", "body.0", "body.1", "head.<"]
+    table = page.locator("#layers")
+    sort = table.get_by_role("button", name="σ min")
     sort.focus()
     page.keyboard.press("Enter")
     assert names()[0] == "head.<"
     assert page.locator("th[aria-sort=ascending]").inner_text() == "σ min"
     sort.click()
-    assert names() == ["body.0", "body.1", "'\\x1b[", "head.<"]
+    assert names() == ["'\\x1b[", "body.0", "body.1", "head.<"]
     page.get_by_label("Name").fill("BODY")
     assert sorted(names()) == ["body.0", "body.1"]
     page.get_by_label("Show").select_option("disconnected")
@@ -270,8 +378,8 @@ def test_in_a_browser(browser, folder):
     assert "singular value" in details.inner_text()
     page.keyboard.press("Enter")
     assert not page.locator(".details:visible").count()
-    assert page.locator("figure circle").count() == 3
-    assert page.locator("figure circle title").nth(2).text_content().startswith(f"after 3, head.{EVIL}")
+    assert page.locator("figure[data-chain] circle").count() == 2
+    assert page.locator("figure[data-chain] circle title").nth(1).text_content() == "after 2, body.1.weight: 1"
 
     ground = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(ground) == "rgb(20, 22, 26)"
@@ -280,3 +388,39 @@ def test_in_a_browser(browser, folder):
     page.set_viewport_size({"width": 360, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     assert (troubles, len(loaded)) == ([], 1)
+
+
+@pytest.mark.slow
+def test_10000_layers_in_a_browser(browser, tmp_path):
+    """Rows come near the window, wherever that is, and what was opened stays open."""
+    rng = np.random.default_rng(0)
+    one = report({"layer": rng.normal(size=(8, 8))})
+    rows = [replace(one.rows[0], name=f"layers.{k}.weight", sigma_min=float(k)) for k in range(10_000)]
+    (tmp_path / "a.html").write_text(audit_page(replace(one, rows=rows)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 800, "height": 900})
+    troubles = []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.goto((tmp_path / "a.html").as_uri())
+
+    def near(height):
+        page.evaluate(f"scrollTo(0, document.body.scrollHeight * {height})")
+        page.wait_for_timeout(200)
+        return [int(row.get_attribute("aria-rowindex")) - 2 for row in page.locator("tr[aria-rowindex]").all()]
+
+    for height, place in ((0.5, 5000), (1, 9999), (0.25, 2500)):
+        there = near(height)
+        assert any(abs(place - k) < 200 for k in there), there
+        assert len(there) < 300
+        assert there == sorted(there)
+    page.locator(f'tr[aria-rowindex="{there[10] + 2}"] button').click()
+    assert page.locator(".details").count() == 1
+    near(0.75)
+    assert page.locator(".details").count() == 0
+    near(0.25)
+    assert page.locator(".details").count() == 1
+    sort = page.locator("#layers").get_by_role("button", name="σ min")
+    sort.click()
+    sort.click()
+    assert page.locator("tr[aria-rowindex] button").first.inner_text() == "layers.9999.weight"
+    assert troubles == []

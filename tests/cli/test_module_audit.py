@@ -184,7 +184,7 @@ def test_two_checkpoints_of_a_module(sao, nets, expected):
     for key, change in network["changes"].items():
         assert [change["before"], change["after"]] == [rows[-2][key] for rows in whole], key
     assert summary["statuses"] == {"same": 5, "changed": 2}
-    assert '<table id="changes">' in (nets / "page.html").read_text()
+    assert '<section id="changes">' in (nets / "page.html").read_text()
     lines = sao("audit", AFTER, *NAMED, "--compare", BEFORE, "--table").out.splitlines()
     assert "name: network, status: changed, effective_sparsity:" in lines[-1]
 
