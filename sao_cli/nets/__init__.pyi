@@ -4,6 +4,7 @@
 from sao_cli.nets.layers.linear import SAOLinear as SAOLinear
 from sao_cli.nets.layers.sequential import SAOSequential as SAOSequential
 from sao_cli.nets.layers.two_stage_linear import TwoStageLinear as TwoStageLinear
+from sao_cli.nets.layers.csr_linear import CSRLinear as CSRLinear
 from sao_cli.nets.layers.rare_linear import RareLinear as RareLinear
 from sao_cli.nets.layers.sao_conv import SAOConv2d as SAOConv2d
 from sao_cli.nets.layers.sparse_conv import SparseConv2d as SparseConv2d
@@ -42,6 +43,7 @@ from sao_cli.nets.scores.prune_module import ModulePruning as ModulePruning
 # Smaller networks
 from sao_cli.nets.reduction.reduce_module import reduce_ as reduce_
 from sao_cli.nets.reduction.reduce_module import ModuleReduction as ModuleReduction
+from sao_cli.nets.reduction.compact_module import compact_ as compact_
 from sao_cli.nets.reduction.running_network import ModuleToReduce as ModuleToReduce
 from sao_cli.nets.reduction.reduce_module import ReducedModuleLayer as ReducedModuleLayer
 
@@ -88,6 +90,7 @@ from sao_cli.nets.experiments.rank_reduction import CoreSizes as CoreSizes
 # Reports: what the functions above give back
 from sao_cli.reports.networks import ModuleJacobian as ModuleJacobian
 from sao_cli.reports.networks import SparsifiedLayer as SparsifiedLayer
+from sao_cli.reports.networks import CompactedLayer as CompactedLayer
 from sao_cli.reports.networks import EpochRow as EpochRow
 from sao_cli.reports.fusions import RankReduction as RankReduction
 from sao_cli.reports.fusions import FactoredLayer as FactoredLayer

@@ -209,6 +209,20 @@ class SparsifiedLayer(Report, record="layer", theory=8):
     reason: str | None = fact("why", default=None)
 
 
+class CompactedLayer(Report, record="layer", theory=8):
+    """What compact_ did with one pruned layer: the layer that took its place, or why none did."""
+
+    name: str = fact("name of the module in the model")
+    kind: str | None = fact("its class")
+    m: int | None = fact("outputs; of a convolution its channels")
+    n: int | None = fact("inputs; of a convolution its channels")
+    sparsity: float | None = fact("share of its weights that are 0")
+    replaced_by: str | None = fact('"SAOLinear" or "CSRLinear"; null where it stays', default=None)
+    seconds: float | None = fact("a forward pass of the dense layer", unit="seconds, median", default=None)
+    new_seconds: float | None = fact("one of the fastest sparse layer", unit="seconds, median", default=None)
+    reason: str | None = fact("why it stays", default=None)
+
+
 class NetworkLayer(
     Report,
     record="layer",

@@ -136,7 +136,7 @@ def put_weight_(module: nn.Module, weight: Matrix | Kernel) -> None:
     >>> sorted(linear.state_dict())
     ['bias', 'weight_mask', 'weight_orig']
     """
-    if _is_pruned(module):
+    if is_pruned(module):
         prune.remove(module, "weight")
     if isinstance(weight, Kernel):
         fill_kernel_(module.weight, weight)
@@ -159,7 +159,7 @@ def effective_weight(module: nn.Module) -> torch.Tensor:
     >>> bool((effective_weight(layer := nn.Linear(3, 2)) == layer.weight).all())
     True
     """
-    weight: torch.Tensor = module.weight_orig * module.weight_mask if _is_pruned(module) else module.weight
+    weight: torch.Tensor = module.weight_orig * module.weight_mask if is_pruned(module) else module.weight
     return weight.detach()
 
 
@@ -216,7 +216,7 @@ def _obstacle(module: nn.Module) -> str | None:
         return f"{type(module).__name__} is no nn.Linear or convolution"
     if isinstance(module, CONVOLUTIONS) and module.groups != 1:
         return f"a convolution of {module.groups} groups; those with groups=1 are made sparse"
-    weight = module._parameters.get("weight_orig" if _is_pruned(module) else "weight")
+    weight = module._parameters.get("weight_orig" if is_pruned(module) else "weight")
     if weight is None:
         return "its weight is computed from other parameters"
     if nn.parameter.is_lazy(weight):
@@ -232,7 +232,7 @@ def _obstacle(module: nn.Module) -> str | None:
 
 def _tie(module: nn.Module, owners: dict[int, list[str]], modules: dict[str, nn.Module]) -> str | None:
     """Why not, where another module (and not the same one by another name) holds the weight too."""
-    weight = module._parameters.get("weight_orig" if _is_pruned(module) else "weight")
+    weight = module._parameters.get("weight_orig" if is_pruned(module) else "weight")
     others = [name for name in owners[id(weight)] if modules[name] is not module]
     return f"its weight is shared with {others[0]!r}" if others else None
 
@@ -359,6 +359,7 @@ def _only(degrees: Any) -> int | None:
     return int(degrees[0]) if (degrees == degrees[0]).all() else None
 
 
-def _is_pruned(module: nn.Module) -> bool:
+def is_pruned(module: nn.Module) -> bool:
+    """Whether torch.nn.utils.prune masks the module's weight."""
     hooks = module._forward_pre_hooks.values()
     return any(isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == "weight" for hook in hooks)
