@@ -56,6 +56,8 @@ METHODS = table(
     _on_mask("biregular", "a uniformly random simple (c, d)-biregular graph",
              "masks.biregular:biregular_mask", "normal", "progress"),
     _on_mask("xnet", "every output reads d random inputs", "masks.xnet:xnet_mask", "normal", varied=True),
+    _on_mask("nm", "N random ones of each M consecutive inputs, as --pattern 2:4 says",
+             "masks.nm:nm_mask", "normal", "pattern", varied=True),
     _on_mask("radix", "RadiX-Net's mixed-radix topology", "masks.radix:radix_stack", "normal", whole_stack=True),
     _on_mask("two-stage", "a product of two SAO stages: connected, exactly orthogonalisable",
              "masks.two_stage:two_stage_mask", "orthogonal", "progress"),
@@ -153,7 +155,14 @@ PRUNING = table(
         takes=("groups", "progress"),
         by_degree=True,
     ),
+    Pruning(
+        "nm",
+        "the N largest magnitudes of each M consecutive inputs of a row, as --pattern 2:4 says",
+        mask="pruning.scores.largest_of_groups:largest_of_groups",
+        takes=("pattern",),
+    ),
 )
+PATTERN = "2:4"  # of method nm, unless another is told: what sparse tensor cores of GPUs read
 
 
 class TrainMethod(Row):

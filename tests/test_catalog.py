@@ -193,6 +193,7 @@ ELSEWHERE = {  # where a name stands besides its homes, and what it is there
     "eco": {"masks/architectures.py"},  # the layers of LipConvNet
     "soc": {"masks/architectures.py"},
     "biregular": {"models/audit/row.py"},  # a key of its rows
+    "nm": {"measure/graph/nm_groups.py"},  # the same
     **{name: {"measure/layer/activations.py", "nets/layers/activation.py"} for name in catalog.ACTIVATIONS},
     **{
         name: {"nets/training/settings.py", "nets/training/paper_rates.py", "cli/plan.py", "cli/jacobian.py"}

@@ -37,6 +37,7 @@ from sao_cli.cli.shared.options import (
     device_option,
     methods_option,
     module_options,
+    pattern_option,
     stack_argument,
 )
 from sao_cli.cli.shared.picture_options import PictureFile, plot_option
@@ -87,6 +88,7 @@ HEADINGS = {
 @methods_option
 @degree_options()
 @arrangement_option
+@pattern_option
 @click.option("--gain", type=float, default=1.0, show_default=True, help="Factor on every weight that is built.")
 @activations_option(default="tanh")
 @critical_options
@@ -350,7 +352,7 @@ def _of_images(
     context = click.get_current_context()
     row = ARCHITECTURES[arch]
     fixed = ("method", "scheme", *ACTIVATED, "gain") if row.fixed else ()
-    of_chains = ("file", *PICKING, *CRITICAL_OPTIONS, "c", "arrangement", "by_layer")
+    of_chains = ("file", *PICKING, *CRITICAL_OPTIONS, "c", "arrangement", "pattern", "by_layer")
     if given := options_given(context, *of_chains, *fixed):
         raise SaoError(f"{' '.join(given)} is not for --arch {arch}; leave it out")
     options = {"degree": described["d"], "sparsity": described["sparsity"], "image": described["image"]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.names import lines, one_of
-from sao_cli.catalog import CONTROLS, DENSITIES, PRUNE_METHODS, PRUNE_PICTURES, PRUNING, SCORED, SCORES, WITHIN
+from sao_cli.catalog import CONTROLS, DENSITIES, PATTERN, PRUNE_METHODS, PRUNE_PICTURES, PRUNING, SCORED, SCORES, WITHIN
 from sao_cli.cli.prune_pictures import PrunePicture, class_scores, require_classes, require_drawable
 from sao_cli.cli.shared.changes import emit_changes, pattern_options, require_output, say_tied
 from sao_cli.cli.shared.command import SaoCommand, help_tells
@@ -20,14 +20,14 @@ from sao_cli.cli.shared.paths import InputFile, Model
 from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.scoring import OPTIONS, asked_scores, score_options
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Named, Sizes
+from sao_cli.cli.shared.types import Named, Pattern, Sizes
 from sao_cli.cli.shared.workers import asked_executor
 
 if TYPE_CHECKING:
     from sao_cli.models.stored_scores import StoredScores
     from sao_cli.reports.changes import PruneSummary
 HEADINGS = {
-    "What stays": "method scores_file sparsity d within control effective",
+    "What stays": "method scores_file sparsity d pattern within control effective",
     "Weights that are read": "skip_ends",
     "Scores": "activation tau clip labels temperature rounds unit biases train_mode fresh_batches",
     "Data": "",
@@ -59,6 +59,12 @@ HEADINGS = {
     help="Share of each weight (gmp, scores and densities: of them all) that becomes zero.",
 )
 @click.option("--d", "-d", type=int, help="Ones in each row, on the mean, instead of a sparsity.")
+@click.option(
+    "--pattern",
+    type=Pattern(),
+    metavar="N:M",
+    help=f"Of --method nm: N of each M inputs stay, instead of a sparsity.  [default: {PATTERN}]",
+)
 @score_options
 @click.option(
     "--within",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sao_cli.catalog import CRITERIA
 from sao_cli.cli.shared.command import SaoCommand
 from sao_cli.cli.shared.inputs import read_layers, required_source
 from sao_cli.cli.shared.networks import asked_weights
@@ -16,7 +15,7 @@ from sao_cli.cli.shared.options import PICKING, common_options, executor_options
 from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Named
+from sao_cli.cli.shared.types import Criterion
 from sao_cli.cli.shared.workers import asked_executor, refuse_module, refuse_pipes
 from sao_cli.reports.masks import Expansion
 from sao_cli.reports.report import origin
@@ -38,10 +37,10 @@ HEADINGS = {"Weights that are read": "", "Condition": "criterion"}
 @stack_argument
 @click.option(
     "--criterion",
-    type=Named("criterion", CRITERIA),
+    type=Criterion(),
     default="paper",
     show_default=True,
-    help="The condition that decides the exit code.",
+    help="The condition that decides the exit code; as N:M, that no row has more ones in M consecutive inputs.",
 )
 @executor_options
 @module_options

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sao_cli import catalog
 from sao_cli.base.errors import InfeasibleError, SaoError
 from sao_cli.base.progress import Progress, silent
+from sao_cli.data.nm_pattern import NMPattern
 from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
@@ -42,6 +43,7 @@ def prune_checkpoint(
     scores: Scored | None = None,
     sparsity: float | None = None,
     d: int | None = None,
+    pattern: str | None = None,
     rounds: int | None = None,
     unit: str = "weight",
     within: str = "random",
@@ -63,13 +65,16 @@ def prune_checkpoint(
 
     `model` is what open_checkpoint takes, or gave; `out` a file that ends in .safetensors, written whole or not at all,
     or "-" for standard output. All other tensors are copied as they are, under the same names; a weight that has
-    several names is pruned once. Methods, of which those without scores or densities drop whole 2-D kernels:
+    several names is pruned once. Methods, of which those without scores or densities drop whole kernels, but for "nm":
 
     - "lmp": the largest magnitudes of each weight; a kernel's are root mean squares;
     - "gmp": the largest magnitudes of all weights together;
     - "lrp": random places, by `seed` and the weight's number in the order of names;
     - "sao": the SAO mask that keeps most of the squared norm, as projected_mask finds it, of the nearest feasible
       degree; weights that have none near are skipped;
+    - "nm": the N largest magnitudes of each M consecutive inputs of a row, N:M the `pattern`, 2:4 without one, which
+      takes the place of `sparsity` and `d`; of kernels single numbers, the groups being of input channels at each tap;
+      weights whose inputs M does not divide are skipped;
     - a name of catalog.SCORES: the largest `scores` of all weights together, which score_checkpoint of
       sao_cli.nets.scores finds; those that need no samples are found here, of a `unit`, SynFlow's in `rounds`;
     - a name of catalog.DENSITIES: so many of each layer, `within` it at "random" places or the largest.
@@ -109,6 +114,8 @@ def prune_checkpoint(
     >>> [(row.name, row.after["nnz"]) for row in rows if isinstance(row, PrunedWeight)], summary.sparsity
     ([('net.1.weight', 4)], 0.75)
     """
+    groups_of = _groups_of(method, pattern, sparsity, d)
+    sparsity = sparsity if groups_of is None else groups_of.sparsity
     _require_target(sparsity, d)
     asked: dict[str, Any] = {"sparsity": sparsity, "seed": seed, "progress": progress}
     pruner: Pruner
@@ -120,7 +127,7 @@ def prune_checkpoint(
     elif control is not None:
         raise SaoError(f"--control {control} is of scores and densities, and {method} is none")
     else:
-        pruner = RulePruner(method, d=d, **asked)
+        pruner = RulePruner(method, d=d, pattern=groups_of, **asked)
     selection = Selection.of(include, exclude, groups, transpose)
     with opened(model, out) as checkpoint, aside(out, network is not None) as written:
         if facts and executor is not None:
@@ -159,6 +166,17 @@ def prune_checkpoint(
 def no_numbers(weight: NDArray[Any]) -> str | None:
     """Why an array is no weight."""
     return None if weight.dtype.kind in "iuf" else f"its numbers are of type {weight.dtype}"
+
+
+def _groups_of(method: str, pattern: str | None, sparsity: float | None, d: int | None) -> NMPattern | None:
+    """The pattern of the method that has one, which tells how much is kept."""
+    if method not in catalog.PRUNING or "pattern" not in catalog.PRUNING[method].takes:
+        if pattern is not None:
+            raise SaoError(f"--pattern {pattern} is of method nm, and {method} has none")
+        return None
+    if sparsity is not None or d is not None:
+        raise SaoError(f"--{'d' if sparsity is None else 'sparsity'}: the --pattern of nm says how much is kept")
+    return NMPattern.parse(pattern or catalog.PATTERN)
 
 
 def _require_target(sparsity: float | None, d: int | None) -> None:

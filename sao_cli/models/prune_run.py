@@ -106,7 +106,8 @@ class PruneRun:
     def provenance(self) -> dict[str, Any]:
         """What the file tells of each pruned weight."""
         pruner = self.pruner
-        asked = {"sparsity": pruner.sparsity} if pruner.d is None else {"d": pruner.d}
+        asked: dict[str, Any] = {"sparsity": pruner.sparsity} if pruner.d is None else {"d": pruner.d}
+        asked |= {} if pruner.pattern is None else {"pattern": str(pruner.pattern)}
         told = {"version": __version__, "command": "prune", "method": pruner.method}
         return {**told, **asked, "seed": pruner.seed}
 

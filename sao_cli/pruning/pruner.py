@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.mask import Mask
+from sao_cli.data.nm_pattern import NMPattern
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Pruner:
     they are prepared, and else None.
     """
 
+    pattern: NMPattern | None = None  # of the masks of method "nm"
     by_degree = False  # the masks have a row degree, of which not every weight has one that is near
 
     def __init__(

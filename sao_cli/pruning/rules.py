@@ -14,6 +14,7 @@ from sao_cli.base.errors import InfeasibleError
 from sao_cli.base.names import check, load
 from sao_cli.data.arrays import Values
 from sao_cli.data.mask import Mask
+from sao_cli.data.nm_pattern import NMPattern
 from sao_cli.masks.degrees import kappa, kept_entries, resolve_degree
 from sao_cli.pruning.pruner import Prunable, Pruner
 from sao_cli.pruning.threshold import Ranked, Threshold, global_threshold
@@ -26,7 +27,8 @@ class RulePruner(Pruner):
     """The masks that a `method` of catalog.PRUNING has for the weights of a network.
 
     It keeps m `d` units of each weight (m, n), or kappa(m n, sparsity), 4 a row by neither; a method that compares all
-    weights keeps as many numbers of them together, and needs `prepare`. Raises SaoError for an unknown method.
+    weights keeps as many numbers of them together, and needs `prepare`; "nm" keeps what its `pattern` says.
+    Raises SaoError for an unknown method.
 
     >>> import numpy as np
     >>> weights = [Prunable(2, 2, layer, lambda layer=layer: layer * np.eye(2) + 1) for layer in (1, 2)]
@@ -36,11 +38,12 @@ class RulePruner(Pruner):
     [2, 2]
     """
 
-    def __init__(self, method: str, **asked: Any) -> None:
+    def __init__(self, method: str, *, pattern: NMPattern | None = None, **asked: Any) -> None:
         check("method", method, catalog.PRUNING)
         super().__init__(method, **asked)
         self.row = catalog.PRUNING[method]
         self.by_degree = self.row.by_degree
+        self.pattern = NMPattern.parse(catalog.PATTERN) if pattern is None and "pattern" in self.row.takes else pattern
         self._threshold: Threshold | None = None
         self._places: dict[int, int] = {}  # of each layer among those that are compared
 
@@ -49,6 +52,8 @@ class RulePruner(Pruner):
         try:
             if self.by_degree:
                 return self._not_near(weight)
+            if self.pattern is not None:
+                return self.pattern.why_not(weight.n)
             if not self.row.together or self.d is not None:
                 self._kept(weight)
         except InfeasibleError as error:
@@ -75,7 +80,7 @@ class RulePruner(Pruner):
             return mask_of(self._threshold.kept(self._places[weight.layer], self._score(values)))
         if self.row.score:
             return largest_units(self._score(values), self._kept(weight))
-        offered = {"groups": weight.groups, "progress": self.progress}
+        offered = {"groups": weight.groups, "pattern": self.pattern, "progress": self.progress}
         taken = {name: offered[name] for name in self.row.takes}
         many = self._degree(weight) if self.by_degree else self._kept(weight)
         found: Mask = load(self.row.mask)(values, many, seed=self.seed, layer=weight.layer, **taken)

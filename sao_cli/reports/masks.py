@@ -44,7 +44,24 @@ class MeanDegrees(Report, theory=1):
     d: float = fact("row degree: ones of a row, the mean", unit="nnz/m")
 
 
-class GraphFacts(Report, Generic[Gap], theory=1):
+class NMFacts(Report, theory=1):
+    """Which N:M pattern a mask has; see measure.graph.nm_groups."""
+
+    nm: str | None = fact(
+        "the sparsest N:M pattern that it has, of M = 2, 4, 8, 16, 32 that divide its inputs: at most N ones in each M "
+        "consecutive inputs of a row (of a kernel that is audited, at each tap); null where none is below M:M",
+        compared=True,
+        default=None,
+    )
+    ones_of_4: int | None = fact(
+        "the most ones in four consecutive inputs of a row; up to 2 it is 2:4, which sparse tensor cores read; null "
+        "where 4 does not divide the inputs",
+        compared=True,
+        default=None,
+    )
+
+
+class GraphFacts(NMFacts, Generic[Gap], theory=1):
     """What a mask is as a bipartite graph of outputs and inputs; see measure.graph.expansion."""
 
     biregular: bool | Gap = fact("all rows have as many ones, and all columns have", compared=True, default=None)
@@ -130,7 +147,7 @@ class Expansion(
     spectral_gap: float = fact("how far the two largest are apart", unit="lambda_1 - lambda_2", theory=1)
     delta_s: float | None = fact("how far lambda_2 is below its bound", unit="bound - lambda_2", theory=3)
     regularity_gap: float = fact("how far the mask is from a regular one", unit="lambda_1 - sqrt(c d)", theory=3)
-    criterion: str = fact('the condition that decides, "paper" or "standard"', theory=3)
+    criterion: str = fact('the condition that decides, "paper", "standard" or a pattern N:M', theory=3)
     holds: bool | None = fact("the condition that decides holds", theory=3)
     error: float = fact("how far lambda_2 may be off, as error_kind says")
     error_kind: str = fact('"bound", never exceeded, or "estimate"')

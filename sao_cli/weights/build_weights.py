@@ -38,6 +38,7 @@ def weight_stack(
     c: int | None = None,
     sparsity: float | None = None,
     arrangement: str = "random",
+    pattern: str | None = None,
     gain: float = 1.0,
     looks_linear: bool = False,
     dtype: str | None = None,
@@ -53,7 +54,7 @@ def weight_stack(
     - `dense`: all ones, Haar orthogonal; it has no degree, and `d`, `c` and `sparsity` do not concern it;
     - `lmp`, `gmp`, `lrp`: what is left of dense orthogonal layers after keeping the largest magnitudes a layer, the
       largest of the whole stack, or random positions: exactly masks.degrees.kappa of them;
-    - `ramanujan`, `biregular`, `xnet`, `radix`: those masks, `values` normal unless told;
+    - `ramanujan`, `biregular`, `xnet`, `radix`, `nm` with its `pattern`: those masks, `values` normal unless told;
     - `eoi`: a product of random Givens rotations; `two-stage`: a product of two SAO layers; both exactly orthogonal.
 
     One of `d`, `c` and `sparsity` fixes the density, d = 4 or the nearest by none of them. `values` is one of VALUES,
@@ -74,17 +75,22 @@ def weight_stack(
     _check_options(method, values, gain, dtype)
     check_widths(widths)
     if looks_linear:
-        widths, d, c = _halves(widths, d, c, sparsity)
+        if pattern is None and "pattern" in row.takes and d is None and c is None and sparsity is None:
+            pattern = catalog.PATTERN
+        widths, d, c = _halves(widths, d, c, sparsity if pattern is None else 0.0)
     target: dict[str, Any] = {"d": d, "c": c, "sparsity": sparsity}
     with one_thread(max(map(min, itertools.pairwise(widths)))):
         if row.on:
-            masks = mask_stack(widths, method=row.on, arrangement=arrangement, seed=seed, progress=progress, **target)
+            options: dict[str, Any] = {"arrangement": arrangement, "pattern": pattern, "progress": progress, **target}
+            masks = mask_stack(widths, method=row.on, seed=seed, **options)
             stack = [
                 _valued(_told(mask, {"method": method}), values or row.values, seed, layer, progress)
                 for layer, mask in enumerate(masks, 1)
             ]
         elif arrangement != "random":
             raise SaoError(f"arrangement {arrangement!r} is of SAO masks; method {method!r} has none")
+        elif pattern is not None:
+            raise SaoError(f"pattern {pattern} is of method 'nm', and method {method!r} has none")
         else:
             stack = _unmasked_stack(widths, row, values or "orthogonal", target, seed, progress)
     told = {"requested_sparsity": sparsity} if sparsity is not None and (row.on or row.keeps) else {}

@@ -64,10 +64,10 @@ def test_files_are_the_ecosystems_own(sao, tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(expect_error, sao, tmp_path):
-    sao("mask", "-o", "a.npz")
-    before = (tmp_path / "a.npz").read_bytes()
-    expect_error("mask", "--layers", 2, "-o", "a.npz", said="one matrix")
-    assert (tmp_path / "a.npz").read_bytes() == before
+    sao("mask", "-o", "a.npy")
+    before = (tmp_path / "a.npy").read_bytes()
+    expect_error("mask", "--layers", 2, "-o", "a.npy", said="one matrix")
+    assert (tmp_path / "a.npy").read_bytes() == before
 
 
 def test_summary_instead_of_the_matrix(sao):

@@ -57,6 +57,24 @@ def refused(run, *arguments):
     return done.stderr
 
 
+def test_two_of_four_inputs_stay(run):
+    tensors, rows = pruned(run, "--method", "nm", "--pattern", "2:4")
+    for name in PRUNED:
+        groups = tensors[name].reshape(len(tensors[name]), -1, 4, tensors[name][0, 0].size)
+        assert (np.count_nonzero(groups, axis=2) == 2).all()
+    assert rows[-1]["asked_sparsity"] == rows[-1]["sparsity"] == 0.5
+    told = {row["name"]: row for row in rows if row["record"] == "layer"}
+    assert {told[name]["after"]["nnz"] / told[name]["before"]["nnz"] for name in PRUNED} == {0.5}
+    with open_checkpoint("out.safetensors") as checkpoint:
+        assert '"pattern": "2:4"' in checkpoint.metadata["sao"]
+    audited = CliRunner().invoke(sao_cli.cli.main, ["audit", "out.safetensors", "--include", "[a-y]*.weight", "--json"])
+    assert {json.loads(line)["nm"] for line in audited.stdout.splitlines() if '"m": ' in line} == {"2:4"}
+    asked = ("model.safetensors", "-o", "x.safetensors")
+    assert "--sparsity: the --pattern of nm says" in refused(run, *asked, "-s", 0.5, "--method", "nm")
+    assert "is of method nm, and lmp has none" in refused(run, *asked, "--pattern", "2:4")
+    assert "is no N:M pattern" in refused(run, *asked, "--pattern", "4:2")
+
+
 def test_local_magnitudes_keep_the_largest_of_each(run):
     tensors, rows = pruned(run, "--sparsity", 0.75, "--no-facts")
     for name in ("a.weight", "b.weight", "half.weight", "odd.weight"):

@@ -244,3 +244,12 @@ def test_python_gives_the_same(pipe, tmp_path):
     (mask,) = sao_cli.read_masks(tmp_path / "a.mtx")
     told = sao_cli.expansion(mask).to_dict()
     assert told == {key: row[key] for key in told}
+
+
+def test_a_pattern_decides_the_exit_code(sao):
+    stack = sao("mask", "--method", "nm", "--layers", 2, "--m", 8, "--n", 8).out.encode()
+    done = sao("verify", "--criterion", "2:4", stdin=stack)
+    assert (done.code, [row["holds"] for row in done.rows]) == (0, [True, True])
+    assert [(row["nm"], row["ones_of_4"], row["criterion"]) for row in done.rows] == [("2:4", 2, "2:4")] * 2
+    assert sao("verify", "--criterion", "1:4", stdin=stack).code == 1
+    assert "or a pattern N:M" in sao("verify", "--criterion", "2-4", stdin=stack).err

@@ -1,5 +1,6 @@
 """Which weights stay: every method against a sort of all numbers, or the construction that it names."""
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import sao_cli
 from sao_cli.base.errors import SaoError
 from sao_cli.catalog import PRUNING
+from sao_cli.data.nm_pattern import NMPattern
 from sao_cli.pruning.pruner import Prunable
 from sao_cli.pruning.rules import RulePruner
 
@@ -64,6 +66,26 @@ def test_the_nearest_sao_mask_is_that_of_each_group():
     both = RulePruner("sao", d=2).mask(prunable(weight, 1, groups=2), weight)
     parts = [sao_cli.projected_mask(part, 2).to_dense() for part in (weight[:4], weight[4:])]
     np.testing.assert_array_equal(both.to_dense(), np.concatenate(parts))
+
+
+def best_of(group, kept):
+    """The sum of squares of the best choice of places, by trying them all."""
+    return max(sum(group[place] ** 2 for place in places) for places in itertools.combinations(range(len(group)), kept))
+
+
+@pytest.mark.parametrize(("pattern", "kept"), [(None, 2), (NMPattern(1, 4), 1), (NMPattern(3, 4), 3)])
+def test_n_of_each_m_inputs_stay_the_largest_at_each_tap(pattern, kept):
+    for weight, mask in zip(WEIGHTS, masks("nm", pattern=pattern), strict=True):
+        taps = weight.reshape(*weight.shape[:2], -1)
+        left = np.where(mask.reshape(taps.shape), taps, 0)
+        for row, column, tap in np.ndindex(len(taps), taps.shape[1] // 4, taps.shape[2]):
+            group = left[row, 4 * column : 4 * column + 4, tap]
+            assert np.count_nonzero(group) == kept
+            whole = taps[row, 4 * column : 4 * column + 4, tap]
+            assert np.square(group).sum() == pytest.approx(best_of(whole, kept))
+    [tied] = masks("nm", [np.array([[1.0, -1.0, 1.0, 1.0]])])
+    assert tied.tolist() == [[True, True, False, False]]
+    assert RulePruner("nm").why_not(prunable(normal(4, 6, seed=0), 1)) == "4 does not divide its 6 inputs"
 
 
 def test_what_no_weight_of_these_sizes_can_have_is_told():

@@ -81,7 +81,9 @@ def say_achieved(masks: list[Mask], described: dict[str, Any], talk: Talk) -> No
     """Say which density came of the target that was asked for, or of none, where it is not d = 4."""
     from sao_cli.masks.degrees import DEFAULT_DEGREE
 
-    if METHODS[described["method"]].full:
+    row = METHODS[described["method"]]
+    target = [described[name] for name in ("d", "c", "sparsity")]
+    if row.full or ("pattern" in row.takes and target == [None] * 3):
         return
     exact = described["d"] is not None or described["c"] is not None
     if described["sparsity"] is not None:

@@ -13,7 +13,7 @@ from sao_cli.cli.shared.forms import form_options
 from sao_cli.cli.shared.paths import Data, Folder, Model, ModuleName, OutputFile, OutputFolder
 from sao_cli.cli.shared.streams import given_source
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Device, Named, Scheduler
+from sao_cli.cli.shared.types import Device, Named, Pattern, Scheduler
 from sao_cli.masks.degrees import DEFAULT_DEGREE
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
@@ -31,7 +31,7 @@ METHODS = one_of(catalog.METHODS)
 METHOD = Named("method", catalog.METHODS, same={long: short for short, long in catalog.BEFORE_TRAINING.items()})
 DESCRIBING = (
     *("m", "n", "widths", "width", "layers", *DEPTH),
-    *("method", "arrangement", "d", "c", "sparsity", "arch", "scheme"),
+    *("method", "arrangement", "pattern", "d", "c", "sparsity", "arch", "scheme"),
 )
 
 
@@ -143,7 +143,13 @@ def mask_options(command: Any) -> Any:
 
 def layer_options(command: Any) -> Any:
     """Sizes, degree and arrangement: what describes layers besides their method."""
-    return sizes_options(degree_options()(arrangement_option(command)))
+    return sizes_options(degree_options()(arrangement_option(pattern_option(command))))
+
+
+def pattern_option(command: F) -> F:
+    """--pattern, of method nm."""
+    told = f"Of --method nm: N of each M inputs are read, instead of a degree.  [default: {catalog.PATTERN}]"
+    return click.option("--pattern", type=Pattern(), metavar="N:M", help=told)(command)
 
 
 def arrangement_option(command: F) -> F:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sao_cli.base.names import Row, refusal
-from sao_cli.catalog import DEVICES, PADDINGS
+from sao_cli.catalog import CRITERIA, DEVICES, PADDINGS
 from sao_cli.cli.shared.paths import Picture
 
 if TYPE_CHECKING:
@@ -100,6 +100,35 @@ class Device(Named):
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
         return "NAME"
+
+
+class Pattern(click.ParamType):  # type: ignore[type-arg]
+    """N:M, checked."""
+
+    name = "n:m"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from sao_cli.base.errors import SaoError
+        from sao_cli.data.nm_pattern import NMPattern
+
+        try:
+            return str(NMPattern.parse(value))
+        except SaoError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Criterion(Named):
+    """A condition of masks by its name, or an N:M pattern."""
+
+    def __init__(self) -> None:
+        super().__init__("criterion", CRITERIA)
+        self.more = ", or a pattern N:M, as in 2:4"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return Pattern().convert(value, param, ctx) if ":" in str(value) else super().convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        return f"[{'|'.join(self.known)}|N:M]"
 
 
 class Groups(click.ParamType):  # type: ignore[type-arg]

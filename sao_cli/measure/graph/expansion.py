@@ -15,6 +15,7 @@ from sao_cli.base.names import check
 from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import CRITERIA
 from sao_cli.data.mask import Groups, Indices, Mask, MaskLike
+from sao_cli.data.nm_pattern import NMPattern
 from sao_cli.measure.graph.component_edges import (
     Edge,
     edge_of_components,
@@ -25,6 +26,7 @@ from sao_cli.measure.graph.component_edges import (
 from sao_cli.measure.graph.components import Components, find_components
 from sao_cli.measure.graph.exact_ties import TIE_SIDE, Bound
 from sao_cli.measure.graph.large_component import FAILS, UNDECIDED, Question
+from sao_cli.measure.graph.nm_groups import has_pattern, most_by_group, nm_facts
 from sao_cli.reports.masks import Expansion
 
 
@@ -48,7 +50,9 @@ def expansion(
 
     - `ramanujan`: connected, and lambda_2 <= bound (Lubotzky, Phillips and Sarnak 1988; Feng and Li 1996 for c != d);
     - `ramanujan_paper`: biregular, and lambda_2_distinct <= bound (Esguerra et al. 2023, Fig. 7);
-    - `holds`: the one of these that `criterion` ("paper" or "standard") names;
+    - `holds`: the one of these that `criterion` ("paper" or "standard") names, or that the mask has the pattern that it
+      is, N:M as in 2:4: M divides n, and no row has more than N ones in a group of M consecutive inputs;
+    - `nm`: the sparsest such pattern that it has, of M = 2, 4, 8, 16, 32, and `ones_of_4` the most ones in four inputs;
     - `spectral_gap` = lambda_1 - lambda_2, `delta_s` = bound - lambda_2 (after Hoang et al. 2023), and
       `regularity_gap` = lambda_1 - sqrt(c d), 0 exactly when the mask is biregular (Collatz and Sinogowitz 1957).
 
@@ -69,7 +73,7 @@ def expansion(
     >>> report.lambda_1, round(report.lambda_2, 12), report.bound, report.holds
     (2.0, 1.0, 2.0, True)
     """
-    _check(criterion, failure_probability)
+    groups = _check(criterion, failure_probability)
     graph = _Graph(Mask.of(mask))
     degrees = graph.degrees if graph.biregular else None
     wanted = graph.exact_bound if graph.biregular or graph.connected else None
@@ -104,7 +108,8 @@ def expansion(
         ramanujan=ramanujan,
         ramanujan_paper=paper,
         criterion=criterion,
-        holds=paper if criterion == "paper" else ramanujan,
+        holds=paper if criterion == "paper" else ramanujan if groups is None else has_pattern(graph.mask, groups),
+        **nm_facts(most_by_group(graph.mask)),
         error=values.error,
         error_kind=edge.error_kind,
         certificate=", ".join(edge.routes) or "closed form",
@@ -227,10 +232,14 @@ class _Graph:
         return group_sizes(groups)
 
 
-def _check(criterion: str, failure_probability: float) -> None:
-    check("criterion", criterion, CRITERIA)
+def _check(criterion: str, failure_probability: float) -> NMPattern | None:
+    """The pattern that the criterion is, None of the eigenvalue conditions."""
+    groups = NMPattern.parse(criterion) if ":" in criterion else None
+    if groups is None:
+        check("criterion", criterion, CRITERIA, ", or a pattern N:M, as in 2:4")
     if not 0 < failure_probability < 1:
         raise SaoError(f"failure probability {failure_probability:g} is not between 0 and 1; 1e-9 is the default")
+    return groups
 
 
 def _range(degrees: Indices) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from sao_cli.data.precision import PRECISIONS
 from sao_cli.measure.convolution.kernel_spectrum import EPSILON, kernel_spectrum
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.graph.expansion import expansion
+from sao_cli.measure.graph.nm_groups import GROUPS, most_by_group, most_in_dense, nm_facts
 from sao_cli.measure.values.by_array import dense_singular_values
 from sao_cli.measure.values.by_component import EXACT_ENTRIES
 from sao_cli.measure.values.facts import NONE, Comparison, Measured, Reference
@@ -25,7 +26,7 @@ from sao_cli.models.audit.connections import Pattern, sao_degree
 from sao_cli.models.audit.heavy_tail import heavy_tail_facts, require_powerlaw
 from sao_cli.models.audit.tensor import Layer
 from sao_cli.reports.audits import AuditRow
-from sao_cli.reports.masks import GraphFacts
+from sao_cli.reports.masks import GraphFacts, NMFacts
 from sao_cli.reports.report import ESTIMATE, facts_of
 from sao_cli.reports.spectra import KSTest, OperatorFacts, SpectrumFacts
 
@@ -204,12 +205,23 @@ def _counts(layer: Layer) -> Facts:
     return {
         "m": m,
         "n": n,
+        **nm_facts(_most_in_groups(layer)),
         "nnz": layer.nnz,
         "sparsity": 1.0 - layer.nnz / math.prod(layer.shape),
         "near_zero": layer.near_zero,
         "kernel_sparsity": None if connections is None else 1.0 - connections / (m * n // layer.groups),
         "groups": None if connections is None else layer.groups,
     }
+
+
+def _most_in_groups(layer: Layer) -> dict[int, int]:
+    """The most ones in groups of consecutive inputs, by their sizes; of a kernel at each tap."""
+    if layer.nnz == math.prod(layer.shape):
+        return {of: of for of in GROUPS if layer.shape[1] % of == 0}
+    if layer.matrix is not None:
+        return most_by_group(layer.matrix.mask)
+    assert layer.dense is not None
+    return most_in_dense(layer.dense)
 
 
 def _rows(layer: Layer, reasons: list[str]) -> Facts:
@@ -233,7 +245,7 @@ def _graph(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
         return {}
     if found.reason:
         reasons.append(found.reason)
-    return {key: getattr(found, key) for key in facts_of(GraphFacts)}
+    return {key: getattr(found, key) for key in facts_of(GraphFacts) if key not in facts_of(NMFacts)}
 
 
 def _dense_graph(pattern: Pattern) -> Facts | None:

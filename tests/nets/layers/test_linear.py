@@ -441,3 +441,17 @@ def test_cuda_agrees_with_the_cpu(kind, dtype):
     close(theirs.grad, ours.grad, factor=64)
     assert there.to_linear().weight.is_cuda
     assert there.to_matrix() == here.to_matrix()
+
+
+@pytest.mark.parametrize("way", ["cayley", "householder"])
+def test_parametrizations_hold_the_blocks_orthogonal_in_training(way):
+    layer = torch.nn.utils.parametrizations.orthogonal(SAOLinear(16, 16, 4), orthogonal_map=way)
+    start = layer.weight.detach().clone()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    x = torch.randn(8, 16, generator=torch.Generator().manual_seed(0))
+    for _ in range(20):
+        optimizer.zero_grad()
+        (layer(x) - x.flip(1)).square().mean().backward()
+        optimizer.step()
+    assert (layer.weight - start).abs().max() > 0.01
+    assert (torch.linalg.svdvals(layer.weight.detach().double()) - 1).abs().max() < 4e-7
