@@ -159,6 +159,16 @@ from sao_cli.study.sweeping import sweep as sweep
 from sao_cli.study.executors import executor as executor
 from sao_cli.base.in_order import run_in_order as run_in_order
 
+# Runs and checkpoints side by side
+from sao_cli.study.comparing import compare as compare
+from sao_cli.study.comparing import SideBySide as SideBySide
+from sao_cli.models.side_by_side import compare_checkpoints as compare_checkpoints
+from sao_cli.reports.comparisons import ComparedLayer as ComparedLayer
+from sao_cli.reports.comparisons import ComparedCheckpoint as ComparedCheckpoint
+from sao_cli.reports.comparisons import ComparedFacts as ComparedFacts
+from sao_cli.reports.comparisons import ComparedField as ComparedField
+from sao_cli.reports.comparisons import LearningCurve as LearningCurve
+
 # What names mean, and what an installation lacks
 from sao_cli.reports.explanations import explain as explain
 from sao_cli.reports.explanations import topics as topics

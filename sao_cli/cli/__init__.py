@@ -45,6 +45,7 @@ COMMANDS = {
     "reduce": "make the weights of a checkpoint smaller",
     "repair": "make a checkpoint's layers isometric on the masks that they have",
     "sweep": "run a command over a grid of parameters, here or on a cluster",
+    "compare": "compare runs or checkpoints side by side",
     "explain": "tell what a key, a method or a verdict means",
     "doctor": "tell what this installation has and lacks",
     "completion": "print what makes a shell complete commands, options and names",

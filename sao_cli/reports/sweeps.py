@@ -14,10 +14,9 @@ class RunFailure(Report, record="failure", table="run over exit_code reason"):
     reason: str = fact("the last line that it said on stderr")
 
 
-class SweepSummary(Report, record="summary", table="over of field mean std least largest count failed"):
-    """A field over the seeds of a sweep, of runs that have all other parameters in common."""
+class SeedSpread(Report):
+    """A field over the seeds of runs that have all other parameters in common."""
 
-    summary: bool = fact("true: such lines close the report", default=True)
     over: dict[str, Any] = fact("the parameters but for `seed`, and their values")
     of: dict[str, Any] = fact("which of a run's rows it is of, where it has several: layer, activation ...")
     field: str = fact("the field; of the epochs of a run, the last one's")
@@ -29,3 +28,9 @@ class SweepSummary(Report, record="summary", table="over of field mean std least
     largest: float = fact("the largest of them")
     count: int = fact("runs that have it")
     failed: int = fact("runs that failed")
+
+
+class SweepSummary(SeedSpread, record="summary", table="over of field mean std least largest count failed"):
+    """A field over the seeds of a sweep, of runs that have all other parameters in common."""
+
+    summary: bool = fact("true: such lines close the report", default=True)

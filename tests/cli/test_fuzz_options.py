@@ -88,7 +88,7 @@ def generate(command, rng):
         for _ in range(given.get(option.name, 0)):
             words += spelled(command, option, rng)
         if isinstance(option, click.Argument) and rng.random() < (0.95 if option.required else 0.4):
-            words.append(value_of(option, rng))
+            words += [value_of(option, rng) for _ in range(1 if option.nargs == 1 else rng.choice((1, 2, 2, 3)))]
     if rng.random() < 0.02:
         words.append(rng.choice(["--nothing", "--", "extra", EVIL, "--m", "-x"]))
     return words

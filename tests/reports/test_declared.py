@@ -8,7 +8,7 @@ from sao_cli.reports.declared import json_types, kinds
 from sao_cli.reports.report import LineHead, facts_of
 
 RECORDS = {"layer", "depth", "chain", "epoch", "change", "failure", "module", "network", "entry", "item", "summary"}
-RECORDS |= {"term", "topic", "finding"}
+RECORDS |= {"term", "topic", "finding", "field"}
 MEANS = {"c", "d"}  # degrees: whole numbers where all rows have as many, else means
 BOTH = {
     "collapsed": {frozenset({"boolean"}), frozenset({"list of texts"})},  # of a layer whether, of a network which
