@@ -25,6 +25,7 @@ from sao_cli.nets.initialise.kernels import soc_orthogonal_ as soc_orthogonal_
 from sao_cli.nets.initialise.kernels import kernel_ as kernel_
 from sao_cli.nets.initialise.sparsify import sparsify as sparsify
 from sao_cli.nets.initialise.sparsify import effective_weight as effective_weight
+from sao_cli.nets.initialise.pruned_state import load_pruned_ as load_pruned_
 from sao_cli.nets.initialise.laws import initialise_by_ as initialise_by_
 from sao_cli.nets.initialise.critical import critical_ as critical_
 from sao_cli.nets.initialise.critical import set_variances_ as set_variances_
