@@ -70,9 +70,9 @@ class SaoCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, then refuse what no option tells by itself."""
-        given = args = self._renamed(ctx, args)
+        given = self._renamed(ctx, args)
         try:
-            rest = super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, list(given))
         except click.BadParameter as error:
             name = error.param.name if error.param is not None else None
             if name is None or ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT_MAP:

@@ -15,6 +15,7 @@ from sao_cli.measure.criticality.moments import Moments, moments
 from sao_cli.measure.criticality.normal_law import density, survival, tail_point
 from sao_cli.measure.layer.activations import ActivationFunction
 
+LEAST = 1e-300  # q*, of which parts are taken
 NOTHING = 1e-12  # of q*: a sigma_b^2 so near to 0 is 0, and V(q) - q is
 _CLIPS = np.geomspace(1e-4, 40.0, 200)  # M = clip/sqrt(q*) between which one with the slope asked for is looked for
 _SCANNED = np.geomspace(1e-3, 1e3, 301)  # q* where an edge of chaos is looked for, to tell where there is one
@@ -161,11 +162,10 @@ def sparse_activation(
 
 
 def check_q_star(q_star: float) -> None:
-    """Raise SaoError unless q* is a positive finite number."""
-    if not (math.isfinite(q_star) and q_star > 0):
-        raise SaoError(
-            f"q_star {q_star}: the variance of pre-activations at the fixed point is a finite number above 0"
-        )
+    """Raise SaoError unless q* is a positive finite number, with room below it for other fixed points."""
+    if not (math.isfinite(q_star) and q_star >= LEAST):
+        told = f"the variance of pre-activations at the fixed point is a finite number above 0, {LEAST:g} at least"
+        raise SaoError(f"q_star {q_star}: {told}")
 
 
 def _threshold_of(name: str, share: float, sides: int) -> float:

@@ -127,6 +127,7 @@ def test_few_ones_on_living_units_are_warned_of():
         ),
         ({"activation": ActivationFunction("relu-tau", tau=1), "tau": 1}, r"relu-tau\(tau=1\) is a function as it is"),
         ({"activation": "relu", "q_star": 0}, "q_star 0"),
+        ({"activation": "tanh", "q_star": 1e-320}, "1e-300 at least"),
         ({"activation": "relu", "sigma_w": 1}, "examined together"),
         ({"activation": "relu", "sigma_w": -1, "sigma_b": 0}, "sigma_w -1"),
         ({"activation": "relu", "depths": [0]}, "depth 0: it is a whole number from 1"),
