@@ -70,20 +70,24 @@ def paper(
     from sao_cli.study.executors import executor
     from sao_cli.study.papers.entries_markdown import item_markdown
     from sao_cli.study.papers.paper_entries import count_verdicts, paper_entries
+    from sao_cli.study.papers.paper_options import options_of
 
-    given = _given(asked | {"data-folder": data_folder})
+    items, common = items_of(ids), {"full": asked["full"], "seeds": asked["seeds"], "seed": seed, "progress": talk}
+    options = options_of(items, data=asked["data"], folder=data_folder, depths=asked["depths"], say=talk.say)
     found: list[PaperEntry] = []
 
     def rows() -> Iterator[list[PaperEntry]]:
         with executor(jobs, cluster) as there:
-            told: dict[str, Any] = {"folder": data_folder, "seed": seed, "executor": there, "progress": talk}
-            for item in items_of(ids):
-                entries = paper_entries(item, **asked, **told)
+            for item in items:
+                entries = paper_entries(item, **options[item], **common, executor=there)
                 found.extend(entries)
                 yield entries
 
     if markdown:
-        _write((item_markdown(entries[0].item, entries, given) for entries in rows()), output)
+        _write(
+            (item_markdown(entries[0].item, entries, _given(options[entries[0].item] | common)) for entries in rows()),
+            output,
+        )
     else:
         lines = (entry.to_dict() for entries in rows() for entry in entries)
         emit("paper", seed, lines, as_json=as_json, output=output, report=PaperEntry)
@@ -102,13 +106,13 @@ def _list(seed: int, as_json: bool | None, output: str | None, markdown: bool) -
     emit("paper", seed, rows, as_json=as_json, output=output, report=PaperItem)
 
 
-def _given(asked: dict[str, Any]) -> str:
-    """The options that were given, as a user would write them; a folder's name is the user's own."""
-    words = ["--full"] * bool(asked["full"])
-    words += [f"--data {asked['data']}"] * (asked["data"] is not None)
-    words += ["--data-folder FOLDER"] * (asked["data-folder"] is not None)
-    words += [f"--depth {depth}" for depth in asked["depths"]]
-    words += [f"--seeds {asked['seeds']}"] * (asked["seeds"] is not None)
+def _given(told: dict[str, Any]) -> str:
+    """The options that an item was asked by, as a user would write them; a folder's name is the user's own."""
+    words = ["--full"] * bool(told["full"])
+    words += [f"--data {told['data']}"] * (told["data"] is not None)
+    words += ["--data-folder FOLDER"] * (told["folder"] is not None)
+    words += [f"--depth {depth}" for depth in told["depths"]]
+    words += [f"--seeds {told['seeds']}"] * (told["seeds"] is not None)
     return " ".join(words)
 
 

@@ -35,6 +35,18 @@ def test_markdown_is_of_the_same_entries(sao_in_process, tmp_path):
     assert "`sao/table6`" in sao_in_process("paper", "--markdown").out
 
 
+def test_options_go_to_the_items_that_take_them(sao_in_process, tmp_path):
+    done = sao_in_process("paper", "sao/table2", "sao/table12", "--depth", "8", "--data", "digits", "--markdown")
+    assert done.code == 0, done
+    assert "`sao paper sao/table2`" in done.out
+    assert "`sao paper sao/table12 --data digits --depth 8`" in done.out
+    assert "N = 16" not in done.out.partition("sao/table12")[2]
+    nowhere = sao_in_process("paper", "sao/table2", "sao/table7", "--data-folder", "nowhere")
+    assert nowhere.code == 2
+    assert not nowhere.out
+    assert "can't read mnist from nowhere" in nowhere.err
+
+
 def test_processes_change_nothing(sao):
     asked = ("paper", "sao/fig7", "--seeds", "1")
     alone, several = sao(*asked), sao(*asked, "--jobs", "2")

@@ -68,7 +68,7 @@ def _found(row: DataSet, folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     said = f"there is no {name} or {name}.gz in it, nor in its {row.place}"
-    raise missing(row.name, folder, said, "name its folder, or --download fetches it")
+    raise missing(row.name, folder, said, f"name its folder, or `sao train --data {row.name} --download` fetches it")
 
 
 @contextmanager

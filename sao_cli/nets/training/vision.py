@@ -99,5 +99,5 @@ def _folder_images(torchvision: Any, row: DataSet, folder: Path, progress: Progr
 
 def _missing(row: DataSet, folder: Path, error: Exception) -> FileError:
     reason = " ".join(str(error).split())[:200].rstrip(". ")
-    way_out = "--download fetches it" if row.vision else "unpack its archive there"
+    way_out = f"`sao train --data {row.name} --download` fetches it" if row.vision else "unpack its archive there"
     return missing(row.name, folder, reason, f"name its folder, or {way_out}")

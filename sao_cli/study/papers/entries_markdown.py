@@ -64,8 +64,8 @@ def _holds(value: float | None) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    whole = f"{value:.0f}"
-    return whole if value == float(whole) and abs(value) < 1e8 else f"{value:.5g}"
+    size = abs(value)
+    return f"{value:.0f}" if size < 1e8 and (value == round(value) or size >= 1e5) else f"{value:.5g}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -16,7 +16,13 @@ class Item(Row):
     takes: str
     takes_full: str = "the same"
     data: str = ""  # the paper's own
+    also: str = ""  # other data that it reads beside them
     depths: tuple[int, ...] = ()  # those of a table that has several, of which some can be picked
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All the data of the paper that it reads from a folder."""
+        return tuple(name for name in (self.data, self.also) if name)
 
 
 def _item(name: str, place: str, line: str, home: str, takes: str, **traits: Any) -> Item:
@@ -75,7 +81,8 @@ ITEMS = table(
     _item("spp/unsupervised", f"slides of {SPP}", "errors after pruning without labels",
           "pruning_slides:unsupervised", "a minute of digits", takes_full="an hour", data="mnist"),
     _item("spp/transfer", f"slides of {SPP}", "errors with masks of other data",
-          "pruning_slides:transfer", "a minute of two data sets", takes_full="an hour", data="mnist"),
+          "pruning_slides:transfer", "a minute of two data sets", takes_full="an hour", data="mnist",
+          also="fashion-mnist"),
     _item("spp/sculpting", f"slides of {SPP}", "networks that are grown, and pruned back",
           "pruning_slides:sculpting", "a minute", takes_full="10 min", data="mnist"),
     _item("spp/modern", f"slides of {SPP}", "errors of modern networks by their initial weights",

@@ -113,7 +113,7 @@ def test_the_pickled_version_is_left_to_torchvision(tmp_path):
 
 @pytest.mark.usefixtures("torchvision")
 def test_data_that_are_not_there_are_one_line(tmp_path):
-    with pytest.raises(FileError, match=r"can't read mnist from .*no train-images-idx3-ubyte.*--download fetches it"):
+    with pytest.raises(FileError, match=r"can't read mnist from .*no train-images-idx3-ubyte.*--download` fetches it"):
         load_data(settings(data="mnist"), str(tmp_path))
     empty = tmp_path / "empty"
     (empty / "cifar-10-batches-py").mkdir(parents=True)
