@@ -94,13 +94,13 @@ ITEMS = table(
     _item("eoc/accuracies", f"poster, {EOC}", "whether sparse activations keep the accuracy",
           "chaos_poster:accuracies", "2 min of digits", takes_full="hours, 100 epochs", data="mnist"),
     _item("rare/table1", f"Table 1, {RARE}", "sizes of the network, its accuracies and what fusing saves",
-          "redundancy_tables:table1", "3 min of digits", takes_full="weeks, 2,000 epochs of 20 seeds",
+          "redundancy_tables:table1", "2 min of digits", takes_full="weeks, 2,000 epochs of 20 seeds",
           data="fashion-mnist"),
     _item("rare/table2", f"Table 2, {RARE}", "the sizes that layers end with, and the weights that they come to",
           "redundancy_tables:table2", "a minute of digits", takes_full="weeks, 2,000 epochs of 20 seeds",
           data="fashion-mnist"),
     _item("rare/ablation", f"Table 1 and Fig. 3, {RARE}", "what each part gives, and how strong a loss saves how much",
-          "redundancy_tables:ablation", "4 min of digits", takes_full="months, 2,000 epochs of 20 seeds",
+          "redundancy_tables:ablation", "3 min of digits", takes_full="months, 2,000 epochs of 20 seeds",
           data="fashion-mnist"),
 )
 # fmt: on
