@@ -8,6 +8,7 @@ python tests/papers_page.py --mnist FOLDER [snip/lenet ...]  those that are show
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 from sao_cli import paper_entries, paper_items
 from sao_cli.study.papers.entries_markdown import item_markdown, items_markdown
@@ -22,7 +23,13 @@ SLOW = {  # what trains networks
     *("sao/fig11", "sao/table7", "snip/lenet", "spp/gamma", "spp/unsupervised"),
     *("rare/table1", "rare/table2", "rare/ablation"),
 }
-ON_MNIST = {"snip/lenet": 1, "snip/masks": 3, "spp/patterns": 3}  # seeds of what is shown of it too
+ON_MNIST: dict[str, dict[str, Any]] = {  # what is shown of it too, and at which scale
+    "snip/lenet": {"seeds": 1},
+    "snip/masks": {},
+    "spp/gamma": {"full": True},
+    "spp/patterns": {},
+    "spp/unsupervised": {"seeds": 1},
+}
 BEGIN, END, LIST, MNIST = "<!-- {} -->\n", "<!-- end -->\n", "list", "{} on mnist"
 
 
@@ -34,8 +41,9 @@ def section(item: str) -> str:
 
 def of_mnist(item: str, folder: str) -> str:
     """The same on MNIST, below a smaller heading."""
-    seeds = ON_MNIST[item]
-    text = item_markdown(item, paper_entries(item, folder=folder, seeds=seeds), f"--data-folder FOLDER --seeds {seeds}")
+    told = ON_MNIST[item]
+    asked = [f"--{key}" if value is True else f"--{key} {value}" for key, value in told.items()]
+    text = item_markdown(item, paper_entries(item, folder=folder, **told), " ".join(["--data-folder FOLDER", *asked]))
     return below(item, text)
 
 

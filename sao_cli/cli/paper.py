@@ -56,7 +56,8 @@ def paper(
     rounded, is within the spread, on the paper's data at the paper's scale. "refuted": what is exact, or said of all
     networks, is otherwise. "not reproduced" and "not run" come with a reason.
 
-    With --markdown it is tables, as docs/papers.md has them.
+    Of several items, --data and --depth go to those that take them, and what --data-folder lacks is told, and done
+    without. With --markdown it is tables, as docs/papers.md has them.
 
     Every number is measured in this very run, by calls of the library that --jobs or --cluster share out.
 
