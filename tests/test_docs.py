@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 from click.testing import CliRunner
 
@@ -69,33 +70,31 @@ def table_commands():
     return [line.split(" | `", 1)[1].rsplit("`", 1)[0].replace("\\|", "|") for line in lines]
 
 
-NETS = """
-from torch import nn
-
-def resnet20():
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 10))
-"""
-
-
 def test_the_tables_commands_run(tmp_path, monkeypatch):
+    """In their order, in an empty folder: what they read, those before them and the network's block have written."""
     commands = table_commands()
     assert len(commands) >= 12
-    (tmp_path / "nets.py").write_text(NETS)
-    exec(NETS, found := {})
-    tensors = {name: one.numpy() for name, one in found["resnet20"]().state_dict().items()}
-    sao_cli.write_checkpoint(tensors, tmp_path / "resnet.safetensors")
-    for command in [
-        "sao mask --method lrp --sparsity 0.98 -q -o pruned.npz",
-        "sao weights --widths 64,64,64,64,10 --method dense -q -o dense.safetensors",
-        *commands,
-    ]:
+    made = shell(blocks("sh")[3], tmp_path)
+    assert made.returncode == 0, made.stderr
+    for command in commands:
         line = command.replace("jq .lost_input_units", "cat").replace("--epochs 20", "--epochs 0")
         code, said = run(line, tmp_path, monkeypatch)
         assert code == 0, (command, said)
 
 
+def test_the_picture_at_the_top_is_what_its_command_draws(tmp_path, monkeypatch):
+    """To the size, for the lines are those of another processor's linear algebra."""
+    code, said = run(blocks("sh")[2].strip(), tmp_path, monkeypatch)
+    assert code == 0, said
+    [picture] = re.findall(r"\]\((docs/pictures/[^)]+)\)", README)
+    shown, drawn = (matplotlib.image.imread(path) for path in (ROOT / picture, tmp_path / "spectrum.png"))
+    assert shown.shape == drawn.shape
+    assert abs(shown - drawn).mean() < 0.01
+    assert (ROOT / picture).stat().st_size < 100_000
+
+
 def test_the_loop_runs(tmp_path):
-    loop = blocks("sh")[2]
+    loop = blocks("sh")[4]
     done = shell(re.sub(r"\| jq .*", "| wc -l", loop), tmp_path)
     assert done.stdout.strip() == "4"
 
