@@ -1,28 +1,34 @@
-"""`sao audit` of one checkpoint in one process, in two, and on a Dask cluster of two workers: whole processes.
+"""What `--jobs 2` and a Dask cluster of two workers gain audit, prune, verify and spectrum --repeats: whole processes.
 
 python tests/benchmarks/bench_jobs.py              22 float32 matrices of 1024 to 2048 (some minutes)
 python tests/benchmarks/bench_jobs.py --smaller    of 512 to 1024
+
+Beside wall time stands the processor time of the longest way: the command's own and that of its busiest worker, which
+is what it takes on cores that nothing else uses.
 """
 
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import side_by_side  # noqa: F401 - before numpy: it sets the number of BLAS threads
 
 # isort: split
 import numpy as np
 
+from sao_cli import mask_stack, write_masks
 from sao_cli.io.checkpoints import write_checkpoint
 
-MATRICES, REPEATS = 22, 3
-AUDIT = [sys.executable, "-m", "sao_cli", "audit", "--json", "-q"]
+MATRICES, REPEATS = 22, 1
+SAO = [sys.executable, "-m", "sao_cli"]
 
 
 def checkpoint(path: Path, side: int) -> None:
@@ -49,25 +55,48 @@ def resident(pid: int) -> int:
         return 0
 
 
-def measured(options: list[str], output: Path, beside: list[int] | None = None) -> tuple[float, float, bytes]:
-    """Wall seconds, the peak of all processes together in MB, and what was printed."""
+def processor(pid: int) -> float:
+    """Seconds that a process has taken so far of the cores."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, told[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+class Run(NamedTuple):
+    """Seconds by the clock, those of the longest way, the peak of all processes together in MB, and the output."""
+
+    wall: float
+    longest: float
+    peak: float
+    printed: bytes
+
+
+def measured(command: list[str], beside: list[int]) -> Run:
+    """One run of the command, which workers `beside` it may work for."""
+    before = {pid: processor(pid) for pid in beside}
     start = time.perf_counter()
-    process = subprocess.Popen([*AUDIT, *options, "-o", str(output)])
+    process = subprocess.Popen([*SAO, *command, "--json", "-q"], stdout=subprocess.PIPE)
+    taken: dict[int, float] = {}
     peak, over = 0, threading.Event()
 
     def watch() -> None:
         nonlocal peak
         while not over.wait(0.05):
-            peak = max(peak, sum(map(resident, [*family(process.pid), *(beside or [])])))
+            pids = [*family(process.pid), *beside]
+            taken.update({pid: max(taken.get(pid, 0), processor(pid) - before.get(pid, 0)) for pid in pids})
+            peak = max(peak, sum(map(resident, pids)))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    code = process.wait()
-    taken = time.perf_counter() - start
+    printed, _ = process.communicate()
+    wall = time.perf_counter() - start
     over.set()
     watcher.join()
-    assert code == 0
-    return taken, peak / 1e6, output.read_bytes()
+    assert process.returncode in (0, 1)  # 1: a mask is not connected
+    own = taken.pop(process.pid)
+    return Run(wall, own + max(taken.values(), default=0.0), peak / 1e6, printed)
 
 
 def cluster(folder: Path) -> tuple[str, list[subprocess.Popen[bytes]]]:
@@ -87,31 +116,47 @@ def cluster(folder: Path) -> tuple[str, list[subprocess.Popen[bytes]]]:
     return address, [scheduler, *workers]
 
 
+def commands(folder: Path, smaller: bool) -> dict[str, list[str]]:
+    """What is measured, and the files that it reads."""
+    model, masks = folder / "model.safetensors", folder / "masks.mtx"
+    checkpoint(model, 512 if smaller else 1024)
+    nodes = 20_000 if smaller else 100_000
+    write_masks(mask_stack([nodes] * 9, method="ramanujan", d=4), masks)
+    side = str(256 if smaller else 1024)
+    return {
+        "audit": ["audit", str(model)],
+        "prune": ["prune", str(model), "-o", str(folder / "out.safetensors"), "--sparsity", "0.5", "--all"],
+        f"verify, 8 masks of {nodes}": ["verify", str(masks)],
+        f"spectrum, {side}": ["spectrum", "--method", "lmp", "--m", side, "--n", side, "--repeats", "20"],
+    }
+
+
+def compare(command: list[str], places: dict[str, tuple[list[str], list[int]]]) -> None:
+    """A line for each place: median seconds, the ratio to one process, and the peak of memory."""
+    runs: dict[str, list[Run]] = {place: [] for place in places}
+    for _ in range(REPEATS):
+        for place, (options, beside) in places.items():
+            runs[place].append(measured([*command, *options], beside))
+    assert len({one.printed for each in runs.values() for one in each}) == 1  # the same bytes
+    alone = runs["one process"]
+    for place, each in runs.items():
+        told = [f"  {place:16s}"]
+        for name in ("wall", "longest"):
+            taken, theirs = (statistics.median(getattr(one, name) for one in some) for some in (each, alone))
+            told.append(f"{name} {taken:7.2f} s {taken / theirs:5.2f}x")
+        print(*told, f"{max(one.peak for one in each):5.0f} MB", sep="   ", flush=True)
+
+
 def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        path = folder / "model.safetensors"
-        checkpoint(path, 512 if "--smaller" in sys.argv else 1024)
-        address, processes = cluster(folder)
-        pids = [one.pid for one in processes[1:]]
-        asked = {
-            "one process": ([], []),
-            "--jobs 2": (["--jobs", "2"], []),
-            "Dask, 2 workers": (["--cluster", address], pids),
-        }
-        found = {name: [] for name in asked}
-        try:
-            for _ in range(REPEATS):
-                for name, (options, beside) in asked.items():
-                    found[name].append(measured([str(path), *options], folder / "rows", beside))
-        finally:
-            for process in processes:
-                process.kill()
-        assert len({rows for runs in found.values() for *_, rows in runs}) == 1  # the same bytes
-        alone = sorted(one[0] for one in found["one process"])[REPEATS // 2]
-        for name, runs in found.items():
-            taken = sorted(one[0] for one in runs)[REPEATS // 2]
-            print(f"{name:16s} {taken:7.2f} s {taken / alone:5.2f}x   {max(one[1] for one in runs):5.0f} MB")
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        address, processes = cluster(Path(name))
+        stack.callback(lambda: [process.kill() for process in processes])
+        workers = [one.pid for one in processes[1:]]
+        places = {"one process": ([], []), "--jobs 2": (["--jobs", "2"], [])}
+        places |= {"Dask, 2 workers": (["--cluster", address], workers)}
+        for told, command in commands(Path(name), "--smaller" in sys.argv).items():
+            print(told, flush=True)
+            compare(command, places)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ one run in the overhead measured here, one after another: N workers are kept bus
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from side_by_side import print_ratio
 
 from sao_cli.cli.shared.one_run import run_command
-from sao_cli.study.executors import executor, run_in_order
+from sao_cli.study.executors import LocalProcesses, executor, run_in_order
 
 RUN = "sao_cli.cli.shared.one_run:run_command"
 MASK = ["mask", "--m", "64", "--n", "64", "--d", "4"]
@@ -59,8 +60,8 @@ def overheads() -> None:
     print(f"the command itself: {own * 1e3:.1f} ms")
     with executor() as here:
         print(f"in this process: {(per_job(here) - own) * 1e3:+.1f} ms a job")
-    with executor(2) as pool:
-        pool.jobs = 1  # one process: a job's own overhead, and not what a second one gains
+    with LocalProcesses(1) as pool:  # one, so that it is a job's own overhead, and not what a second one gains
+        assert list(run_in_order(pool, "os:getpid", [{}])) != [os.getpid()]
         local = per_job(pool) - own
     print(f"in a process beside it: {local * 1e3:+.1f} ms a job (goal < 20: {'met' if local < 0.02 else 'MISSED'})")
     with cluster(1) as address, executor(cluster=address) as there:

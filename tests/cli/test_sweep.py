@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -192,6 +194,37 @@ def test_a_full_disk_ends_the_sweep_and_leaves_whole_runs(sao_in_process, tmp_pa
     assert files(tmp_path / "runs") == ["run-0001.mtx", "run-0002.mtx"]
     again = sao_in_process("sweep", "-o", "runs", *MASKS)
     assert (again.code, again.out) == (0, sao_in_process("sweep", *MASKS).out)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of four pages, and what gives it more; only root may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mounted(*options):
+        command = ["mount", "-t", "tmpfs", *options, "none", folder]
+        return shutil.which("mount") and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if not mounted("-o", "size=16k"):
+        pytest.skip("no disk can be mounted here")
+    yield folder, lambda: mounted("-o", "remount,size=1m")
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_really_full_leaves_whole_runs_and_the_same_call_goes_on(sao_in_process, small_disk):
+    folder, enlarge = small_disk
+    asked = ["sweep", "-o", str(folder / "runs"), *MASKS]
+    full = sao_in_process(*asked)
+    assert full.code == 2
+    assert re.search(r"can't write .*run-000\d\.mtx: the disk is full; free some space", full.err)
+    kept = files(folder / "runs")
+    assert 0 < len(kept) < 6
+    before = {name: (folder / "runs" / name).read_bytes() for name in kept}
+    assert enlarge()
+    again = sao_in_process(*asked)
+    assert (again.code, again.out) == (0, sao_in_process("sweep", *MASKS).out)
+    assert all((folder / "runs" / name).read_bytes() == content for name, content in before.items())
 
 
 def test_a_closed_pipe_ends_the_printing_and_no_run(pipe, tmp_path):

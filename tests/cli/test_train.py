@@ -169,7 +169,7 @@ def test_bad_requests_are_one_line(expect_line, run, tmp_path):
     expect_line("--data", "digit", said="did you mean 'digits'")
     expect_line("--width", 16, "--d", 3, "-o", "run", said="nearest feasible")
     expect_line("--method", "lmp-s", "--sparsity", 0.999999, "-o", "run", said="")
-    expect_line("--method", "snip", said="method 'snip' compares all layers and needs a sparsity")
+    expect_line("--method", "snip", "--d", 4, said="method 'snip' compares all layers; give it a sparsity")
     expect_line("--method", "snip", "--sparsity", 0.9, "--prune-labels", "ture", said="did you mean 'true'")
     expect_line("--widths", "9,9", "--method", "snip", "--sparsity", 0.9999999, "-o", "run", said="keeps none")
     expect_line("--isometry", said="isometry repairs what is pruned before training")

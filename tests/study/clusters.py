@@ -80,16 +80,18 @@ class Cluster:
         self.address = json.loads(found.read_text())["address"]
         self.workers = [self.worker() for _ in range(2)]
 
-    def start(self, kind, *options):
+    def start(self, kind, *options, first=None):
+        """A process of Dask's, which finds modules and distributions in the folder `first` before all others."""
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *map(str, options)]
+        env = self.env | ({} if first is None else {"PYTHONPATH": f"{first}{os.pathsep}{self.env['PYTHONPATH']}"})
         with (self.folder / f"{len(self.processes)}.log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=log, stderr=log)
         self.processes.append(process)
         return process
 
-    def worker(self):
+    def worker(self, first=None):
         options = ["--no-nanny", "--no-dashboard", "--nthreads", "1", "--local-directory", self.folder]
-        return self.start("worker", self.address, *options)
+        return self.start("worker", self.address, *options, first=first)
 
     def stop(self):
         for process in self.processes:

@@ -220,6 +220,19 @@ def test_a_cluster_gives_what_this_process_gives_when_a_worker_dies_and_says_whe
             list(rows)
 
 
+def test_a_worker_of_another_version_ends_the_sweep_with_its_name(dask, tmp_path):
+    with executor(cluster=dask.address) as cluster:
+        told = tmp_path / "sao_cli-9.9.dist-info" / "METADATA"
+        told.parent.mkdir()
+        told.write_text("Metadata-Version: 2.1\nName: sao-cli\nVersion: 9.9\n")
+        dask.worker(first=tmp_path)
+        rows = run_in_order(cluster, "fragile:later", [{"value": k, "seconds": 0.1} for k in range(1000)])
+        with pytest.raises(ExecutorError, match=r"worker tcp://.* has sao-cli 9\.9, and here it is .*, so that"):
+            list(rows)
+    with pytest.raises(ExecutorError, match="has sao-cli 9"), executor(cluster=dask.address):
+        pass  # said before anything runs
+
+
 def test_dask_s_own_word_for_a_lost_job_is_ours():
     distributed = pytest.importorskip("distributed")
     error = distributed.scheduler.KilledWorker("job", "tcp://w:1", 3)

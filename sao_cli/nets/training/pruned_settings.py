@@ -45,8 +45,8 @@ def _check_scored(settings: TrainingSettings) -> None:
     for name, read in reads.items():
         if getattr(settings, name) is not None and not read:
             raise SaoError(f"{name} {getattr(settings, name)} is not for method {settings.method!r}; leave it out")
-    if (score or density) and (settings.d is not None or settings.sparsity is None):
-        raise SaoError(f"method {settings.method!r} compares all layers and needs a sparsity, as 0.9, and no degree")
+    if (score or density) and settings.d is not None:
+        raise SaoError(f"method {settings.method!r} compares all layers; give it a sparsity, as 0.9, and no degree")
     _check_fresh(settings, reads)
     for name in ("prune_samples", "rounds"):
         number = getattr(settings, name)

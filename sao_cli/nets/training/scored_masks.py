@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import CONTROL, FRESH_WEIGHTS, generator
 from sao_cli.catalog import SCORES
 from sao_cli.data.arrays import Booleans, Values
+from sao_cli.masks.degrees import DEFAULT_DEGREE
 from sao_cli.nets.scores.score_tensors import Scores
 from sao_cli.nets.training.methods import prunable, prune_layers_
 from sao_cli.nets.training.settings import TrainingSettings
@@ -31,16 +33,17 @@ def prune_by_scores_(
     pruning.densities. Masks are torch.nn.utils.prune's, and what is pruned becomes exactly 0. Of the controls "invert"
     keeps the lowest scores, "shuffle" puts each layer's ones at random places, and "fresh" draws the network's weights
     anew, as `build` makes it from another seed, under the mask of those that were scored; so do `fresh_weights`, from a
-    seed of their own.
+    seed of their own. Without a sparsity as many stay as `as_of_degree` tells.
 
     Gives what chose. Warns of layers of which nothing is left, and of kept weights that score 0. Raises what scores and
     densities raise.
     """
     names = {id(module): name for name, module in model.named_modules()}
     layers = {f"{names[id(layer)]}.weight": layer for layer in prunable(model, all_layers=True)}
-    assert settings.sparsity is not None
+    sparsity = as_of_degree(list(layers.values())) if settings.sparsity is None else settings.sparsity
+    settings = replace(settings, sparsity=sparsity)
     asked: dict[str, Any] = {"within": settings.within or "random", "control": settings.control}
-    pruner = NetworkPruner(settings.method, sparsity=settings.sparsity, seed=settings.seed, **asked)
+    pruner = NetworkPruner(settings.method, sparsity=sparsity, seed=settings.seed, **asked)
     if settings.method in SCORES:
         pruner.take(*_scored(model, settings, samples, progress))
     sizes = [layer.weight[0, 0].numel() for layer in layers.values()]
@@ -51,6 +54,17 @@ def prune_by_scores_(
 
     prune_layers_(layers, pruner, sizes, before)
     return pruner
+
+
+def as_of_degree(layers: Sequence[nn.Module], d: int = DEFAULT_DEGREE) -> float:
+    """The sparsity at which as many weights stay as of masks of row degree `d` between two dense layers.
+
+    So that methods which compare all layers have as many parameters as the others have by default; a row of fewer than
+    `d` inputs keeps all.
+    """
+    between = layers[1:-1] if len(layers) > 2 else layers
+    dropped = sum(layer.weight.numel() * (1 - min(1, d / layer.weight.shape[1])) for layer in between)
+    return float(dropped / sum(layer.weight.numel() for layer in layers))
 
 
 def _scored(

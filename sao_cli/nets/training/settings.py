@@ -97,8 +97,9 @@ class TrainingSettings:
       (0.1) is lambda_2; with `frobenius` (True) norms of matrices are decoupled; `dropout` (0) is of every layer's
       inputs. `method` is dense unless told, and weights before relu are of init vs-h with gain 1.
     - `all_layers` prunes the first and the last layer too, where a method prunes; scores and densities always do, and
-      need a `sparsity`. Of their own are `prune_samples`, the first so many training images (all) of `prune_data` (the
-      data itself), `prune_labels` (true), `rounds`, `temperature`, `unit`, `within` and `control`: see nets.prune_.
+      without a `sparsity` keep as many weights as masks of d = 4 between two dense layers. Of their own are
+      `prune_samples`, the first so many training images (all) of `prune_data` (the data itself), `prune_labels` (true),
+      `rounds`, `temperature`, `unit`, `within` and `control`: see nets.prune_.
       With `fresh_batches` each round of itersnip and force reads `prune_samples` others, and with `fresh_weights` one
       draw of the weights is scored, and another trained under its masks. `isometry` then repairs what is pruned before
       training, on its mask, to `gain` times an approximate isometry, by projections, or by so many

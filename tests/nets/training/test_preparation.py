@@ -70,6 +70,16 @@ def test_every_score_and_density_keeps_exactly_so_many(tiny, method):
         assert torch.equal(after, torch.where(after != 0, before, 0.0))  # what stays is as it was
 
 
+@pytest.mark.parametrize("method", ["snip", "force", "erk"])
+def test_without_a_sparsity_as_many_stay_as_of_masks_of_four_a_row_between_dense_layers(tiny, method):
+    asked = {"widths": (12, 16, 16, 10), "sparsity": None}
+    of_masks = prepared(tiny, method="lmp-s", **asked)
+    whole = [parameter for parameter in of_masks.model.parameters() if parameter.ndim > 1]
+    left = sum(int((one != 0).sum()) for one in kept_places(of_masks.model, all_layers=True).values())
+    assert 64 * 12 + 4 * (16 + 16 + 10) + 10 * 2 == left < sum(one.numel() for one in whole)
+    assert kept(prepared(tiny, method=method, **asked)).sum() == left
+
+
 def test_the_smart_ratio_is_of_networks_of_kernels():
     settings = TrainingSettings(method="smart-ratio", arch="cnn", depth=4, width=8, sparsity=0.8).resolved()
     model = build_model(settings, 1, 32, 10)
