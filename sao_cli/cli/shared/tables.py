@@ -78,7 +78,8 @@ def layout(rows: Iterable[Row], columns: Sequence[str], asked: Sequence[str] = (
     if asked:
         return Layout([flat(row) for row in rows if not is_line(row)], list(asked), [])
     told = [{visible(key): value for key, value in row.items() if key not in OF_LINES} for row in rows]
-    lines = [one for one, row in zip(told, rows, strict=True) if is_line(row)]
+    of_all = [one for one, row in zip(told, rows, strict=True) if is_line(row)]
+    lines = [{key: value for key, value in one.items() if key != "summary" and value != {}} for one in of_all]
     body = [flat(one) for one, row in zip(told, rows, strict=True) if not is_line(row)]
     there = dict.fromkeys(key for row in body for key in row)
     if not any(row.get("name") for row in body):
@@ -107,7 +108,7 @@ def terminal_table(told: Layout, spare: Sequence[str], width: int | None, colour
             table, left_out = _fitting(console.width, told, spare)
             console.print(table)
         for row in told.lines:
-            parts = [Text.assemble(key, ": ", cell(value)) for key, value in row.items() if key != "summary"]
+            parts = [Text.assemble(key, ": ", cell(value)) for key, value in row.items()]
             console.print(Text("  ") + Text(", ").join(parts))
     text = capture.get()
     return (text.encode("ascii", "backslashreplace").decode() if ascii_only() else text), left_out
@@ -123,7 +124,7 @@ def markdown_table(told: Layout) -> str:
         found += [[_marked(row.get(key, "")) for key in told.columns] for row in told.rows]
     text = "".join(f"| {' | '.join(cells)} |\n" for cells in found) if told.columns else ""
     for row in told.lines:
-        parts = [f"{key}: {_marked(value)}" for key, value in row.items() if key != "summary"]
+        parts = [f"{key}: {_marked(value)}" for key, value in row.items()]
         text += f"\n{', '.join(parts)}\n"
     return text
 

@@ -119,8 +119,8 @@ def test_columns_without_a_value_go_first_then_those_to_spare_then_the_last():
 
 
 def test_what_is_asked_for_stands_in_that_order_without_lines():
-    rows = [{"record": "layer", "a": 1, "b": {"c": 2}}, {"record": "summary", "summary": True, "a": 3}]
-    assert layout(rows, ("a",)).lines == [{"summary": True, "a": 3}]
+    rows = [{"record": "layer", "a": 1, "b": {"c": 2}}, {"record": "summary", "summary": True, "a": 3, "of": {}}]
+    assert layout(rows, ("a",)).lines == [{"a": 3}]
     told = layout(rows, ("a",), ("b.c", "a", "record"))
     assert told.columns == ["b.c", "a", "record"]
     assert not told.lines
