@@ -3,6 +3,7 @@
 import functools
 import importlib
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -22,10 +23,10 @@ def lazy_names(package: str, file: str) -> tuple[Callable[[str], Any], Callable[
         return {name: home for home, name in lines}
 
     def names() -> list[str]:
-        return sorted(homes())
+        return [] if _is_for_help() else sorted(homes())
 
     def load(name: str) -> Any:
-        if name == "__all__":
+        if name == "__all__" and not _is_for_help():
             return names()
         if name.startswith("__") or name not in homes():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
@@ -34,3 +35,14 @@ def lazy_names(package: str, file: str) -> tuple[Callable[[str], Any], Callable[
         return getattr(importlib.import_module(home), name)
 
     return load, names
+
+
+def _is_for_help() -> bool:
+    """Whether pydoc asks: what help() makes of all names would be ten thousand lines, and load all that they need."""
+    frame, callers = sys._getframe(2), []
+    for _ in range(3):  # pydoc asks by inspect.getmembers, or for an attribute itself
+        callers.append(frame.f_globals.get("__name__"))
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return "pydoc" in callers

@@ -22,6 +22,7 @@ from sao_cli.models.opened import opened
 from sao_cli.models.select import Selection
 from sao_cli.reports.audits import AuditRow
 from sao_cli.reports.comparisons import ComparedCheckpoint, ComparedFacts, ComparedLayer
+from sao_cli.reports.frames import Reports
 from sao_cli.reports.report import facts_of
 
 _FACTS = tuple(facts_of(ComparedFacts))
@@ -66,7 +67,7 @@ def compare_checkpoints(
     exclude: str | Sequence[str] = (),
     seed: int = 0,
     progress: Progress = silent,
-) -> list[ComparedLayer | ComparedCheckpoint]:
+) -> Reports[Any]:
     """Each layer of checkpoints by their names, with what it differs in from that of the first, and a summary of each.
 
     Layers are lined up by their names, those of the first checkpoint first, and measured as audit_checkpoint does it;
@@ -93,12 +94,13 @@ def compare_checkpoints(
         names = dict.fromkeys(name for one in found for name in one.rows)
         status = {one.source: _statuses(first, one) for one in found[1:]}
         overlaps: dict[str, list[Overlap]] = {one.source: [] for one in found[1:]}
-        rows: list[ComparedLayer | ComparedCheckpoint] = []
+        rows: Reports[Any] = Reports()
         for number, name in enumerate(names, 1):
             there = (one for one in found if name in one.rows or one is not first)
             rows += [_layer(name, first, one, status.get(one.source, {}), overlaps) for one in there]
             progress("comparing: layer", number, len(names))
-    return rows + [_summary(first, one, status.get(one.source, {}), overlaps) for one in found]
+    rows += [_summary(first, one, status.get(one.source, {}), overlaps) for one in found]
+    return rows
 
 
 def _measured(source: str, checkpoint: Checkpoint, selection: Selection, seed: int, progress: Progress) -> _One:

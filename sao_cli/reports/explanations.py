@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from sao_cli.base.errors import SaoError
 from sao_cli.reports.declared import json_types, kinds
+from sao_cli.reports.frames import Reports
 from sao_cli.reports.report import PAIR, LineHead, Report, fact, facts_of
 from sao_cli.reports.words import THEORY, TOPICS, Topic, Word
 
@@ -44,7 +45,7 @@ class TopicNames(Report, record="topic", table="name meaning names"):
     names: tuple[str, ...] = fact("all of them")
 
 
-def explain(name: str) -> list[Explanation]:
+def explain(name: str) -> Reports[Explanation]:
     """All that `name` means: a name of the catalog, a verdict, a word of the field, a key of reports, a report.
 
     A key may be one of a part, as "ks.pvalue". The name of a topic, as `topics` has them, stands for all of its names.
@@ -63,18 +64,18 @@ def explain(name: str) -> list[Explanation]:
     ]
     if not found:
         raise SaoError(_unknown(name, known))
-    return found
+    return Reports(found)
 
 
-def topics() -> list[TopicNames]:
+def topics() -> Reports[TopicNames]:
     """The kinds of names that `explain` knows, with all of their names."""
     lines = {row.name: row.line for row in TOPICS.values()} | {"keys": "keys of reports", "reports": "kinds of reports"}
     named: dict[str, dict[str, None]] = {}
     for one in _all():
         named.setdefault(one.kind, {})[one.name] = None
-    return [
+    return Reports(
         TopicNames(name=topic, meaning=lines[topic], names=tuple(named[kind])) for topic, kind in _topic_kinds().items()
-    ]
+    )
 
 
 def _topic_kinds() -> dict[str, str]:

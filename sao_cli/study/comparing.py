@@ -17,7 +17,7 @@ from sao_cli.measure.values.ks import holm
 from sao_cli.measure.values.two_samples import rank_test, welch
 from sao_cli.models.side_by_side import compare_checkpoints
 from sao_cli.reports.comparisons import ComparedField, LearningCurve
-from sao_cli.reports.report import Report
+from sao_cli.reports.frames import Reports
 from sao_cli.study.run_rows import RunRows, holds_rows, read_runs, runs_of, starts_rows
 from sao_cli.study.seed_summaries import EPOCH, SeedValues, by_seeds, number_of, spread
 
@@ -45,7 +45,7 @@ class Group(NamedTuple):
 class SideBySide(NamedTuple):
     """The rows of a comparison, and of trainings the learning curves of each group and field."""
 
-    rows: list[Report]
+    rows: Reports[Any]
     curves: list[LearningCurve]
 
 
@@ -96,15 +96,13 @@ def compare(
         models = {name: one if isinstance(one, Checkpoint) else name for name, one in zip(named, found, strict=True)}
         _require_two(len(models))
         told: dict[str, Any] = {"include": include, "exclude": exclude, "seed": seed, "progress": progress}
-        return SideBySide([*compare_checkpoints(models, **told)], [])
+        return SideBySide(compare_checkpoints(models, **told), [])
     if include or exclude:
         raise SaoError("include and exclude choose layers of checkpoints, and these are runs; leave them out")
     groups = _groups([run for one in found if isinstance(one, list) for run in one])
     _require_two(len(groups))
     asked = fields or _known_fields(groups)
-    return SideBySide(
-        [*_with_holm([row for field in asked for row in _compared(groups, field)])], _curves(groups, asked)
-    )
+    return SideBySide(_with_holm([row for field in asked for row in _compared(groups, field)]), _curves(groups, asked))
 
 
 def _require_two(count: int) -> None:
@@ -217,10 +215,12 @@ def _row(field: str, group: Group, first: Group, own: SeedValues, before: SeedVa
     return ComparedField(**told)
 
 
-def _with_holm(rows: Sequence[ComparedField]) -> list[ComparedField]:
+def _with_holm(rows: Sequence[ComparedField]) -> Reports[ComparedField]:
     pvalues = {place: row.pvalue for place, row in enumerate(rows) if row.pvalue is not None}
     found = dict(zip(pvalues, holm(list(pvalues.values())), strict=True)) if pvalues else {}
-    return [replace(row, pvalue_holm=float(found[place])) if place in found else row for place, row in enumerate(rows)]
+    return Reports(
+        replace(row, pvalue_holm=float(found[place])) if place in found else row for place, row in enumerate(rows)
+    )
 
 
 def _curves(groups: Sequence[Group], fields: Sequence[str]) -> list[LearningCurve]:

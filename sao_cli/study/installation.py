@@ -19,6 +19,7 @@ from sao_cli.base.memory import available_memory, format_bytes
 from sao_cli.base.names import Row, load, table
 from sao_cli.base.threads import THREAD_VARIABLES
 from sao_cli.catalog import DATA, DataSet
+from sao_cli.reports.frames import Reports
 from sao_cli.reports.installations import BROKEN, FINE, MISSING, NOTE, Finding
 
 PACKAGE = "sao-cli"
@@ -41,7 +42,7 @@ _SIDE = 64  # of the matrix that linear algebra is tried on
 Check = Callable[[], Iterator[Finding]]
 
 
-def doctor(data_folder: str | None = None) -> list[Finding]:
+def doctor(data_folder: str | None = None) -> Reports[Finding]:
     """What is there and what is missing: sao and Python, the packages that sao needs, those of its extras, linear
     algebra and its threads, devices, and the data that are in `data_folder`.
 
@@ -61,7 +62,7 @@ def doctor(data_folder: str | None = None) -> list[Finding]:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other packages, on each other
-        return [one for topic, check in checks.items() for one in careful(topic, check)]
+        return Reports(one for topic, check in checks.items() for one in careful(topic, check))
 
 
 def careful(topic: str, check: Check) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from sao_cli.base.names import check
 from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import METHODS
 from sao_cli.masks.degrees import Counts, check_stack, check_widths, feasible_degrees, layer_counts
+from sao_cli.reports.frames import Reports
 from sao_cli.reports.masks import Plan
 from sao_cli.weights.build_weights import weight_stack
 
@@ -24,7 +25,7 @@ def plan(
     sparsity: float | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> list[Plan]:
+) -> Reports[Plan]:
     """One Plan a layer of the network whose layer widths, inputs first, are `widths`: what weight_stack builds.
 
     `method` is one of weights.build_weights.METHODS. With none of `d`, `c` and `sparsity` only the feasible degrees are
@@ -53,7 +54,7 @@ def plan(
         rows = _counts(shapes, pattern, target)
     feasible = {shape: tuple(those) for shape, those in degrees.items()}
     planned = enumerate(zip(shapes, rows, strict=True), 1)
-    return [_row(layer, *shape, kept, feasible[shape]) for layer, (shape, kept) in planned]
+    return Reports(_row(layer, *shape, kept, feasible[shape]) for layer, (shape, kept) in planned)
 
 
 def _counts(shapes: Sequence[tuple[int, int]], method: str, target: dict[str, Any]) -> list[Counts]:

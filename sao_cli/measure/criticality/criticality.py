@@ -22,6 +22,7 @@ from sao_cli.measure.criticality.variance_map import VarianceMap, check_q_star, 
 from sao_cli.measure.criticality.verdict import THRESHOLDS, TRAINABLE, Escape, reasons_against, trainable_depth
 from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.reports.criticalities import Criticality, FixedPoint, PredictedJacobian
+from sao_cli.reports.frames import Reports
 
 GAUSSIAN = next(iter(ENSEMBLES))
 
@@ -43,7 +44,7 @@ def criticality(
     chains: int = 400,
     seed: int = 0,
     progress: Progress = silent,
-) -> list[Criticality]:
+) -> Reports[Criticality]:
     """A row a depth: is the network at the edge of chaos, does it stay there, and can it be trained from there?
 
     The network is h^l = W^l phi(h^{l-1}) + b^l, l = 1 .. depth (all weight matrices, the last among them), whose input
@@ -101,7 +102,7 @@ def criticality(
                 trainable=not against,
             )
         )
-    return rows
+    return Reports(rows)
 
 
 _OF_POINT = ("activation_sparsity", "chi_1", "slope", "curvature", "xi_q", "xi_c")

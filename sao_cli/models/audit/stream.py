@@ -37,6 +37,7 @@ from sao_cli.reports.audits import (
     CheckFailure,
     ContextFacts,
 )
+from sao_cli.reports.frames import Framed
 from sao_cli.reports.report import facts_of
 
 # what a check asks of chains: no row has it, or only one that ran in its network
@@ -125,7 +126,7 @@ def allowed_jobs(jobs: int, heavy_tail: bool) -> int:
     return 1 if heavy_tail else jobs
 
 
-class Audit:
+class Audit(Framed):
     """One checkpoint's audit, as audit_checkpoint makes it.
 
     Iterated it gives its rows, in the natural order of names, each as soon as it is there; all else that it is asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,7 @@ from sao_cli.reports.audits import (
     CheckFailure,
     ContextFacts,
 )
+from sao_cli.reports.frames import Framed
 from sao_cli.reports.networks import NetworkFacts, NetworkLayer
 from sao_cli.reports.report import Report, facts_of
 
@@ -40,7 +41,7 @@ _PAGE = "pages.context_table:network_section"  # a home: pages are made of repor
 _OF_EXAMPLE = ("inputs", "outputs", "norms", "example")  # what unknown operations leave as it is
 
 
-class ModuleAudit(Sequence[Report]):
+class ModuleAudit(Framed, Sequence[Report]):
     """One module's audit, as audit_model makes it: its rows, and last the record of its network."""
 
     chains: Sequence[AuditChain] = ()
@@ -51,6 +52,9 @@ class ModuleAudit(Sequence[Report]):
 
     def __len__(self) -> int:
         return len(self.rows) + 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([*self.rows, self.network])
 
     def __getitem__(self, place: Any) -> Any:
         return [*self.rows, self.network][place]
@@ -82,14 +86,6 @@ class ModuleAudit(Sequence[Report]):
         """Raise SaoError where no weight was measured."""
         if not self.summary.rows:
             raise SaoError("no weight of the module was audited: none that ran could be measured")
-
-    def to_frame(self) -> Any:
-        """A pandas.DataFrame, a line a report. Raises SaoError where pandas is not installed."""
-        try:
-            import pandas as pd  # type: ignore[import-untyped,unused-ignore]  # it is no dependency
-        except ImportError as error:
-            raise SaoError("to_frame makes a pandas.DataFrame, and there is no pandas: pip install pandas") from error
-        return pd.DataFrame([one.to_dict() for one in self])
 
     def _repr_html_(self) -> str:
         return str(load(_PAGE)(self.network, self.recorded.layers, self.recorded.edges))

@@ -11,6 +11,7 @@ from sao_cli.base.in_order import call, run_in_order
 from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import DATA
+from sao_cli.reports.frames import Reports
 from sao_cli.reports.paper_rows import PaperEntry, PaperItem
 from sao_cli.study.executors import executor as opened
 from sao_cli.study.papers.cells import Asked, Cell, CellGroup, Measured
@@ -18,13 +19,13 @@ from sao_cli.study.papers.paper_items import ITEMS, Item
 from sao_cli.study.papers.paper_verdicts import NOT_REPRODUCED, Values, finite, order_told, summary, verdict
 
 
-def paper_items() -> list[PaperItem]:
+def paper_items() -> Reports[PaperItem]:
     """What of the papers can be made here, one PaperItem each, with what it needs and takes.
 
     >>> [row.item for row in paper_items()][:2]
     ['sao/fig7', 'sao/fig8']
     """
-    return [_told(row) for row in ITEMS.values()]
+    return Reports(_told(row) for row in ITEMS.values())
 
 
 def paper_entries(
@@ -38,7 +39,7 @@ def paper_entries(
     seed: int = 0,
     executor: Executor | None = None,
     progress: Progress = silent,
-) -> list[PaperEntry]:
+) -> Reports[PaperEntry]:
     """The numbers and claims of a table or figure `item` of a paper, a PaperEntry each, beside what is found here.
 
     `full` is the paper's own scale, where the default is one that two cores finish in minutes. `data` are those of the
@@ -67,7 +68,7 @@ def paper_entries(
         results = run_in_order(here if executor is None else executor, call, jobs, progress)
         for (place, _), result in zip(runs, results, strict=True):
             found[place].append(result)
-    return list(_entries(row, parts, found))
+    return Reports(_entries(row, parts, found))
 
 
 def _told(row: Item) -> PaperItem:
