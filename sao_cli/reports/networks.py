@@ -195,8 +195,12 @@ class ModuleJacobian(
 class SparsifiedLayer(Report, record="layer", theory=8):
     """What sparsify did with one layer, or why it left it as it was: a row of what `nets.sparsify` gives."""
 
-    name: str = fact("name of the module in the model")
-    kind: str | None = fact('"Linear", "Conv1d", "Conv2d" or "Conv3d"; null for other modules', default=None)
+    name: str = fact("name of the module in the model, and of the matrix where it has several")
+    kind: str | None = fact(
+        '"Linear", "Conv1d", "Conv2d" or "Conv3d"; "MultiheadAttention", "LSTM", "GRU", "RNN" or "Conv1D" of a matrix '
+        "in one; null for other modules",
+        default=None,
+    )
     m: int | None = fact("outputs; of a convolution its channels")
     n: int | None = fact("inputs; of a convolution its channels")
     kernel: tuple[int, ...] | None = fact("taps of a convolution along each axis", default=None)

@@ -13,6 +13,7 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.io.checkpoints import open_checkpoint
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
+from sao_cli.nets.initialise.matrix_parts import hold_masks_
 from sao_cli.nets.initialise.sparsify import KINDS, require_masks
 
 ORIGINAL, MASK = "_orig", "_mask"
@@ -52,6 +53,7 @@ def load_pruned_(module: nn.Module, state: Mapping[str, Tensor] | Path) -> nn.Mo
         owner, _, parameter = name.rpartition(".")
         with torch.no_grad():  # as put_weight_ has it
             prune.custom_from_mask(module.get_submodule(owner), parameter, mask.to(wanted[name].device, torch.bool))
+    hold_masks_(module)
     return module
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from sao_cli.nets.initialise.matrices import (
     places,
     whole_degree,
 )
+from sao_cli.nets.initialise.matrix_parts import MatrixPart, held, hold_masks_, is_pruned, matrix_parts, put_parts_
 from sao_cli.reports.networks import SparsifiedLayer
 from sao_cli.weights.build_weights import METHODS, weight_stack
 
@@ -38,19 +40,31 @@ KINDS = (nn.Linear, *CONVOLUTIONS)
 
 @dataclass
 class _Layer:
-    """A module on its way: `weight` once it is built, `reason` where it is skipped."""
+    """A module, or a `part` of it, on its way: `weight` once it is built, `reason` where it is skipped."""
 
     name: str
     module: nn.Module
+    part: MatrixPart | None = None
     weight: Matrix | Kernel | None = None
     reason: str | None = None
 
     @property
     def kind(self) -> str | None:
+        if self.part is not None:
+            return type(self.module).__name__
         return next((kind.__name__ for kind in KINDS if isinstance(self.module, kind)), None)
 
     @property
+    def tensor(self) -> torch.Tensor | None:
+        """The parameter; None where it is computed."""
+        return held(self.module, "weight" if self.part is None else self.part.parameter)
+
+    @property
     def shape(self) -> tuple[int, int]:
+        if self.part is not None:
+            assert self.tensor is not None
+            m, n = self.part.of(self.tensor).shape
+            return m, n
         if isinstance(self.module, nn.Linear):
             return self.module.out_features, self.module.in_features
         return self.module.out_channels, self.module.in_channels
@@ -71,8 +85,9 @@ def sparsify(
     gain: float = 1.0,
     generator: torch.Generator | None = None,
     strict: bool = False,
+    overall: bool = False,
 ) -> list[SparsifiedLayer]:
-    """A SparsifiedLayer for every nn.Linear and convolution of `model`, and for every other module with such a weight.
+    """A SparsifiedLayer for every linear layer and convolution of `model`, and for all other modules with such weights.
 
     Each nn.Linear, nn.Conv1d, 2d and 3d that is not skipped gets, in place, new weights as initialize_ gives them one
     after the other with this `generator`, and their mask by torch.nn.utils.prune.custom_from_mask: the parameter
@@ -89,13 +104,20 @@ def sparsify(
     are the centre taps, and all other taps 0: SAO-Delta for `sao` (SAO, section IV-C). Random values are on all k^D
     taps, of variance 1/(d k^D). These are the kernels of kernel_.
 
+    Matrices that are parts of other modules are layers too: the projections of queries, keys and values in
+    nn.MultiheadAttention's in_proj_weight, and its output projection, whose mask is then applied before each forward of
+    the attention; the gates of nn.LSTM, nn.GRU and nn.RNN, each by itself; and Conv1D of GPT-2, whose inputs come
+    first. Each has a row, as `encoder.in_proj_weight.q`, and the mask is of the whole parameter: in_proj_weight_mask.
+    So each mask is a buffer whose name contains "mask", and load_pruned_ loads the state into a fresh model.
+
+    With `overall` the target sparsity is that of the weights of all these layers together, those that stay dense too.
+
     `skip` names layers (and with them all modules inside), or is a predicate of name and module; () skips none. Unless
     told, the first and the last of all these layers stay dense. The paper leaves its CNNs' first convolution and linear
     layers unpruned (SAO, section IV-C); that its fully-connected networks do the same is our reading.
 
     Skipped too, with the reason: convolutions of several groups; layers whose weight another module shares (tied), is
-    computed (weight_norm and other parametrisations), lives nowhere yet (lazy modules, the meta device), or is read
-    past the layer's own forward (the output projection of nn.MultiheadAttention), where a mask would not hold; and
+    computed (weight_norm and other parametrisations) or lives nowhere yet (lazy modules, the meta device); and
     sizes that are infeasible for the method, or where nothing sparser than all ones is feasible. A layer pruned before
     gets the new mask in place of the old. All weights are built before any is written: an error leaves the model as it
     was.
@@ -112,16 +134,54 @@ def sparsify(
     4 None None the last nn.Linear
     """
     degree = _checked_request(method, sparsity, degree, gain, values)
-    layers = [_Layer(name, module) for name, module in model.named_modules() if _holds_matrix(module)]
+    layers = [layer for name, module in model.named_modules() for layer in _layers_of(name, module)]
     _skip_what_cannot(model, layers)
     _skip_what_is_told(model, layers, skip)
-    _build(layers, method, {"d": degree, "sparsity": sparsity}, values, gain, generator, strict)
+    target = _of_those_left(layers, sparsity) if overall else sparsity
+    _build(layers, method, {"d": degree, "sparsity": target}, values, gain, generator, strict)
     _require_some(layers, strict)
-    require_masks([layer.module.weight for layer in layers if layer.weight is not None])
+    require_masks([tensor for layer in layers if layer.weight is not None and (tensor := layer.tensor) is not None])
+    _put(layers)
+    hold_masks_(model)
+    return [_row(layer, method, target) for layer in layers]
+
+
+def _layers_of(name: str, module: nn.Module) -> list[_Layer]:
+    if parts := matrix_parts(module):
+        return [_Layer(f"{name}.{part.name}".lstrip(".") if len(parts) > 1 else name, module, part) for part in parts]
+    return [_Layer(name, module)] if _holds_matrix(module) else []
+
+
+def _of_those_left(layers: list[_Layer], sparsity: float | None) -> float | None:
+    """The sparsity of the layers that are made sparse, by which that of all layers together is what was asked for."""
+    if sparsity is None:
+        raise SaoError("overall is of a sparsity; give one")
+    sizes = [(layer.reason is None, _numbers(layer)) for layer in layers if layer.kind]
+    whole, sparse = sum(size for _, size in sizes), sum(size for left, size in sizes if left)
+    if sparse and sparsity * whole >= sparse:
+        most = sparse / whole
+        told = f"{whole - sparse} of {whole} weights stay dense"
+        raise InfeasibleError(f"no overall sparsity {sparsity}: {told}, so that it is below {most:.6g}; skip fewer")
+    return sparsity * whole / sparse if sparse else sparsity
+
+
+def _numbers(layer: _Layer) -> int:
+    tensor = layer.tensor
+    if tensor is None or nn.parameter.is_lazy(tensor):
+        return 0
+    return math.prod(tensor.shape if layer.part is None else layer.shape)
+
+
+def _put(layers: list[_Layer]) -> None:
+    """Give modules the weights of their layers, and parameters those of their parts together."""
+    parts: dict[tuple[nn.Module, str], dict[MatrixPart, Matrix]] = {}
     for layer in layers:
-        if layer.weight is not None:
+        if layer.part is not None and isinstance(layer.weight, Matrix):
+            parts.setdefault((layer.module, layer.part.parameter), {})[layer.part] = layer.weight
+        elif layer.weight is not None:
             put_weight_(layer.module, layer.weight)
-    return [_row(layer, method, sparsity) for layer in layers]
+    for (module, parameter), weights in parts.items():
+        put_parts_(module, parameter, weights)
 
 
 def put_weight_(module: nn.Module, weight: Matrix | Kernel) -> None:
@@ -202,21 +262,18 @@ def _skip_what_cannot(model: nn.Module, layers: list[_Layer]) -> None:
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])
-    inside_attention = {id(module.out_proj) for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
     modules = dict(model.named_modules(remove_duplicate=False))
     for layer in layers:
-        if id(layer.module) in inside_attention:
-            layer.reason = "nn.MultiheadAttention reads its weight past its forward, where a mask would not hold"
-        else:
-            layer.reason = _obstacle(layer.module) or _tie(layer.module, owners, modules)
+        layer.reason = _obstacle(layer) or _tie(layer, owners, modules)
 
 
-def _obstacle(module: nn.Module) -> str | None:
-    if not isinstance(module, KINDS):
+def _obstacle(layer: _Layer) -> str | None:
+    module = layer.module
+    if layer.kind is None:
         return f"{type(module).__name__} is no nn.Linear or convolution"
     if isinstance(module, CONVOLUTIONS) and module.groups != 1:
         return f"a convolution of {module.groups} groups; those with groups=1 are made sparse"
-    weight = module._parameters.get("weight_orig" if is_pruned(module) else "weight")
+    weight = layer.tensor
     if weight is None:
         return "its weight is computed from other parameters"
     if nn.parameter.is_lazy(weight):
@@ -224,24 +281,23 @@ def _obstacle(module: nn.Module) -> str | None:
     if weight.is_meta:
         return "on the meta device, where nothing is stored"
     try:
-        (check_matrix if isinstance(module, nn.Linear) else check_kernel)(weight)
+        (check_kernel if isinstance(module, CONVOLUTIONS) else check_matrix)(weight)
     except FormatError as error:
         return str(error)
     return None
 
 
-def _tie(module: nn.Module, owners: dict[int, list[str]], modules: dict[str, nn.Module]) -> str | None:
+def _tie(layer: _Layer, owners: dict[int, list[str]], modules: dict[str, nn.Module]) -> str | None:
     """Why not, where another module (and not the same one by another name) holds the weight too."""
-    weight = module._parameters.get("weight_orig" if is_pruned(module) else "weight")
-    others = [name for name in owners[id(weight)] if modules[name] is not module]
+    others = [name for name in owners[id(layer.tensor)] if modules[name] is not layer.module]
     return f"its weight is shared with {others[0]!r}" if others else None
 
 
 def _skip_what_is_told(model: nn.Module, layers: list[_Layer], skip: Skip | None) -> None:
     ours = [layer for layer in layers if layer.kind]
     if skip is None:
-        told = {end.name: f"the last nn.{end.kind}" for end in ours[-1:]}
-        told |= {end.name: f"the first nn.{end.kind}" for end in ours[:1]}
+        told = {one.name: f"the last nn.{one.kind}" for one in ours if one.module is ours[-1].module}
+        told |= {one.name: f"the first nn.{one.kind}" for one in ours if one.module is ours[0].module}
     elif callable(skip):
         told = {layer.name: "as `skip` says" for layer in ours if skip(layer.name, layer.module)}
     else:
@@ -283,7 +339,8 @@ def _build(
         else:
             for layer, weight in zip(run, weights, strict=True):
                 built = weight if layer.kernel is None else kernel_of(weight, layer.kernel, gain=gain, seed=seed)
-                layer.weight = built.as_dtype(dtype_name(layer.module.weight))
+                assert layer.tensor is not None
+                layer.weight = built.as_dtype(dtype_name(layer.tensor))
 
 
 def _runs(layers: list[_Layer], method: str) -> list[list[_Layer]]:
@@ -301,7 +358,8 @@ def _runs(layers: list[_Layer], method: str) -> list[list[_Layer]]:
 
 
 def _chain(first: _Layer, second: _Layer) -> bool:
-    return first.kernel is None and second.kernel is None and first.shape[0] == second.shape[1]
+    apart = first.part is not None or second.part is not None or bool(first.kernel or second.kernel)
+    return not apart and first.shape[0] == second.shape[1]
 
 
 def _compete(row: catalog.Method) -> bool:
@@ -357,9 +415,3 @@ def _row(layer: _Layer, method: str, sparsity: float | None) -> SparsifiedLayer:
 def _only(degrees: Any) -> int | None:
     """The degree that all have, or None."""
     return int(degrees[0]) if (degrees == degrees[0]).all() else None
-
-
-def is_pruned(module: nn.Module) -> bool:
-    """Whether torch.nn.utils.prune masks the module's weight."""
-    hooks = module._forward_pre_hooks.values()
-    return any(isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == "weight" for hook in hooks)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sao_cli.base.errors import SaoError
-from sao_cli.nets.initialise.sparsify import effective_weight, is_pruned
+from sao_cli.nets.initialise.matrix_parts import is_pruned
+from sao_cli.nets.initialise.sparsify import effective_weight
 from sao_cli.nets.layers.csr_linear import CSRLinear
 from sao_cli.nets.layers.linear import SAOLinear
 from sao_cli.reports.networks import CompactedLayer

@@ -14,6 +14,7 @@ from sao_cli.base.errors import FormatError, InfeasibleError, SaoError, SaoWarni
 from sao_cli.data.mask import Mask
 from sao_cli.measure.reach.reachability import reachability
 from sao_cli.nets.initialise.matrices import drawn_seed, initialize_
+from sao_cli.nets.initialise.pruned_state import load_pruned_
 from sao_cli.nets.initialise.sparsify import effective_weight, put_weight_, sparsify
 from sao_cli.reports.networks import SparsifiedLayer
 from sao_cli.weights.build_weights import METHODS
@@ -157,13 +158,12 @@ def test_what_can_not_be_made_sparse_is_listed_with_its_reason_and_kept():
         }
     )
     report = sparsify(model, skip=())
-    assert done(report) == ["tied.twice", "fine"]
+    attention = [f"attention.in_proj_weight.{one}" for one in "qkv"]
+    assert done(report) == ["tied.twice", *attention, "attention.out_proj", "fine"]
     told = reasons(report)
     assert told["transposed"] == "ConvTranspose2d is no nn.Linear or convolution"
     assert told["tied.embedding"] == "Embedding is no nn.Linear or convolution"
     assert told["tied.unembedding"] == "its weight is shared with 'tied.embedding'"
-    assert "past its forward" in told["attention.out_proj"]
-    assert told["attention"] == "MultiheadAttention is no nn.Linear or convolution"
     assert told["spectral"] == "its weight is computed from other parameters"
     assert told["lazy"].startswith("a lazy module")
     assert told["meta"].startswith("on the meta device")
@@ -191,7 +191,8 @@ def test_of_two_layers_that_share_a_weight_neither_is_made_sparse():
 
 def test_an_encoder_layer_is_sparse_in_training_and_in_evaluation():
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
-    assert done(sparsify(layer, skip=())) == ["linear1", "linear2"]
+    parts = [f"self_attn.in_proj_weight.{one}" for one in "qkv"]
+    assert done(sparsify(layer, skip=())) == [*parts, "self_attn.out_proj", "linear1", "linear2"]
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     x = torch.linspace(-1, 1, 32).reshape(1, 4, 8)
     for _ in range(2):  # a second backward fails where a mask was applied once and not by every forward
@@ -200,6 +201,69 @@ def test_an_encoder_layer_is_sparse_in_training_and_in_evaluation():
     training = layer(x).detach()
     with torch.no_grad():
         torch.testing.assert_close(layer.eval()(x), training)
+    attention = copy.deepcopy(layer).self_attn
+    with torch.no_grad():
+        attention.out_proj.weight_orig += 1
+    attention(x, x, x)
+    assert torch.equal(attention.out_proj.weight, attention.out_proj.weight_orig * attention.out_proj.weight_mask)
+    assert attention.out_proj.weight_mask.mean() == 0.5
+
+
+class Conv1D(nn.Module):
+    """That of GPT-2: its weight has the inputs first."""
+
+    def __init__(self, nf, nx):
+        super().__init__()
+        self.nf, self.weight, self.bias = nf, nn.Parameter(torch.ones(nx, nf)), nn.Parameter(torch.zeros(nf))
+
+    def forward(self, x):
+        return x @ self.weight + self.bias
+
+
+@pytest.mark.parametrize(
+    ("module", "parameters"),
+    [
+        (lambda: nn.LSTM(8, 16, 2, bidirectional=True, proj_size=8), 12),
+        (lambda: nn.GRU(8, 16), 2),
+        (lambda: nn.RNN(8, 16), 2),
+        (lambda: nn.MultiheadAttention(8, 2, kdim=4, vdim=16), 4),
+        (lambda: Conv1D(16, 8), 1),
+    ],
+)
+def test_each_matrix_in_a_module_is_orthogonal_and_sparse_by_itself(module, parameters):
+    model = module()
+    rows = sparsify(model, "sao", degree=2, skip=())
+    assert not [row for row in rows if row.skipped]
+    masks = dict(model.named_buffers())
+    assert len(masks) == parameters
+    assert all("mask" in name for name in masks)
+    for row in rows:
+        name, _, gate = row.name.partition(".")
+        owner, name = (model.out_proj, "weight") if name == "out_proj" else (model, name or "weight")
+        whole = getattr(owner, name).detach()
+        letters = {"LSTM": "ifgo", "GRU": "rzn"}.get(row.kind, gate)
+        block = whole.chunk(len(letters))[letters.index(gate)] if gate else whole.T if row.kind == "Conv1D" else whole
+        assert block.shape == (row.m, row.n)
+        assert (block != 0).sum(1).tolist() == [row.d] * row.m == [2] * row.m
+        torch.testing.assert_close(torch.linalg.svdvals(block), torch.ones(min(block.shape)))
+    if not (isinstance(model, nn.MultiheadAttention) or getattr(model, "proj_size", 0)):  # of which torch warns
+        out = model(torch.ones(3, 2, 8))
+        (out[0] if isinstance(out, tuple) else out).sum().backward()
+    fresh = load_pruned_(module(), model.state_dict())
+    assert {name for name, _ in fresh.named_buffers()} == set(masks)
+
+
+def test_an_overall_sparsity_counts_the_dense_layers_too():
+    model = mlp(64, 64, 64, 64)
+    rows = sparsify(model, "lmp", sparsity=0.3, overall=True)
+    assert [row.skipped for row in rows] == [True, False, True]
+    weights = [effective_weight(layer) for layer in model if isinstance(layer, nn.Linear)]
+    assert sum(int((weight == 0).sum()) for weight in weights) == round(0.3 * sum(weight.numel() for weight in weights))
+    assert rows[1].requested_sparsity == pytest.approx(0.9)
+    with pytest.raises(InfeasibleError, match=r"8192 of 12288 weights stay dense, so that it is below 0.333333; skip"):
+        sparsify(mlp(64, 64, 64, 64), "lmp", sparsity=0.5, overall=True)
+    with pytest.raises(SaoError, match="overall is of a sparsity"):
+        sparsify(model, "lmp", degree=2, overall=True)
 
 
 def test_a_layer_pruned_before_gets_the_new_mask_alone():
