@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from sao_cli.measure.values.two_stages import add_gram, mirror, symmetric_eigenv
 Values = NDArray[np.float64]
 
 _GRAM_ENTRIES = 2**21  # of one piece in float64, 16 MB: enough for BLAS to run at full speed
+_SAFE = 40  # bits from 1 within which numbers can be squared and summed in float32
 _VECTOR_ENTRIES = 2**17  # the same for products with vectors: a megabyte, which stays in the cache
 
 
@@ -32,6 +34,7 @@ def dense_singular_values(
     *,
     exact_side: int = EXACT_SIDE,
     products: int = PRODUCTS,
+    single: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> SingularValues:
@@ -43,7 +46,8 @@ def dense_singular_values(
     That is less than a float32 SVD's own error, eps sigma_max, and takes a half to a third of its time.
 
     Beyond `exact_side`, or 2^27 entries, they are quantiles of the density that measure.values.density.operator_density
-    finds within `products` products, which also run piece by piece. All values must be finite; MemoryLimitError where
+    finds within `products` products, which also run piece by piece, in float32 where the array is no finer and
+    `single`. All values must be finite; MemoryLimitError where
     the Gram matrix would not fit. O(m n min(m, n)); one Gram matrix and its copy beside the array, or, for float64, two
     copies of the array; beyond, O(m n) a product and some vectors.
 
@@ -52,7 +56,7 @@ def dense_singular_values(
     """
     side = min(dense.shape)
     if side > exact_side or dense.size > EXACT_ENTRIES:
-        return _estimated(dense, products, seed, progress)
+        return _estimated(dense, products, single and dense.dtype != np.float64, seed, progress)
     with one_thread(side):
         values = _by_svd(dense) if dense.dtype == np.float64 else _by_gram_matrix(dense)
     return SingularValues(values=values, exact=True, norm=frobenius_norm(dense))
@@ -95,13 +99,15 @@ def _roots(squares: Values) -> Values:
     return values
 
 
-def _estimated(dense: NDArray[Any], products: int, seed: int, progress: Progress) -> SingularValues:
-    operator = DenseGram(dense)
+def _estimated(dense: NDArray[Any], products: int, single: bool, seed: int, progress: Progress) -> SingularValues:
+    operator = DenseGram(dense, np.float32 if single else np.float64)
     with one_thread():
         found = operator_density(operator, generator(seed, 1, PROBES), products=products, progress=progress)
+    if single:  # still a lower bound: sums of so many float32s are off by the root of their number, as a rule
+        found = replace(found, sigma_max=found.sigma_max * (1 - math.sqrt(max(dense.shape)) * 2.0**-23))
     return SingularValues.estimated(
         found.scaled(operator.exponent),
-        f"the dense SVD of {_sides(dense)} is out of reach",
+        f"the dense SVD of {_sides(dense)} is left out",
         norm=frobenius_norm(dense),
         at_least=longest_line_of_array(dense),
     )
@@ -111,30 +117,33 @@ class DenseGram:
     """x -> A x, with A = W W^T or W^T W, whichever is smaller, for 2^-exponent times a dense (m, n) array.
 
     A SizedOperator: each application reads the array once, and both products are taken of a piece while it is in the
-    cache, in float64 whatever the array is stored in.
+    cache, in `dtype` whatever the array is stored in; sums of pieces are float64's.
     """
 
-    def __init__(self, dense: NDArray[Any]) -> None:
+    def __init__(self, dense: NDArray[Any], dtype: type[np.floating[Any]] = np.float64) -> None:
         self._dense = dense if dense.shape[0] >= dense.shape[1] else dense.T
+        self._dtype = dtype
         self.size = min(dense.shape)
         peak = max(float(dense.max()), -float(dense.min()))
-        self.exponent = math.frexp(peak)[1] if dense.dtype == np.float64 else 0  # the others' squares stay in range
+        exponent = math.frexp(peak)[1]
+        safe = dense.dtype != np.float64 and (dtype == np.float64 or abs(exponent) < _SAFE)  # squares stay in range
+        self.exponent = 0 if safe else exponent
 
     def apply(self, x: Vector) -> Vector:
-        image = np.zeros(self.size)
-        for piece in _pieces(self._dense, _VECTOR_ENTRIES):
+        image, given = np.zeros(self.size), x.astype(self._dtype, copy=False)
+        for piece in _pieces(self._dense, _VECTOR_ENTRIES, self._dtype):
             scaled = np.ldexp(piece, -self.exponent) if self.exponent else piece
-            image += (scaled @ x) @ scaled
+            image += (scaled @ given) @ scaled
         return image
 
     def project_(self, x: Vector) -> None: ...
 
 
-def _pieces(dense: NDArray[Any], entries: int) -> Iterator[Values]:
-    """The rows of the array some at a time, in float64."""
+def _pieces(dense: NDArray[Any], entries: int, dtype: type[np.floating[Any]] = np.float64) -> Iterator[NDArray[Any]]:
+    """The rows of the array some at a time, in `dtype`."""
     step = max(1, entries // dense.shape[1])
     for start in range(0, len(dense), step):
-        yield dense[start : start + step].astype(np.float64, copy=False)
+        yield dense[start : start + step].astype(dtype, copy=False)
 
 
 def _sides(dense: NDArray[Any]) -> str:

@@ -13,7 +13,7 @@ from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix, MatrixLike
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.values.by_component import EXACT_ENTRIES, WeightComponents, exceeds, labelled
-from sao_cli.measure.values.density import SpectralDensity, spectral_density
+from sao_cli.measure.values.density import PRODUCTS, SpectralDensity, spectral_density
 from sao_cli.measure.values.norms import longest_line, matrix_norm
 
 Values = NDArray[np.float64]
@@ -87,9 +87,16 @@ def is_affordable(mask: Mask) -> bool:
 
 
 def measured_singular_values(
-    weight: Matrix, *, seed: int = 0, layer: int = 1, progress: Progress = silent
+    weight: Matrix,
+    *,
+    exact_side: int = EXACT_SIDE,
+    products: int = PRODUCTS,
+    seed: int = 0,
+    layer: int = 1,
+    progress: Progress = silent,
 ) -> SingularValues:
-    """The singular values of `weight`, exactly where `singular_values` can, else quantiles of `spectral_density`.
+    """The singular values of `weight`, exactly where `singular_values` can and no component's shorter side is past
+    `exact_side`, else quantiles of `spectral_density` within `products`.
 
     Raises what they raise, but for sizes. `seed` and `layer` name the random numbers of the density; the cost is that
     of the one or the other.
@@ -98,12 +105,14 @@ def measured_singular_values(
     array([2., 1.])
     """
     parts = WeightComponents.of(weight)
-    large = parts.too_large()
+    large = parts.too_large(exact_side)
     norm = matrix_norm(parts.weight)
     if not len(large):
         return SingularValues(values=_all_values(parts), exact=True, norm=norm)
-    density = spectral_density(weight, seed=seed, layer=layer, progress=progress)
-    why = f"{_what(parts, large)} is out of reach"
+    density = spectral_density(
+        weight, seed=seed, layer=layer, products=products, exact_side=exact_side, progress=progress
+    )
+    why = f"{_what(parts, large)} is left out"
     return SingularValues.estimated(density, why, norm=norm, at_least=longest_line(parts.weight))
 
 

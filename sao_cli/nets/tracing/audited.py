@@ -120,6 +120,7 @@ def audit_model(
     threshold: float = 0.0,
     max_size: int | None = None,
     heavy_tail: bool = False,
+    fast: bool = False,
     jobs: int = 1,
     seed: int = 0,
     progress: Progress = silent,
@@ -149,7 +150,8 @@ def audit_model(
     names = [*(layer.name for layer in network.layers), *(row.name for row in others)]
     selection = Selection.of(include, exclude)
     chosen = chosen_names(names, selection.include, selection.exclude) if names else set()
-    asked = {"threshold": threshold, "max_size": max_size, "heavy_tail": heavy_tail, "seed": seed}
+    asked = {"threshold": threshold, "max_size": max_size, "heavy_tail": heavy_tail, "fast": fast}
+    asked |= {"seed": seed}
 
     def measure(number: int, progress: Progress) -> AuditRow:
         weight, layer = network.weights[number], network.layers[number]

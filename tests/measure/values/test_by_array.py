@@ -51,6 +51,16 @@ def test_an_estimate_is_as_near_as_it_says(dtype, scale):
     assert "stochastic density" in found.reason
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [("f4", 1.0), ("f4", 1e30), ("f4", 1e-30), ("f2", 1.0)])
+def test_an_estimate_in_single_precision_is_still_a_lower_bound(dtype, scale):
+    dense = (scale * np.random.default_rng(1).standard_normal((220, 150))).astype(dtype)
+    truth = np.sort(np.linalg.svd(dense.astype(np.float64), compute_uv=False))
+    found = dense_singular_values(dense, exact_side=100, single=True, products=512)
+    assert truth[-1] * (1 - 1e-4) < found.values[0] < truth[-1]
+    distance = np.abs(np.searchsorted(np.sort(found.values), truth, side="right") / 150 - np.arange(1, 151) / 150).max()
+    assert distance <= found.error + 1 / 150
+
+
 @pytest.mark.parametrize("shape", [(30, 20), (20, 30)])
 def test_the_operator_is_the_smaller_gram_matrix(shape, monkeypatch):
     monkeypatch.setattr(dense_values, "_VECTOR_ENTRIES", 100)

@@ -312,3 +312,23 @@ def test_a_kernel_of_one_tap_is_its_matrix_on_any_image():
     for name in ("sigma_max", "sigma_min", "rank", "stable_rank", "isometry_error"):
         assert getattr(bare, name) == pytest.approx(getattr(matrix, name), rel=1e-12)
     assert (larger.sigma_max, larger.rank) == (pytest.approx(bare.sigma_max), 4 * bare.rank)
+
+
+def test_fast_estimates_what_is_large_and_nothing_else(monkeypatch):
+    monkeypatch.setattr("sao_cli.models.audit.row.FAST_SIDE", 60)
+    rng = np.random.default_rng(0)
+    large, small = (rng.standard_normal((size, 2 * size)).astype(np.float32) for size in (80, 60))
+    pruned = np.where(np.abs(large) > 1, large, 0)
+    assert audit_weight(small, name="w", fast=True).to_dict() == audit_weight(small, name="w").to_dict()
+    for dense in (large, pruned):
+        fast, exact = audit_weight(dense, name="w", fast=True), audit_weight(dense, name="w")
+        assert (fast.exact, fast.sigma_min, fast.rank, exact.exact) == (False, None, None, True)
+        assert 0.98 * exact.sigma_max < fast.sigma_max <= exact.sigma_max
+        assert (fast.frobenius_norm, fast.nnz, fast.lambda_2) == (exact.frobenius_norm, exact.nnz, exact.lambda_2)
+        assert fast.stable_rank == pytest.approx(exact.stable_rank, rel=0.04)
+        assert fast.mean == pytest.approx(exact.mean, abs=2 * fast.density_error * exact.sigma_max)
+        assert "stochastic density" in fast.reason
+    kernel = rng.standard_normal((70, 70, 3, 3)).astype(np.float32)
+    assert audit_weight(kernel, name="w", fast=True).reshaped_sigma_max == pytest.approx(
+        audit_weight(kernel, name="w").reshaped_sigma_max, rel=0.02
+    )
