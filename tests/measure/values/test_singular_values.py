@@ -217,8 +217,8 @@ def test_measured_values_are_quantiles_beyond_and_say_so():
     assert density.error_kind == "estimate"
     assert found.reason == (
         f"stochastic density: {density.probes} probes of {density.steps} Lanczos steps, CDF error about "
-        f"{density.error:.1g}, sigma_max a lower bound; the dense SVD of a connected component of 4100 x 4100 is out "
-        "of reach"
+        f"{density.error:.1g}, sigma_max a lower bound; the dense SVD of a connected component of 4100 x 4100 is "
+        "left out"
     )
 
 
