@@ -25,12 +25,20 @@ class Columns(click.ParamType):  # type: ignore[type-arg]  # which only newer ve
     name = "columns"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The keys; BadParameter for none."""
+        """The keys; BadParameter for none, and, before anything is done, for one that no report has."""
         named = value if isinstance(value, tuple) else tuple(one.strip() for one in str(value).split(","))
         if not all(named):
             self.fail(
                 f"{value!r} names no column somewhere; write keys of the report, as in name,ks.pvalue", param, ctx
             )
+        known = _declared()
+        for key in named:
+            if key.partition(".")[0] not in known:
+                import difflib
+
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                self.fail(f"no report has {key!r}; {hint}docs/json.md and `sao explain KEY` tell of all", param, ctx)
         return tuple(dict.fromkeys(named))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -100,6 +108,14 @@ def ascii_only() -> bool:
     if variables[1] == "C.UTF-8":  # which Python itself puts there, where the locale is C
         variables[1] = None
     return next((one for one in variables if one), "") in BARE or os.environ.get("TERM") in POOR
+
+
+def _declared() -> set[str]:
+    """The keys of all reports."""
+    from sao_cli.reports.declared import kinds
+    from sao_cli.reports.report import facts_of
+
+    return {key for kind in kinds() for key in facts_of(kind)}
 
 
 def _chosen(as_json: bool | None, others: dict[str, bool], columns: tuple[str, ...]) -> Form:

@@ -97,8 +97,16 @@ def test_columns_leave_out_what_sums_up(run):
 def test_a_column_that_there_is_not_names_the_nearest(run):
     for form in ("--json", "--csv", "--markdown", "--table"):
         told = refused(run(f"{TWO} {form} --columns layer,lamda_2"))
-        assert "no row has 'lamda_2'; did you mean 'lambda_2'?" in told
+        assert "no report has 'lamda_2'; did you mean 'lambda_2'?" in told
+    assert "no row has 'full'; " in refused(run(f"{TWO} --columns full"))  # which other commands' rows have
     assert "names no column" in refused(run(f"{TWO} --columns layer,,holds"))
+
+
+def test_a_column_that_no_report_has_is_refused_before_anything_is_written(run, tmp_path):
+    kept = tmp_path / "R.npz"
+    kept.write_text("old")
+    assert "no report has '8'" in refused(run(f"reach -m 8 -n 8 -o {kept} --columns 8"))
+    assert kept.read_text() == "old"
 
 
 def test_forms_exclude_each_other(run):
