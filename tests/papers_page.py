@@ -26,6 +26,7 @@ SLOW = {  # what trains networks
 ON_MNIST: dict[str, dict[str, Any]] = {  # what is shown of it too, and at which scale
     "snip/lenet": {"seeds": 1},
     "snip/masks": {},
+    "snip/random-labels": {"full": True, "seeds": 1},
     "spp/gamma": {"full": True},
     "spp/patterns": {},
     "spp/unsupervised": {"seeds": 1},

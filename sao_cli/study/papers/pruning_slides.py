@@ -49,7 +49,7 @@ MODERN_ERRORS = {
     "LDI": ("8.11", "11.55", "10.08", "8.88", "44.20"),
     "LDI-AI": ("7.99", "11.47", "9.85", "8.78", "44.12"),
 }
-LEARNT_BY_HEART = 300  # epochs after which random labels of 1,000 images are
+MEMORISING, LONG = 60, 300  # epochs of learning by heart; the slides tell none, and what lacks the capacity has no end
 EPOCHS = 20  # of LeNets with --full; SNIP's code has 10,000 steps by default, and 20 epochs are 12,000
 
 
@@ -140,18 +140,22 @@ def kept_inputs(data: str, folder: str | None, seed: int) -> dict[str, float | N
 def random_labels(asked: Asked) -> Iterator[CellGroup]:
     """Whether pruned networks learn random labels by heart."""
     data = asked.data_of(MNIST)
-    epochs = LEARNT_BY_HEART if asked.full else 60
-    evidence = "training errors {dense random:.1f} % dense and {random:.1f} % pruned; of true labels {true:.1f} %"
+    epochs = LONG if asked.full else MEMORISING
+    evidence = (
+        "training errors {dense random:.1f} % dense and {random:.1f} % pruned, {fast:.1f} % at rate 0.1; "
+        "of true labels {true:.1f} %"
+    )
     claims = {
         "dense learns": "the dense network learns random labels by heart: under 10 % wrong",
         "pruned does not": "99 % pruned it does not: over half wrong",
         "task": "99 % pruned it learns the task: under 20 % of true labels wrong",
-        "any rate": "99 % pruned it has not the capacity: over half of random labels wrong at rate 0.1 too",
+        "any rate": "99 % pruned it has not the capacity: over half of random labels wrong at rate 0.1 too, "
+        f"after {epochs} epochs",
     }
     cells = tuple(
         Cell(label=label, key=key, kind=CLAIM, unit="holds", evidence=evidence) for key, label in claims.items()
     )
-    told = {"data": data, "folder": _folder(asked, data), "epochs": epochs}
+    told = {"data": data, "folder": _folder(asked, data), "fast_epochs": epochs}
     yield CellGroup(
         cells=cells,
         function=f"{HOME}memorised",
@@ -159,15 +163,17 @@ def random_labels(asked: Asked) -> Iterator[CellGroup]:
         seeds=asked.count(3),
         data=data,
         own_data=MNIST,
-        scale=None if asked.full else f"{epochs} of {LEARNT_BY_HEART} epochs",
     )
 
 
-def memorised(data: str, folder: str | None, epochs: int, seed: int) -> dict[str, float | None]:
-    """Training errors on 1,000 images with random and with true labels, dense and 99 % pruned, and what they show."""
-    asked: dict[str, Any] = {"data": data, "folder": folder, "epochs": epochs, "seeds": (seed,)}
-    dense, _, random, true = (row.train[0] for row in memorisation_errors((0.0, 0.99), **asked))
-    fast = memorisation_errors((0.99,), learning_rate=0.1, **asked)[0].train[0]
+def memorised(data: str, folder: str | None, fast_epochs: int, seed: int) -> dict[str, float | None]:
+    """Training errors on 1,000 images with random and with true labels, dense and 99 % pruned, and what they show.
+
+    After 60 epochs at rate 0.01, and of the pruned network with random labels after `fast_epochs` at 0.1, too.
+    """
+    asked: dict[str, Any] = {"data": data, "folder": folder, "seeds": (seed,)}
+    dense, _, random, true = (row.train[0] for row in memorisation_errors((0.0, 0.99), epochs=MEMORISING, **asked))
+    fast = memorisation_errors((0.99,), learning_rate=0.1, epochs=fast_epochs, **asked)[0].train[0]
     told = {"dense random": dense, "random": random, "true": true, "fast": fast}
     shown = {"dense learns": dense < 10, "pruned does not": random > 50, "task": true < 20, "any rate": fast > 50}
     return {**told, **{key: float(value) for key, value in shown.items()}}
