@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ MAX_DOTS = 1e8  # 400 MB while they are drawn
 MAX_PANELS = 20
 MAX_CURVES = 12  # in a panel
 NAMED = 12  # layers whose names have room beside their bars
+LETTER, AXIS = 0.06, 0.6  # inches, about: of a letter, and of the labels beside a panel
 _LETTERS = 24
 
 Style = dict[str, Any]
@@ -85,8 +87,16 @@ def save_figure(
 def _resize(figure: Figure, width: float) -> None:
     """To so many inches, and no less high; a legend has as few rows as its names have room in then."""
     figure.set_size_inches(width, figure.get_figheight() * max(width / figure.get_figwidth(), 1.0))
+    rooms = {panel.xaxis.label: width - AXIS for panel in figure.axes}
+    if figure.get_supxlabel():
+        rooms[figure._supxlabel] = width  # type: ignore[attr-defined]
+    for label, room in rooms.items():
+        label.set_text("\n".join(textwrap.fill(line, int(room / LETTER)) for line in label.get_text().split("\n")))
+    drawn = [panel.get_legend_handles_labels() for panel in figure.axes]
+    known = {name: handle for handles, names in drawn for handle, name in zip(handles, names, strict=True)}
     for legend in figure.legends:
-        handles = dict(zip([text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True))
+        names = [text.get_text() for text in legend.get_texts()]
+        handles = {name: known.get(name, one) for name, one in zip(names, legend.legend_handles, strict=True)}
         title = legend.get_title().get_text()
         legend.remove()
         _set_legend(figure, handles, title)
@@ -156,7 +166,7 @@ def add_legend(figure: Figure, panels: Iterable[Axes]) -> None:
 
 
 def _set_legend(figure: Figure, handles: Mapping[str, Any], title: str = "") -> None:
-    widths = [0.55 + 0.06 * len(title) for title in handles]  # inches, about
+    widths = [0.55 + LETTER * len(title) for title in handles]  # inches, about
     per_row = next(count for count in range(len(widths), 0, -1) if count == 1 or _fits(widths, count, figure))
     rows = math.ceil(len(widths) / per_row)
     per_row = math.ceil(len(widths) / rows)  # the last row no shorter than need be

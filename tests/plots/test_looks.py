@@ -14,6 +14,8 @@ from sao_cli.base.errors import SaoError
 from sao_cli.cli import COMMANDS, main
 from sao_cli.plots import Curve, save_figure, spectrum_figure
 from sao_cli.plots.figure import add_legend
+from sao_cli.plots.sweep_figures import sweep_figure
+from sao_cli.reports.sweeps import SweepSummary
 
 LOOKS = {"title": "A title", "plot_width": "5", "dpi": "100"}
 
@@ -83,6 +85,22 @@ def test_a_legend_has_the_columns_that_a_width_has_room_for(tmp_path):
         assert [text.get_text() for text in legend.get_texts()] == [f"method {k}" for k in range(6)]
         rows[width] = len({round(text.get_window_extent().y0) for text in legend.get_texts()})
     assert rows[2] > rows[7] == 1
+
+
+def test_a_narrower_picture_keeps_the_marks_of_its_legend_and_all_of_its_caption(tmp_path):
+    """Of error bars a legend keeps the bars alone, and a long caption left the picture at both ends."""
+    over = [{"method": method, "d": d} for method in ("sao", "rg-n") for d in (2, 4)]
+    told = [
+        SweepSummary(over=one, of={}, field="x", mean=1, std=0, least=1, largest=2, count=3, failed=0) for one in over
+    ]
+    save_figure(figure := sweep_figure(told, "d"), str(tmp_path / "p.png"), width=2.5, dpi=100)
+    marks = [type(handle).__name__ for handle in figure.legends[0].legend_handles]
+    save_figure(same := sweep_figure(told, "d"), str(tmp_path / "p.png"), dpi=100)
+    assert marks == [type(handle).__name__ for handle in same.legends[0].legend_handles]
+    [panel], [wide] = figure.axes, same.axes
+    assert panel.get_xlabel().split() == wide.get_xlabel().split()
+    box = panel.xaxis.label.get_window_extent()
+    assert 0 <= box.x0 <= box.x1 <= figure.bbox.x1
 
 
 def titled(kind):
