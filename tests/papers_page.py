@@ -29,7 +29,7 @@ ON_MNIST: dict[str, dict[str, Any]] = {  # what is shown of it too, and at which
     "snip/random-labels": {"full": True, "seeds": 1},
     "spp/gamma": {"full": True},
     "spp/patterns": {},
-    "spp/unsupervised": {"seeds": 1},
+    "spp/unsupervised": {"full": True, "seeds": 1},
 }
 BEGIN, END, LIST, MNIST = "<!-- {} -->\n", "<!-- end -->\n", "list", "{} on mnist"
 
