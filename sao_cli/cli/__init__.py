@@ -14,6 +14,7 @@ try:
     import click
 
     from sao_cli import __version__
+    from sao_cli.base import collector
     from sao_cli.base.errors import SaoError, unknown_name
     from sao_cli.cli.shared.config import config_file
     from sao_cli.cli.shared.signals import end_on_signals
@@ -62,10 +63,14 @@ class SaoGroup(click.Group):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The whole program, in a process of its own, which signals may end."""
+        collector.rest()
         talk = Talk()
         end_on_signals(talk)
         hold_places()
-        return self.main(*args, obj=talk, **kwargs)
+        try:
+            return self.main(*args, obj=talk, **kwargs)
+        finally:
+            collector.leave()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sao_cli.base import collector
 from sao_cli.base.errors import SaoError
 from sao_cli.cli.shared.config import settings_of
 from sao_cli.cli.shared.paths import refuse_overwriting
@@ -30,6 +31,7 @@ RENAMED = {
     "--input-file": "--inputs",
     "--round-to": "--dtype",
 }
+LIGHT = ("compare", "completion", "doctor", "help", "paper", "plan", "sweep")  # commands that load no numpy themselves
 REST = "Options"  # the heading of what stands under no other
 
 
@@ -67,6 +69,13 @@ class SaoCommand(click.Command):
             extra["default_map"] = {name: setting.value for name, setting in found.items()}
             parent.meta[__name__] = {name: setting.place for name, setting in found.items()}
         return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command once numpy is there, which all but a few need, while the garbage collector rests."""
+        if ctx.info_name not in LIGHT:
+            import numpy.random  # noqa: F401
+        collector.wake()
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse as click does, then refuse what no option tells by itself."""
