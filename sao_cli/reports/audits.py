@@ -107,7 +107,9 @@ class AuditChain(Report, record="chain", theory=13):
     odd_paths: float | None = fact("share of the pairs that an odd number of paths joins", default=None)
     full_at: int | None = fact("the first depth at which every input reaches every output, in layers", default=None)
     minimum_possible: int | None = fact("the least depth at which the degrees allow that", default=None)
-    lost_inputs: int | None = fact("inputs that reach no output", default=None)
+    lost_inputs: int | None = fact(
+        "inputs that reach no output; with --list, the keys of ListedUnits have their numbers", default=None
+    )
     unreached_outputs: int | None = fact("outputs that no input reaches", default=None)
     lost_input_units: tuple[int, ...] = fact("numbers of those inputs, from 0", default=(), repr=False)
     unreached_output_units: tuple[int, ...] = fact("numbers of those outputs, from 0", default=(), repr=False)

@@ -167,7 +167,7 @@ class Reached(Layered, Generic[Gap], theory=7):
     )
     rank_f2: int | None = fact("rank over F2 of the matrix of odd paths, with --rank", default=None)
     unreached_outputs: int = fact("outputs that no input reaches")
-    lost_inputs: int = fact("inputs that reach no output")
+    lost_inputs: int = fact("inputs that reach no output; with --list, the keys of ListedUnits have their numbers")
     full: bool = fact("every input reaches every output")
 
 
