@@ -25,6 +25,13 @@ class TailFacts(Report, theory=13):
         default=None,
     )
     outliers: int | None = fact("singular values above that edge", compared=True, default=None)
+    tw_edge: float | None = fact(
+        "what the largest singular value of a Gaussian matrix of that shape and v is above in 5 of 100 cases, by the "
+        "Tracy-Widom law",
+        unit="sqrt(v (mu + 0.9793 s)), mu = (a + b)^2, s = (a + b) (1/a + 1/b)^(1/3), a^2 = m - 1/2, b^2 = n - 1/2",
+        default=None,
+    )
+    tw_outliers: int | None = fact("singular values above tw_edge", compared=True, default=None)
 
 
 class WeightFacts(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sao_cli.base.errors import SaoError
-from sao_cli.models.audit.heavy_tail import heavy_tail_facts
+from sao_cli.models.audit.heavy_tail import heavy_tail_facts, tracy_widom_edge
 from sao_cli.models.audit.row import audit_weight
 
 
@@ -79,3 +79,22 @@ def test_a_missing_package_is_named_before_the_work(monkeypatch):
     monkeypatch.setitem(sys.modules, "powerlaw", None)
     with pytest.raises(SaoError, match=r"pip install 'sao-cli\[heavy-tail\]'"):
         audit_weight(np.eye(3), name="layer", heavy_tail=True)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (20, 200), (30, 30)])
+def test_5_of_100_gaussian_matrices_are_beyond_the_edge_of_tracy_and_widom(shape):
+    rng = np.random.default_rng(0)
+    largest = np.linalg.svd(2 * rng.standard_normal((1000, *shape)), compute_uv=False)[:, 0]
+    beyond = (largest > tracy_widom_edge(*shape, 4.0)).mean()
+    assert abs(beyond - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 1000)
+    assert tracy_widom_edge(*shape, 4.0) == pytest.approx(tracy_widom_edge(*shape[::-1], 4.0))
+
+
+def test_values_beyond_that_edge_are_counted(monkeypatch):
+    monkeypatch.setitem(sys.modules, "powerlaw", SimpleNamespace(Fit=fit_of_nothing))
+    values = np.sort(np.append(np.linspace(0.2, 1.8, 98), [2.6, 9.0]))[::-1]
+    facts = heavy_tail_facts(values, (100, 100), exact=True)
+    v = np.square(values).sum() / 10_000
+    assert facts["tw_edge"] == pytest.approx(tracy_widom_edge(100, 100, v))
+    assert facts["tw_outliers"] == (values > facts["tw_edge"]).sum() > 0
+    assert heavy_tail_facts(np.zeros(4), (4, 4), exact=True)["tw_edge"] is None
