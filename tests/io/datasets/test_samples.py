@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from sao_cli.base.errors import FileError, FormatError, SaoError, SaoWarning
+from sao_cli.catalog import DATA
+from sao_cli.io.datasets.bundled import digits
 from sao_cli.io.datasets.samples import load_samples
 
 
@@ -17,6 +19,22 @@ def test_digits_are_standardised_as_in_training():
     assert (samples.x.mean(), samples.x.std()) == pytest.approx((0, 1), abs=1e-12)
     assert len(load_samples("digits", split="test").y) + 1437 == len(sklearn.load_digits().target)
     assert not np.array_equal(load_samples("digits", seed=1).y, samples.y)
+
+
+def test_digits_are_scikit_learn_s_without_loading_it():
+    sklearn = pytest.importorskip("sklearn.datasets")
+    found = digits(DATA["digits"], seed=0)
+    images = np.concatenate([found.train_images, found.test_images])
+    labels = np.concatenate([found.train_labels, found.test_labels])
+    told = sklearn.load_digits()
+
+    def in_order(images, labels):
+        return sorted((label, image.tobytes()) for image, label in zip(images, labels.tolist(), strict=True))
+
+    assert in_order(images, labels) == in_order(told.images.astype(np.uint8), told.target)
+    code = "import sys; from sao_cli.io.datasets.samples import load_samples; load_samples('digits')\n"
+    code += "assert not {'sklearn', 'scipy'} & set(sys.modules), 'loaded'"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).stderr == b""
 
 
 def test_a_file_is_read_as_it_is(tmp_path):
