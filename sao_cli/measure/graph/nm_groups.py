@@ -32,13 +32,25 @@ def nm_facts(most: Mapping[int, int]) -> dict[str, Any]:
 
 
 def most_by_group(mask: Mask) -> dict[int, int]:
-    """most_in_groups by the sizes M of GROUPS that divide n."""
-    return {of: most_in_groups(mask, of) for of in GROUPS if mask.n % of == 0}
+    """most_in_groups by the sizes M of GROUPS that divide n: the smaller look at what shares a larger group alone."""
+    sizes = [of for of in GROUPS if mask.n % of == 0]
+    most = dict.fromkeys(sizes, min(mask.nnz, 1))
+    for start, stop, rows in _pieces(mask) if sizes else ():
+        columns, begins = mask.indices[start:stop], rows
+        for of in reversed(sizes):
+            lengths = _runs(columns // of, begins)
+            most[of] = max(most[of], int(lengths.max()))
+            if (several := lengths > 1).sum() == 0:
+                break
+            columns = columns[np.repeat(several, lengths)]
+            begins = np.cumsum(lengths[several]) - lengths[several]
+    return most
 
 
 def most_in_groups(mask: Mask, of: int) -> int:
     """The most ones that a row has in one of its groups of `of` consecutive inputs. O(nnz), in pieces."""
-    return max((_longest(mask.indices[start:stop] // of, rows) for start, stop, rows in _pieces(mask)), default=0)
+    longest = (int(_runs(mask.indices[start:stop] // of, rows).max()) for start, stop, rows in _pieces(mask))
+    return max(longest, default=0)
 
 
 def most_in_dense(array: NDArray[Any]) -> dict[int, int]:
@@ -65,10 +77,10 @@ def _pieces(mask: Mask) -> Iterator[tuple[int, int, NDArray[Any]]]:
         first = last
 
 
-def _longest(groups: NDArray[Any], rows: NDArray[Any]) -> int:
-    """The length of the longest run of one group in a row; `rows` are the places where rows begin."""
+def _runs(groups: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.intp]:
+    """The lengths of the runs of one group in a row; `rows` are the places where rows begin."""
     begins = np.empty(len(groups) + 1, dtype=bool)
     begins[0] = begins[-1] = True
     np.not_equal(groups[1:], groups[:-1], out=begins[1:-1])
     begins[rows] = True
-    return int(np.diff(np.flatnonzero(begins)).max())
+    return np.diff(np.flatnonzero(begins))
