@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sao_cli.study.comparing import SideBySide
 
 
-@click.command(cls=SaoCommand)
+@click.command(cls=SaoCommand, headings={"What is compared": "fields weights include exclude"})
 @click.argument("sources", metavar="[RUN|MODEL]...", type=Model(), nargs=-1)
 @click.option(
     "--field",

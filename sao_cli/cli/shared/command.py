@@ -15,7 +15,7 @@ from sao_cli.cli.shared.talk import Talk
 
 # Where help has what several commands share: headings, and the parameters under each.
 HEADINGS = {
-    "Layers that are built": "m n layers widths method d c sparsity arrangement",
+    "Layers that are built": "m n layers widths method d c sparsity pattern arrangement",
     "Weights that are read": "tensor include exclude groups transpose",
     "A network of your own": "module examples norms",
     "Data": "data data_folder samples labels",

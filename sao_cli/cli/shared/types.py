@@ -56,7 +56,7 @@ class Sizes(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]
-        if not re.fullmatch(r"0*[1-9]\d{0,8}(x0*[1-9]\d{0,8})*", value, re.ASCII):
+        if not re.fullmatch(r"0*[1-9]\d*(x0*[1-9]\d*)*", value, re.ASCII):
             self.fail(f"{value!r} is no size; write a number from 1, or one for each axis, as in 32x24", param, ctx)
         sizes = tuple(map(int, value.split("x")))
         return sizes if len(sizes) > 1 else sizes[0]

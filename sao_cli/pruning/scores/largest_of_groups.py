@@ -16,12 +16,13 @@ def largest_of_groups(weight: NDArray[Any], _count: int, *, pattern: NMPattern, 
     """The mask of the N largest magnitudes of each M consecutive inputs of a row; of equal ones the first stay.
 
     Of a kernel (m, n, ...) the groups are of input channels, at each tap by itself, and the mask is (m, n taps): what
-    cuSPARSELt and NVIDIA's ASP prune to 2:4. n is a multiple of M. O(size).
+    cuSPARSELt and NVIDIA's ASP prune to 2:4. Raises InfeasibleError unless M divides n. O(size).
 
     >>> largest_of_groups(np.array([[1.0, -3.0, 2.0, 0.5]]), 2, pattern=NMPattern(2, 4)).to_dense().astype(int)
     array([[0, 1, 1, 0]])
     """
     m, n, *taps = weight.shape
+    pattern.degree(n)
     groups = np.moveaxis(np.abs(weight).reshape(m, n // pattern.of, pattern.of, -1), 2, 3)
     order = np.argsort(-groups.astype(np.float64), axis=3, kind="stable")
     kept = np.zeros(groups.shape, dtype=bool)

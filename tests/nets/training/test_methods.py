@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sao_cli.base.errors import SaoWarning
+from sao_cli.base.errors import InfeasibleError, SaoWarning
 from sao_cli.base.names import load
 from sao_cli.catalog import ARCHITECTURES, TRAIN_METHODS
 from sao_cli.nets.networks.cnn import CNN
@@ -77,7 +77,8 @@ def test_every_method_builds_and_keeps_its_places(arch, method):
     if ARCHITECTURES[arch].widths:
         depth, degree = None, {"d": 6} if method == "ramanujan" else {}  # by 4 no mask of 100 x 300 is connected
     told = settings(arch=arch, method=method, depth=depth, width=depth and 8, dtype="float32", **degree)
-    model = build_model(told, **(SIZES | {"side": 24 if ARCHITECTURES[arch].enlarges else 8}))
+    side = 28 if arch == "lenet5" else 24 if ARCHITECTURES[arch].enlarges else 8
+    model = build_model(told, **(SIZES | {"side": side}))
     if TRAIN_METHODS[method].rule:
         with warnings.catch_warnings():  # the one tap of LeNet-5's kernels is small beside the weights of its matrices
             warnings.simplefilter("ignore" if arch == "lenet5" else "error", SaoWarning)
@@ -88,6 +89,12 @@ def test_every_method_builds_and_keeps_its_places(arch, method):
     assert len(shares) == {"lipconvnet": 0, "lenet300": 1}.get(arch, 2)
     assert all(share == 1 if method == "dense" else share < 0.7 for share in shares)
     assert isinstance(model, load(ARCHITECTURES[arch].home))
+
+
+def test_groups_that_do_not_divide_the_inputs_are_refused():
+    told = settings(arch="lenet5", method="nm-s", depth=None, width=None)
+    with pytest.raises(InfeasibleError, match="no 2:4 mask: 4 does not divide its 450 inputs"):
+        prune_(build_model(told, **(SIZES | {"side": 24})), told)
 
 
 @pytest.mark.parametrize(

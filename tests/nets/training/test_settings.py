@@ -135,7 +135,7 @@ def test_every_method_has_settings(arch):
 
 def test_a_method_prunes_before_or_after_training_as_its_name_says():
     pruned = {name: (row.rule, row.after) for name, row in TRAIN_METHODS.items() if row.rule}
-    assert pruned == {f"{rule}-{when}": (rule, when == "t") for rule in ("lmp", "gmp", "lrp") for when in "st"}
+    assert pruned == {f"{rule}-{when}": (rule, when == "t") for rule in ("lmp", "gmp", "lrp", "nm") for when in "st"}
 
 
 @pytest.mark.parametrize("name", ["data", "arch", "method", "dtype"])
