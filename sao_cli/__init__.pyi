@@ -180,6 +180,7 @@ from sao_cli.reports.installations import Finding as Finding
 # Reports: what the functions above give back
 from sao_cli.reports.report import Report as Report
 from sao_cli.reports.frames import Reports as Reports
+from sao_cli.reports.frames import Rows as Rows
 from sao_cli.reports.masks import Plan as Plan
 from sao_cli.reports.masks import ConvPlan as ConvPlan
 from sao_cli.reports.masks import Expansion as Expansion

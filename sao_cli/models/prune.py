@@ -30,6 +30,7 @@ from sao_cli.pruning.keep import warn_of_collapse, warn_of_death
 from sao_cli.pruning.pruner import Pruner
 from sao_cli.pruning.rules import RulePruner
 from sao_cli.reports.changes import Changes, PrunedWeight, PruneSummary
+from sao_cli.reports.frames import Reports
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -154,7 +155,7 @@ def prune_checkpoint(
         if facts and executor is not None:
             found = with_facts(found, checkpoint, out, structure.layout, seed, executor, progress)
         left = run.left(written, network)
-    rows = tuple(in_context(row, left) for row in found)
+    rows = Reports(in_context(row, left) for row in found)
     pruned = [row for row in rows if isinstance(row, PrunedWeight)]
     summary = summary_of(run, pruned, len(choice.skipped), ends, unchanged, left)
     warn_of_collapse([shown(row.name) for row in pruned if row.collapsed], signals_of(summary))

@@ -21,6 +21,7 @@ from sao_cli.models.opened import opened
 from sao_cli.models.places import CheckpointPlace
 from sao_cli.reports.audits import WeightFacts
 from sao_cli.reports.changes import PrunedWeight, SkippedWeight
+from sao_cli.reports.frames import Reports
 from sao_cli.reports.report import facts_of, plain
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def with_facts(
     seed: int,
     executor: Executor,
     progress: Progress,
-) -> tuple[PrunedWeight | SkippedWeight, ...]:
+) -> Reports[PrunedWeight | SkippedWeight]:
     """The rows with what an executor measures, a weight a job: of the checkpoint all that were pruned, then of `out`.
 
     Paths travel, and facts come back. One whose worker dies whenever it is tried has that reason.
@@ -94,7 +95,7 @@ def with_facts(
 
     found = run_in_order(executor, f"{__name__}:placed_facts", jobs, progress, what="weights", lost=lost)
     told = dict(zip([(name, row.name) for name in ("before", "after") for row in pruned], found, strict=True))
-    return tuple(
+    return Reports(
         replace(row, before=told["before", row.name], after=told["after", row.name])
         if isinstance(row, PrunedWeight)
         else row

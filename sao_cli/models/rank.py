@@ -29,6 +29,7 @@ from sao_cli.models.opened import opened
 from sao_cli.models.rank_row import Redundancy, rank_weight
 from sao_cli.models.select import Selection
 from sao_cli.reports.audits import CheckFailure
+from sao_cli.reports.frames import Reports
 from sao_cli.reports.redundancies import RankRow, RankSummary, SpareFeatures
 from sao_cli.reports.report import facts_of
 
@@ -42,7 +43,7 @@ class RankReport(NamedTuple):
     """The redundancy of a checkpoint: a row for each tensor, in the natural order of names, a summary of all, and what
     fails the checks."""
 
-    rows: tuple[RankRow, ...]
+    rows: Reports[RankRow]
     summary: RankSummary
     failures: tuple[CheckFailure, ...]
 
@@ -94,7 +95,7 @@ def rank_checkpoint(
         structure = selection.structure(checkpoint)
         ranking = _Ranking(LayerTensors(checkpoint, structure), asked, function, watch, progress)
         entries = structure.chosen(selection.include, selection.exclude)
-        rows = []
+        rows: Reports[RankRow] = Reports()
         for number, entry in enumerate(entries, 1):
             rows.append(ranking.row(entry))
             progress("tensor", number, len(entries))
@@ -102,7 +103,7 @@ def rank_checkpoint(
     summary = rank_summary(rows)
     if not summary.measured:
         raise SaoError(f"nothing in {name} was measured: {_why_none(rows)}")
-    return RankReport(tuple(rows), summary, tuple(_failures(rows, summary, conditions)))
+    return RankReport(rows, summary, tuple(_failures(rows, summary, conditions)))
 
 
 def rank_summary(rows: Sequence[RankRow]) -> RankSummary:

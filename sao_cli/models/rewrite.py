@@ -16,6 +16,7 @@ from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.provenance import named_provenance, provenance_json
 from sao_cli.models.select import Choice
 from sao_cli.reports.changes import Changed, SkippedWeight
+from sao_cli.reports.frames import Reports
 
 _PROVENANCE = "sao"
 
@@ -28,7 +29,7 @@ def rewritten(
     out: Path,
     told: Mapping[str, Any],
     progress: Progress = silent,
-) -> tuple[Changed | SkippedWeight, ...]:
+) -> Reports[Changed | SkippedWeight]:
     """Write `checkpoint` to `out` with the chosen weights changed, each in its own dtype; the rows, in order of names.
 
     `change` takes weights with their outputs first, and gives them so, each with its row. Where a weight has several
@@ -65,13 +66,13 @@ def write_changes(
 
 def in_order(
     structure: Structure, rows: Mapping[str, Changed], skipped: Mapping[str, str]
-) -> tuple[Changed | SkippedWeight, ...]:
+) -> Reports[Changed | SkippedWeight]:
     """The rows by name, and one for each weight that was `skipped`, for that reason, in the order of names."""
     found: dict[str, Changed | SkippedWeight] = dict(rows)
     for entry in structure.entries:
         if (reason := skipped.get(entry.name)) is not None:
             found[entry.name] = SkippedWeight(**told_of(structure, entry), reason=reason)
-    return tuple(found[entry.name] for entry in structure.entries if entry.name in found)
+    return Reports(found[entry.name] for entry in structure.entries if entry.name in found)
 
 
 class _Made(Generic[Changed]):

@@ -2,6 +2,7 @@
 
 from typing import Any, Generic, NamedTuple, Never, TypeVar
 
+from sao_cli.reports.frames import Reports
 from sao_cli.reports.report import Gap, Report, fact
 from sao_cli.reports.weights import RepairFacts
 
@@ -137,7 +138,7 @@ Summary = TypeVar("Summary", bound=Report)
 class Changes(NamedTuple, Generic[Changed, Summary]):
     """What was done to a checkpoint: a row for each weight asked for, in the natural order of names, and a summary."""
 
-    rows: tuple[Changed | SkippedWeight, ...]
+    rows: Reports[Changed | SkippedWeight]
     summary: Summary
 
     @property

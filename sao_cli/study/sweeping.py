@@ -9,6 +9,7 @@ from typing import Any
 from sao_cli.base.errors import ExecutorError, SaoError
 from sao_cli.base.in_order import call, run_in_order
 from sao_cli.base.progress import Progress, silent
+from sao_cli.reports.frames import Rows
 from sao_cli.reports.report import Report, plain
 from sao_cli.study.executors import executor as opened
 from sao_cli.study.grid import Axes, grid
@@ -24,7 +25,7 @@ def sweep(
     fixed: Mapping[str, Any] | None = None,
     executor: Executor | None = None,
     progress: Progress = silent,
-) -> list[Row]:
+) -> Rows:
     """The results of `function` for every combination of the values `over` its parameters, as rows for pandas.
 
     A row has `run` (from 1), the parameters, and what the function gave: the fields of a report or a mapping, those of
@@ -50,11 +51,11 @@ def sweep(
             found = list(run_in_order(here, result_or_failure, jobs, progress))
     else:
         found = list(run_in_order(executor, result_or_failure, jobs, progress))
-    return [
+    return Rows(
         {"run": number, **cell, **_beside(cell, row)}
         for number, (cell, result) in enumerate(zip(cells, found, strict=True), 1)
         for row in _rows(result)
-    ]
+    )
 
 
 def result_or_failure(function: str | Callable[..., Any], keywords: dict[str, Any]) -> Any:

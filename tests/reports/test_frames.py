@@ -10,7 +10,23 @@ import numpy as np
 import pytest
 
 import sao_cli
-from sao_cli import Reports, SaoError, audit_checkpoint, compare_checkpoints, explain, plan, topics, write_checkpoint
+from sao_cli import (
+    Matrix,
+    Reports,
+    SaoError,
+    audit_checkpoint,
+    compare_checkpoints,
+    compare_spectra,
+    explain,
+    plan,
+    prune_checkpoint,
+    rank_checkpoint,
+    reduce_checkpoint,
+    repair_checkpoint,
+    sweep,
+    topics,
+    write_checkpoint,
+)
 from sao_cli.reports.explanations import Explanation
 
 
@@ -24,6 +40,30 @@ def test_a_frame_has_a_line_a_report(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda records: records))
     for reports in (explain("sparsity"), topics(), plan([8, 8]), audit_checkpoint("m.safetensors")):
         assert reports.to_frame() == [one.to_dict() for one in reports]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: prune_checkpoint("m.safetensors", "o.safetensors", sparsity=0.5, skip_ends=False).rows,
+        lambda: repair_checkpoint("m.safetensors", "o.safetensors").rows,
+        lambda: reduce_checkpoint("m.safetensors", "o.safetensors").rows,
+        lambda: rank_checkpoint("m.safetensors").rows,
+        lambda: compare_spectra({name: lambda _: [Matrix.from_dense(np.eye(12))] for name in "ab"}),
+        lambda: sweep("sao_cli:spectrum", over={"weight": [np.eye(12), np.ones(12)], "seed": [0]}),
+    ],
+    ids=["prune", "repair", "reduce", "rank", "compare_spectra", "sweep"],
+)
+def test_what_a_function_tells_by_rows_is_a_table_and_a_frame(monkeypatch, made):
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda records: records))
+    rows = made()
+    assert len(rows) == 2
+    assert rows[-1] is list(rows)[1]
+    assert rows.to_frame() == [row if isinstance(row, dict) else row.to_dict() for row in rows]
+    shown = rows._repr_html_()
+    assert shown.count("<tr>") == 3
+    assert len(re.findall("<th>", shown)) > 3
+    assert max(map(len, re.findall("<td>(.*?)</td>", shown, flags=re.DOTALL))) < 1000
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pandas") is not None, reason="pandas is there")

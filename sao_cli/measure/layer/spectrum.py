@@ -26,6 +26,7 @@ from sao_cli.measure.values.facts import Comparison as Comparison  # which calle
 from sao_cli.measure.values.facts import Measured, Reference, mean_degree
 from sao_cli.measure.values.ks import holm
 from sao_cli.measure.values.singular_values import SingularValues, measured_singular_values
+from sao_cli.reports.frames import Reports
 from sao_cli.reports.spectra import LayerSpectrum, Repeats
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def compare_spectra(
     layers: int | None = None,
     executor: Executor | None = None,
     progress: Progress = silent,
-) -> list[LayerSpectrum]:
+) -> Reports[LayerSpectrum]:
     """One row a method, layer and activation, in this order: `spectrum` of what each of `draws` gives.
 
     `draws` maps a method's name to a function of the seed that returns its layers, such as
@@ -134,7 +135,7 @@ def compare_spectra(
     for repeated in _repeated(jobs, executor, progress):
         for key, row in repeated:
             rows.setdefault(key, []).append(row)
-    return with_holm([_with_repeats(found) for found in rows.values()])
+    return Reports(with_holm([_with_repeats(found) for found in rows.values()]))
 
 
 def _repeated(
