@@ -34,9 +34,9 @@ class Selection(NamedTuple):
         """The selection by these patterns; a text is one pattern."""
         return cls(_patterns(include), _patterns(exclude), Said(tuple(groups), _patterns(transpose)))
 
-    def structure(self, checkpoint: Checkpoint) -> Structure:
-        """What the checkpoint tells of itself, and what is said of it."""
-        return structure_of(checkpoint, said=self.said, include=self.include)
+    def structure(self, checkpoint: Checkpoint, *, pairs: bool = False) -> Structure:
+        """What the checkpoint tells of itself, and what is said of it; with `pairs` LoRA's are one matrix each."""
+        return structure_of(checkpoint, said=self.said, include=self.include, pairs=pairs)
 
 
 def _patterns(given: str | Sequence[str]) -> tuple[str, ...]:

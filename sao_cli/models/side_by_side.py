@@ -108,7 +108,7 @@ def _measured(source: str, checkpoint: Checkpoint, selection: Selection, seed: i
     audit = audit_checkpoint(checkpoint, **chosen, seed=seed, progress=progress)
     audit.require_rows()
     rows = {row.name: row for row in audit.rows if not row.skipped}
-    entries = {entry.name: entry for entry in selection.structure(checkpoint).entries}
+    entries = {entry.name: entry for entry in selection.structure(checkpoint, pairs=True).entries}
     return _One(source, checkpoint, audit, rows, entries)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FileError, FormatError, SaoError
 from sao_cli.base.memory import require_memory
+from sao_cli.data.product import Product
 from sao_cli.io.checkpoints.assembly import assembled
 from sao_cli.io.checkpoints.entries import Entry, entries_of
 from sao_cli.io.checkpoints.order import natural
@@ -114,6 +115,13 @@ class Checkpoint:
         array = parts[0] if entry.form == "plain" else _combined(entry, parts, where)
         _require_finite(array, where)
         return array
+
+    def read_product(self, entry: Entry) -> Product:
+        """The two factors that a pair is the product of (entries.LORA), as they are stored. Raises as `read` does."""
+        left, right = (self.file.read(part) for part in entry.parts)
+        for part, array in zip(entry.parts, (left, right), strict=True):
+            _require_finite(array, f"{self.name}: tensor {shown(part)}")
+        return Product(left, right)
 
     @cached_property
     def ties(self) -> list[Tie]:

@@ -17,6 +17,7 @@ from sao_cli.io.output import shown
 from sao_cli.io.tensors import AXES
 
 MATRIX, KERNEL, SKIPPED = "matrix", "kernel", "skipped"
+LORA = "lora"  # the form of what is the product of its two parts
 UNKNOWN = "weight"  # of unknown shape
 EMBEDDING = "embedding"
 ALONE = "a parameter by itself with an axis of 1, as a token or positions, and no kernel; --include NAME makes it one"
@@ -107,7 +108,7 @@ def entries_of(file: TensorFile) -> list[Entry]:
         elif layer.name not in done:
             done.add(layer.name)
             entries.append(_of_layer(layer, prefix, stored))
-    return _with_own_names(entries) + _beside(file, len(plain))
+    return with_own_names(entries) + _beside(file, len(plain))
 
 
 def _of_layer(layer: Assembly, prefix: str, stored: Mapping[str, Stored]) -> Entry:
@@ -312,7 +313,7 @@ def common_prefix(names: Collection[str]) -> str:
     return first[:cut]
 
 
-def _with_own_names(entries: list[Entry]) -> list[Entry]:
+def with_own_names(entries: list[Entry]) -> list[Entry]:
     """The entries with no name twice, which only tensors made of several can have."""
     if len({entry.name for entry in entries}) == len(entries):
         return entries

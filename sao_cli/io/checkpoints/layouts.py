@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError, unknown_name
 from sao_cli.data.kernel import swapped_channels
-from sao_cli.io.checkpoints.entries import Entry
+from sao_cli.io.checkpoints.entries import LORA, Entry
 from sao_cli.io.checkpoints.order import natural
 from sao_cli.io.output import shown
 
@@ -125,7 +125,7 @@ class _Reading:
         if self._is_said(entry):
             self.found[entry.name] = Layout(transposed=True)
             return True
-        if entry.form in ("blocks", "two_stage", "factored") or (bias == m and m != n):
+        if entry.form in ("blocks", "two_stage", "factored", LORA) or (bias == m and m != n):
             pass
         elif bias == n and m != n:
             self.found[entry.name] = Layout(transposed=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sao_cli.base.errors import SaoError
 from sao_cli.io.checkpoints.checkpoint import Checkpoint
-from sao_cli.io.checkpoints.entries import SKIPPED, Entry, as_weight
+from sao_cli.io.checkpoints.entries import LORA, SKIPPED, Entry, as_weight
 from sao_cli.io.checkpoints.layouts import Layout, Said, layouts_of
+from sao_cli.io.checkpoints.lora import Pairs, joined_pairs
 from sao_cli.io.checkpoints.order import Order, Sides, natural, order_of
 from sao_cli.io.checkpoints.ties import Tie
 from sao_cli.io.output import shown
@@ -75,15 +76,24 @@ def chosen_names(names: Sequence[str], include: Sequence[str], exclude: Sequence
     return chosen
 
 
-def structure_of(checkpoint: Checkpoint, *, said: Said | None = None, include: Iterable[str] = ()) -> Structure:
+def structure_of(
+    checkpoint: Checkpoint, *, said: Said | None = None, include: Iterable[str] = (), pairs: bool = False
+) -> Structure:
     """What the names, the shapes and the bytes of a checkpoint tell; `said` goes before what they do.
 
-    Patterns of `include` that name embeddings make them weights. O(tensors log tensors), and what ties_of reads.
+    Patterns of `include` that name embeddings make them weights, and with `pairs` lora_A and lora_B are one matrix,
+    their product, which has no place in the order of layers. O(tensors log tensors), and what ties_of reads.
     """
     named = tuple(include)
     entries = [as_weight(entry, named) for entry in checkpoint.entries]
+    found = joined_pairs(entries) if pairs else Pairs(entries, {}, {})
+    entries = found.entries
     stored = checkpoint.file.stored.values()
     layouts = layouts_of(entries, said=said, as_registered=any(tensor.storage is not None for tensor in stored))
+    for name, text in found.assumed.items():
+        layouts[name] = replace(layouts[name], assumed=(text,))
+    for name, reason in found.reasons.items():
+        layouts[name] = replace(layouts[name], reason=reason)
     ordered = tuple(sorted(entries, key=lambda entry: natural(entry.name)))
     order = order_of(_sides(entry, layouts) for entry in ordered if entry.kind != SKIPPED or entry.unread)
     ties = {name: tie for tie in checkpoint.ties for name in tie.names}
@@ -93,7 +103,8 @@ def structure_of(checkpoint: Checkpoint, *, said: Said | None = None, include: I
 def _sides(entry: Entry, layouts: Mapping[str, Layout]) -> Sides:
     layout = layouts.get(entry.name)
     sides = (None, None) if layout is None else layout.sides(entry.shape)
-    return Sides(entry.name, entry.unread or entry.kind, *sides)
+    name = f"{entry.name}.lora_B.weight" if entry.form == LORA else entry.name  # X may be a layer's number
+    return Sides(name, entry.unread or entry.kind, *sides)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -14,14 +14,17 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.data.kernel import WeightLike, weight_of
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
+from sao_cli.data.product import Product
 from sao_cli.measure.convolution.kernel_spectrum import EPSILON, kernel_spectrum
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.graph.expansion import expansion
 from sao_cli.measure.graph.nm_groups import GROUPS, most_by_group, most_in_dense, nm_facts
 from sao_cli.measure.values.by_array import dense_singular_values
 from sao_cli.measure.values.by_component import EXACT_ENTRIES
+from sao_cli.measure.values.by_factors import product_singular_values
 from sao_cli.measure.values.density import FEWEST_PRODUCTS
 from sao_cli.measure.values.facts import NONE, Comparison, Measured, Reference
+from sao_cli.measure.values.norms import frobenius_norm
 from sao_cli.measure.values.singular_values import SingularValues, measured_singular_values
 from sao_cli.models.audit.connections import Pattern, sao_degree
 from sao_cli.models.audit.heavy_tail import heavy_tail_facts, require_powerlaw
@@ -68,7 +71,7 @@ class _Setting:
 
 
 def audit_weight(
-    weight: WeightLike,
+    weight: WeightLike | Product,
     *,
     name: str,
     dtype: str | None = None,
@@ -86,7 +89,8 @@ def audit_weight(
     progress: Progress = silent,
 ) -> AuditRow:
     """One row of facts on `weight`: a Matrix (m, n), a Kernel, or an array with 2 axes (a matrix) or 3 to 5 (a kernel);
-    or anything else that data.kernel.weight_of takes.
+    or anything else that data.kernel.weight_of takes; or the Product of two factors, whose singular values are found
+    from these alone, and of which some rows at a time are there.
 
     `dtype` names the precision in which an array was born where it is not its own (bfloat16 held as float32). Of the
     numbers, `nnz` are not zero, and `sparsity` = 1 - nnz / size. With a `threshold`, magnitudes up to it count as zeros
@@ -149,7 +153,7 @@ def audit_weight(
         seed=seed,
         progress=progress,
     )
-    held, born = weight_of(weight, name)
+    held, born = (weight, weight.dtype) if isinstance(weight, Product) else weight_of(weight, name)
     if (reason := too_large(held.shape, max_size)) is not None:
         raise SaoError(reason)
     layer = Layer.of(held, dtype=dtype or born, threshold=threshold, groups=groups or 1, transposed=transposed)
@@ -233,6 +237,9 @@ def _most_in_groups(layer: Layer) -> dict[int, int]:
         return {of: of for of in GROUPS if layer.shape[1] % of == 0}
     if layer.matrix is not None:
         return most_by_group(layer.matrix.mask)
+    if layer.product is not None:
+        found = [most_in_dense(piece) for piece in layer.product.pieces()]
+        return {of: max(most[of] for most in found) for of in found[0]}
     assert layer.dense is not None
     return most_in_dense(layer.dense)
 
@@ -353,6 +360,8 @@ def _operator(layer: Layer, setting: _Setting, reasons: list[str]) -> Facts:
 
 def _singular_values(layer: Layer, setting: _Setting, one_block: bool) -> SingularValues:
     """Of the array itself where its live part is `one_block`, else component by component of its non-zeros."""
+    if layer.product is not None:
+        return product_singular_values(layer.product)
     matrix = layer.matrix
     if matrix is None:
         large = min(layer.sides) > EXACT_SIDE or math.prod(layer.sides) > EXACT_ENTRIES
@@ -417,5 +426,13 @@ def _noise(layer: Layer, norm: float) -> float:
     """
     if layer.dtype not in ("float16", "bfloat16"):
         return 0.0
-    m, n = layer.flat.shape if layer.dense is not None else layer.sides
-    return PRECISIONS[layer.dtype] * norm * (1 / math.sqrt(m) + 1 / math.sqrt(n)) / math.sqrt(12)
+    if layer.product is not None:  # of d(B A) = dB A + B dA
+        left, right = layer.product.left, layer.product.right
+        norms = frobenius_norm(left) * frobenius_norm(right)
+        return _rounded_norm(layer.dtype, norms, left.shape) + _rounded_norm(layer.dtype, norms, right.shape)
+    return _rounded_norm(layer.dtype, norm, layer.flat.shape if layer.dense is not None else layer.sides)
+
+
+def _rounded_norm(dtype: str, norm: float, shape: Sequence[int]) -> float:
+    m, n = shape
+    return PRECISIONS[dtype] * norm * (1 / math.sqrt(m) + 1 / math.sqrt(n)) / math.sqrt(12)

@@ -227,7 +227,7 @@ class Audit(Framed):
     ) -> Generator[Any, None, None]:
         """What the names tell of the order of layers, then the rows."""
         with opened(model) as checkpoint:
-            structure = selection.structure(checkpoint)
+            structure = selection.structure(checkpoint, pairs=True)
             entries = structure.chosen(selection.include, selection.exclude)
             here = where["executor"] is None or isinstance(model, Checkpoint)
             where |= {"place": None if here else CheckpointPlace.of(cast(Path, model)), "progress": self._progress}

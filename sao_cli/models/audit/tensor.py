@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from sao_cli.data.kernel import Kernel, swapped_channels
 from sao_cli.data.mask import KERNEL_AXES, Mask
 from sao_cli.data.matrix import FINITE, Matrix
 from sao_cli.data.precision import PRECISIONS, precision_of
+from sao_cli.data.product import Product
 from sao_cli.measure.convolution.operator_values import checked_kernel
 from sao_cli.measure.values.by_component import without_zeros
 from sao_cli.measure.values.norms import frobenius_norm, matrix_norm, pieces
@@ -27,7 +28,7 @@ from sao_cli.models.audit.connections import Pattern, mask_of_dense
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Layer:
-    """A tensor that is audited: `dense`, of `shape`, or a sparse `matrix`; the other is None.
+    """A tensor that is audited: `dense`, of `shape`, a sparse `matrix` or a `product`; the others are None.
 
     `pattern` (m, n) has its connections: those of a matrix, or of a kernel's channels, n = groups * c_in of them,
     where a connection is a whole kernel. `nnz` numbers are not zero, and `near_zero` of the
@@ -47,6 +48,7 @@ class Layer:
     groups: int = 1
     transposed: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    product: Product | None = None
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -70,15 +72,25 @@ class Layer:
         return Kernel.from_dense(self.stored(), self.provenance, dtype=fine)
 
     def digest(self) -> str:
-        """16 hexadecimal digits of the numbers (and, of a sparse matrix, their places) as float64s."""
+        """16 hexadecimal digits of the numbers (and, of a sparse matrix, their places) as float64s; of a product those
+        of its factors.
+        """
         found = hashlib.blake2b(repr(self.shape).encode(), digest_size=8)
         if self.matrix is not None:
             for places in (self.matrix.mask.indptr, self.matrix.mask.indices):
                 found.update(places.astype(np.int64).data)
-        numbers = self.flat if self.matrix is None else self.matrix.values
-        for piece in () if numbers is None else pieces(numbers):
-            found.update((piece.astype(np.float64, order="C") + 0.0).data)  # 0.0: no zero is negative
+        for numbers in self._numbers():
+            for piece in pieces(numbers):
+                found.update((piece.astype(np.float64, order="C") + 0.0).data)  # 0.0: no zero is negative
         return found.hexdigest()
+
+    def _numbers(self) -> Iterator[NDArray[Any]]:
+        if self.product is not None:
+            yield from (self.product.left, self.product.right)
+        elif self.matrix is None:
+            yield self.flat
+        elif self.matrix.values is not None:
+            yield self.matrix.values
 
     def norm(self) -> float:
         """The Frobenius norm, in float64, piece by piece, without overflow."""
@@ -88,7 +100,8 @@ class Layer:
     def of(
         cls, weight: Any, *, dtype: str | None, threshold: float, groups: int = 1, transposed: bool = False
     ) -> Layer:
-        """The layer of a Matrix, a Kernel, or an array with 2 to 5 axes; numbers up to `threshold` count as zeros.
+        """The layer of a Matrix, a Kernel, a Product, or an array with 2 to 5 axes; numbers up to `threshold` count as
+        zeros, for which a Product has to be there as a whole.
 
         Raises FormatError for other axes, other types than real numbers, an empty axis, a value that is not finite,
         and groups that do not divide the outputs of a kernel; SaoError for a negative threshold or an unknown dtype.
@@ -97,6 +110,11 @@ class Layer:
             raise SaoError(f"threshold {threshold:g}; magnitudes up to it count as zeros: a finite number, 0 or more")
         if dtype is not None:
             check("dtype", dtype, DTYPES)
+        if isinstance(weight, Product):
+            told = dtype or weight.dtype
+            if not threshold:
+                return _of_product(weight.transposed if transposed else weight, told, transposed)
+            weight, dtype = _whole(weight), told
         if transposed:
             return _of_transposed(weight, dtype, threshold, groups)
         if isinstance(weight, Kernel):
@@ -141,6 +159,37 @@ def _of_dense(dense: NDArray[Any], dtype: str, threshold: float, groups: int, pr
         groups=groups,
         provenance=provenance,
     )
+
+
+def _of_product(product: Product, dtype: str, transposed: bool) -> Layer:
+    """The layer of a product, of which a byte for each entry is held for a moment where some are zero."""
+    m, n = product.shape
+    peak, nnz = 0.0, 0
+    for piece in product.pieces():
+        peak, nnz = max(peak, _peak_of(piece)), nnz + int(np.count_nonzero(piece))
+    pattern = Pattern.all_ones((m, n))
+    if nnz < m * n:
+        require_memory(float(m * n), f"the places of {m * n - nnz} zeros in {m} x {n}")
+        pattern = Pattern.of_dense(np.concatenate([piece != 0 for piece in product.pieces()]))
+    return Layer(
+        kind="matrix",
+        shape=(m, n),
+        dtype=dtype,
+        dense=None,
+        matrix=None,
+        pattern=pattern,
+        nnz=nnz,
+        peak=peak,
+        transposed=transposed,
+        product=product,
+    )
+
+
+def _whole(product: Product) -> NDArray[Any]:
+    """(m, n) float64."""
+    m, n = product.shape
+    require_memory(16.0 * m * n, f"a product of {m} x {n}, whose small numbers count as zeros")
+    return np.concatenate(list(product.pieces()))
 
 
 def _of_transposed(weight: Any, dtype: str | None, threshold: float, groups: int) -> Layer:

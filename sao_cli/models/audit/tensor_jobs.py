@@ -13,6 +13,7 @@ from sao_cli.base.in_order import run_in_order
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
 from sao_cli.io.checkpoints import Checkpoint, Entry
+from sao_cli.io.checkpoints.entries import LORA
 from sao_cli.io.checkpoints.layouts import Layout
 from sao_cli.io.output import shown
 from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row
@@ -41,7 +42,8 @@ def entry_row(
     told: dict[str, Any] = {"dtype": dtype, "groups": layout.groups, "transposed": layout.transposed}
     try:
         with one_thread():
-            return audit_weight(checkpoint.read(entry), name=entry.name, progress=progress, **told, **asked)
+            weight = checkpoint.read_product(entry) if entry.form == LORA else checkpoint.read(entry)
+            return audit_weight(weight, name=entry.name, progress=progress, **told, **asked)
     except UNMEASURED as error:
         where = f"{checkpoint.name}: tensor {shown(entry.name)}"  # said by the row itself
         return unmeasured(entry, said(error).removeprefix(where).lstrip(": "))
