@@ -71,7 +71,9 @@ HEADINGS = {
     type=Model(),
     help="Tell what changed since OTHER, an earlier checkpoint of the network.",
 )
-@click.option("--heavy-tail", is_flag=True, help="Add the power law and the Marchenko-Pastur edge.")
+@click.option(
+    "--heavy-tail", is_flag=True, help="Add the power law, other laws of the tail, and the edges of random matrices."
+)
 @click.option(
     "--fast",
     is_flag=True,

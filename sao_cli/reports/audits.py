@@ -11,6 +11,33 @@ from sao_cli.reports.report import Report, fact
 from sao_cli.reports.spectra import KSTest, Measurement, OperatorFacts, Reshaped, SpectrumFacts
 
 
+class TailLaw(Report, theory=13):
+    """A law of the tail, fitted to the same values as the power law and compared with it; see models.audit.tail_laws.
+
+    A parameter that the law does not have is null, and so are those of a lognormal law that is likeliest in its limit,
+    the power law.
+    """
+
+    ratio: float = fact(
+        "log-likelihood of the power law less that of this one, normalised: the power law is likelier where it is "
+        "positive, this one where it is negative",
+        unit="R/(s sqrt(n)), R = sum over n values x of log p(x) - log q(x), s their standard deviation",
+    )
+    pvalue: float = fact(
+        "chance of a ratio so far from 0 if both laws were as near to the truth (Vuong 1989; Clauset, Shalizi and "
+        "Newman 2009)",
+        unit="erfc(|ratio|/sqrt(2)); of a law that contains the power law, erfc(sqrt(|R|))",
+    )
+    alpha: float | None = fact(
+        "exponent of the truncated power law", unit="density x^-alpha exp(-decay x/xmin)", default=None
+    )
+    decay: float | None = fact(
+        "rate of the exponential law or factor, 0 where no factor fits better", unit="1/xmin", default=None
+    )
+    mu: float | None = fact("mean of log(x/xmin) under the lognormal law before it is cut at xmin", default=None)
+    sigma: float | None = fact("standard deviation of log(x/xmin) under that law", default=None)
+
+
 class TailFacts(Report, theory=13):
     """The tail of a spectrum, with --heavy-tail; see models.audit.heavy_tail."""
 
@@ -32,6 +59,15 @@ class TailFacts(Report, theory=13):
         default=None,
     )
     tw_outliers: int | None = fact("singular values above tw_edge", compared=True, default=None)
+    truncated_power_law: TailLaw | None = fact("a power law with an exponential factor, of the same tail", default=None)
+    exponential: TailLaw | None = fact("an exponential law of the same tail", default=None)
+    lognormal: TailLaw | None = fact("a lognormal law of the same tail", default=None)
+    favoured: str | None = fact(
+        '"power_law", "truncated_power_law", "exponential" or "lognormal": the simplest law of the tail that no other '
+        "beats at a p-value below 0.1; null where the values do not tell",
+        compared=True,
+        default=None,
+    )
 
 
 class WeightFacts(

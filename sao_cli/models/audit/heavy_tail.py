@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.measure.values.marchenko_pastur import singular_value_law
+from sao_cli.models.audit.tail_laws import tail_law_facts
 
-FEWEST = 10  # eigenvalues for which a tail is fitted; our choice
+FEWEST = 10  # eigenvalues for which a tail is fitted, and values of the tail for other laws; our choice
+OTHER_LAWS = dict.fromkeys(("truncated_power_law", "exponential", "lognormal", "favoured"))
 EXPONENTS = {"alpha": [1.0, np.inf]}  # all there are: the package's default ends at 3, short of a random matrix's tail
 TRACY_WIDOM = 0.9793  # 95 % quantile of the law of order 1
 ROUNDING = 1e-10  # of the edge: what is no further beyond it is on it
@@ -34,11 +36,13 @@ def heavy_tail_facts(
       of a random matrix is at the edge, above or below. `norm` is sqrt(sum s^2) where that is known better than the
       values are;
     - `tw_edge` and `tw_outliers`: the same with tracy_widom_edge, which the largest value of a random matrix is above
-      in 5 of 100 cases alone.
+      in 5 of 100 cases alone;
+    - `truncated_power_law`, `exponential`, `lognormal` and `favoured`: tail_law_facts of the eigenvalues from xmin on,
+      where there are 10 or more.
 
-    `reason` says why alpha is None: fewer than 10 values that are not zero, or all of them equal; or that the values
-    are quantiles (`exact` False), so that the tail is smoothed. Raises SaoError where `powerlaw` is not installed.
-    O(k^2).
+    `reason` says why alpha is None: fewer than 10 values that are not zero, or all of them equal; that the values are
+    quantiles (`exact` False), so that the tail is smoothed and no test; or why other laws are None. Raises SaoError
+    where `powerlaw` is not installed. O(k^2).
 
     >>> facts = heavy_tail_facts(np.array([3.0, 1.0, 0.0, 0.0, 0.0, 0.0]), (6, 6), exact=True)
     >>> round(facts["mp_edge"], 6), facts["outliers"], facts["alpha"]
@@ -46,7 +50,7 @@ def heavy_tail_facts(
     """
     largest = float(singular_values[0])
     facts: dict[str, Any] = {"alpha": None, "xmin": None, "alpha_distance": None, "mp_edge": None}
-    facts |= {"outliers": None, "tw_edge": None, "tw_outliers": None, "reason": None}
+    facts |= {"outliers": None, "tw_edge": None, "tw_outliers": None, "reason": None} | OTHER_LAWS
     if largest == 0:
         return facts | {"reason": "no tail: the singular values are zero"}
     scaled = singular_values / largest  # so that no square leaves the range
@@ -59,10 +63,19 @@ def heavy_tail_facts(
     if len(eigenvalues) < FEWEST or eigenvalues[-1] > (1 - ROUNDING) * eigenvalues[0]:
         why = f"there are {len(eigenvalues)}, and it takes {FEWEST}" if len(eigenvalues) < FEWEST else "all are equal"
         return facts | {"reason": f"no power law fitted to the eigenvalues that are not zero: {why}"}
-    if not exact:
-        facts["reason"] = "alpha is of quantiles of an estimated density, which smooth the tail"
     alpha, xmin, distance = _fit(eigenvalues)
-    return facts | {"alpha": alpha, "xmin": xmin * largest**2, "alpha_distance": distance}
+    facts |= {"alpha": alpha, "xmin": xmin * largest**2, "alpha_distance": distance}
+    if not exact:
+        return facts | {"reason": "alpha is of quantiles of an estimated density, which smooth the tail: no other laws"}
+    return facts | _other_laws(eigenvalues[eigenvalues >= xmin])
+
+
+def _other_laws(tail: NDArray[np.float64]) -> dict[str, Any]:
+    if len(tail) < FEWEST:
+        return {"reason": f"no other laws fitted to the tail: it has {len(tail)} values, and it takes {FEWEST}"}
+    facts = tail_law_facts(tail)
+    missing = [name for name, law in facts.items() if law is None and name != "favoured"]
+    return facts | {"reason": f"no fit was found to the tail: {', '.join(missing)}" if missing else None}
 
 
 def tracy_widom_edge(m: int, n: int, variance: float) -> float:

@@ -9,6 +9,7 @@ import pytest
 from sao_cli.base.errors import SaoError
 from sao_cli.models.audit.heavy_tail import heavy_tail_facts, tracy_widom_edge
 from sao_cli.models.audit.row import audit_weight
+from sao_cli.models.audit.tail_laws import tail_law_facts
 
 
 def fit_of_nothing(eigenvalues, xmin, **options):
@@ -48,7 +49,8 @@ def test_the_fit_is_by_its_definition_and_the_one_that_the_package_finds(eigenva
     assert facts["alpha"] == pytest.approx(alpha, rel=1e-6)
     assert facts["xmin"] == pytest.approx(xmin, rel=1e-6)
     assert facts["alpha_distance"] == pytest.approx(distance, rel=1e-6)
-    assert facts["reason"] is None
+    short = "no other laws fitted to the tail: it has 8 values, and it takes 10"
+    assert facts["reason"] == (short if eigenvalues is WISHART else None)
 
 
 def test_spikes_are_beyond_the_edge_of_the_noise(monkeypatch):
@@ -98,3 +100,41 @@ def test_values_beyond_that_edge_are_counted(monkeypatch):
     assert facts["tw_edge"] == pytest.approx(tracy_widom_edge(100, 100, v))
     assert facts["tw_outliers"] == (values > facts["tw_edge"]).sum() > 0
     assert heavy_tail_facts(np.zeros(4), (4, 4), exact=True)["tw_edge"] is None
+
+
+def fit_from_there(eigenvalues, xmin, **options):
+    return SimpleNamespace(power_law=SimpleNamespace(alpha=2.0, xmin=xmin, D=0.1))
+
+
+def of_spectrum(eigenvalues):
+    left, right = (np.linalg.qr(np.random.default_rng(seed).standard_normal((300, 300)))[0] for seed in (0, 1))
+    return (left * np.sqrt(eigenvalues)) @ right.T
+
+
+def test_other_laws_are_of_the_same_tail(monkeypatch):
+    monkeypatch.setitem(sys.modules, "powerlaw", SimpleNamespace(Fit=fit_from_there))
+    eigenvalues = (1 - (np.arange(300) + 0.5) / 300) ** (-1 / 1.5)
+    row = audit_weight(of_spectrum(eigenvalues), name="layer", heavy_tail=True)
+    assert row.favoured == "power_law"
+    tail = np.square(row.singular_values)
+    expected = tail_law_facts(tail[tail >= row.xmin * (1 - 1e-9)])
+    assert row.exponential.ratio > 0
+    assert row.exponential.ratio == pytest.approx(expected["exponential"].ratio)
+    assert row.truncated_power_law.pvalue == pytest.approx(expected["truncated_power_law"].pvalue, rel=1e-4)
+
+
+def test_other_laws_are_null_with_a_reason(monkeypatch):
+    monkeypatch.setitem(sys.modules, "powerlaw", SimpleNamespace(Fit=fit_of_nothing))
+    values = np.arange(20.0, 0, -1)
+    facts = heavy_tail_facts(values, (20, 20), exact=True)
+    assert facts["lognormal"] is facts["favoured"] is None
+    assert "it has 6 values, and it takes 10" in facts["reason"]
+    facts = heavy_tail_facts(values, (20, 20), exact=False)
+    assert facts["exponential"] is None
+    assert "no other laws" in facts["reason"]
+    monkeypatch.setitem(sys.modules, "powerlaw", SimpleNamespace(Fit=fit_from_there))
+    monkeypatch.setattr("sao_cli.models.audit.tail_laws.STEPS", 0)
+    facts = heavy_tail_facts(np.sqrt(np.sort(PARETO)[::-1]), (80, 80), exact=True)
+    assert facts["truncated_power_law"] is facts["favoured"] is None
+    assert facts["exponential"].ratio > 0
+    assert "no fit was found to the tail: truncated_power_law" in facts["reason"]
