@@ -17,6 +17,7 @@ SCORES, CONTROL = 10, 11
 BIASES, CHAINS = 12, 13
 FRESH_BATCHES, FRESH_WEIGHTS = 14, 15
 DROPOUT = 16
+SHUFFLED = 17
 
 
 def generator(seed: int, *stream: int) -> "np.random.Generator":

@@ -68,6 +68,12 @@ class TailFacts(Report, theory=13):
         compared=True,
         default=None,
     )
+    random_distance: float | None = fact(
+        "how far a matrix's singular values are from those of its own numbers in random places, by --seed",
+        unit="Kolmogorov-Smirnov statistic, 0 to 1",
+        compared=True,
+        default=None,
+    )
 
 
 class WeightFacts(

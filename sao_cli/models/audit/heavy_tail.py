@@ -11,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
+from sao_cli.base.memory import require_memory
+from sao_cli.base.rng import SHUFFLED, generator
+from sao_cli.measure.values.by_array import dense_singular_values
+from sao_cli.measure.values.ks import ks_test
 from sao_cli.measure.values.marchenko_pastur import singular_value_law
 from sao_cli.models.audit.tail_laws import tail_law_facts
 
@@ -90,6 +94,26 @@ def tracy_widom_edge(m: int, n: int, variance: float) -> float:
     """
     a, b = math.sqrt(m - 0.5), math.sqrt(n - 0.5)
     return math.sqrt(variance * ((a + b) ** 2 + TRACY_WIDOM * (a + b) * (1 / a + 1 / b) ** (1 / 3)))
+
+
+def random_distance(
+    singular_values: NDArray[np.float64], dense: NDArray[Any], *, resolution: float, seed: int, **how: Any
+) -> float:
+    """The Kolmogorov-Smirnov statistic between the singular values of `dense` (m, n) and of its numbers, shuffled.
+
+    The numbers stay, and with them mean, variance and norm; what goes is the order that training or a construction
+    gave them. 0 where the order makes no difference, as in a random matrix; values within `resolution` count as equal.
+    WeightWatcher has a distance of that kind (Martin and Mahoney, JMLR 22, 2021), of other distributions. `how` is
+    passed to dense_singular_values. Raises MemoryLimitError. O(m n min(m, n)), and two copies of the array.
+
+    >>> identity = np.eye(40)
+    >>> random_distance(np.ones(40), identity, resolution=1e-9, seed=0) > 0.3
+    True
+    """
+    require_memory(2.0 * dense.nbytes, f"{dense.size} numbers in random places")
+    shuffled = generator(seed, 1, SHUFFLED).permutation(dense.reshape(-1)).reshape(dense.shape)
+    others = dense_singular_values(shuffled, seed=seed, **how)
+    return ks_test(singular_values, others.values, resolution=resolution).statistic
 
 
 def _fit(eigenvalues: NDArray[np.float64]) -> tuple[float, float, float]:

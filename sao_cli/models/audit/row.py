@@ -27,7 +27,7 @@ from sao_cli.measure.values.facts import NONE, Comparison, Measured, Reference
 from sao_cli.measure.values.norms import frobenius_norm
 from sao_cli.measure.values.singular_values import SingularValues, measured_singular_values
 from sao_cli.models.audit.connections import Pattern, sao_degree
-from sao_cli.models.audit.heavy_tail import heavy_tail_facts, require_powerlaw
+from sao_cli.models.audit.heavy_tail import heavy_tail_facts, random_distance, require_powerlaw
 from sao_cli.models.audit.tensor import Layer
 from sao_cli.reports.audits import AuditRow
 from sao_cli.reports.masks import GraphFacts, NMFacts
@@ -42,6 +42,7 @@ EXACT_COST = 2.0**34  # of a kernel's map, in convolution_values' measure: secon
 SMALL = 2**20  # entries up to which a mask is looked at by its eigenvalues even where most of it is ones
 NO_GROUPS = "what its columns read is not known without its groups of channels"
 NO_IMAGE = "a convolution's singular values are those of a map of images: --image N"
+NO_SHUFFLE = "random_distance is of numbers, and a product of factors is never there as a whole"
 NO_WEIGHT = "no weight that ran: it multiplied nothing that depends on the input"
 ALL_ONES = "the mask is all ones, and the eigenvalue conditions are of sparse ones"
 MANY_ONES = "more than half of the mask is ones, and the eigenvalue conditions are of sparse ones"
@@ -394,6 +395,7 @@ def _shape_facts(
         tail = heavy_tail_facts(found.values, measured.shape, exact=found.exact, norm=measured.norm)
         if reason := tail.pop("reason"):
             reasons.append(reason)
+        tail["random_distance"] = _random_distance(layer, setting, measured, 3 * noise, reasons)
     return {
         "scale": scale,
         "ks": test,
@@ -406,6 +408,26 @@ def _shape_facts(
         "error_kind": ESTIMATE,
         "singular_values": found.values,
     }
+
+
+def _random_distance(
+    layer: Layer, setting: _Setting, measured: Measured, slack: float, reasons: list[str]
+) -> float | None:
+    """Of a matrix: how far its values are from those of its numbers in random places."""
+    largest = float(measured.found.values[0])
+    if layer.kind != "matrix" or not largest:
+        return None
+    if layer.product is not None:
+        reasons.append(NO_SHUFFLE)
+        return None
+    resolution = measured.resolution(Comparison(), measured.eps, largest) + slack
+    try:
+        dense = layer.flat if layer.matrix is None else layer.matrix.to_dense().astype(np.float64)
+        how = {"resolution": resolution, "single": setting.fast, **setting.of_values}
+        return random_distance(measured.found.values, dense, **how)
+    except UNMEASURED as error:
+        reasons.append(said(error))
+        return None
 
 
 def _test(measured: Measured, scale: float, slack: float) -> KSTest | None:

@@ -6,7 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import sao_cli
 from sao_cli.base.errors import SaoError
+from sao_cli.base.rng import SHUFFLED, generator
+from sao_cli.data.product import Product
 from sao_cli.models.audit.heavy_tail import heavy_tail_facts, tracy_widom_edge
 from sao_cli.models.audit.row import audit_weight
 from sao_cli.models.audit.tail_laws import tail_law_facts
@@ -138,3 +141,38 @@ def test_other_laws_are_null_with_a_reason(monkeypatch):
     assert facts["truncated_power_law"] is facts["favoured"] is None
     assert facts["exponential"].ratio > 0
     assert "no fit was found to the tail: truncated_power_law" in facts["reason"]
+
+
+def gap(a, b):
+    """The Kolmogorov-Smirnov statistic, by its definition at each value."""
+    at = np.concatenate([a, b])
+    return np.abs((a[:, None] <= at).mean(axis=0) - (b[:, None] <= at).mean(axis=0)).max()
+
+
+@pytest.mark.parametrize("form", ["array", "transposed", "sparse"])
+def test_a_random_distance_is_to_the_same_numbers_in_other_places(monkeypatch, form):
+    monkeypatch.setitem(sys.modules, "powerlaw", SimpleNamespace(Fit=fit_of_nothing))
+    weight = sao_cli.sao_weight(40, 60, 6)
+    dense = weight.to_dense()
+    given = {"array": dense, "transposed": dense.T, "sparse": weight}[form]
+    row = audit_weight(given, name="w", heavy_tail=True, seed=3, transposed=form == "transposed")
+    shuffled = generator(3, 1, SHUFFLED).permutation(dense.reshape(-1)).reshape(40, 60)
+    assert row.random_distance == pytest.approx(gap(row.singular_values, np.linalg.svd(shuffled, compute_uv=False)))
+    assert row.random_distance > 0.3
+
+
+def test_a_random_distance_is_small_where_the_places_are_random(monkeypatch):
+    monkeypatch.setitem(sys.modules, "powerlaw", SimpleNamespace(Fit=fit_of_nothing))
+    noise = np.random.default_rng(5).standard_normal((150, 150)).astype(np.float32)
+    assert audit_weight(noise, name="noise", heavy_tail=True).random_distance < 0.05
+    for line in noise.astype(np.float64):  # one value, the norm: summed in another order it is no distance off
+        assert audit_weight(line[None], name="line", heavy_tail=True).random_distance == 0
+    assert audit_weight(noise, name="noise").random_distance is None
+
+
+def test_a_product_of_factors_is_not_shuffled(monkeypatch):
+    monkeypatch.setitem(sys.modules, "powerlaw", SimpleNamespace(Fit=fit_of_nothing))
+    row = audit_weight(Product(np.ones((20, 1)), np.ones((1, 20))), name="x", heavy_tail=True)
+    assert row.random_distance is None
+    assert "random_distance is of numbers" in row.reason
+    assert row.outliers == 1
