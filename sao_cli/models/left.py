@@ -12,7 +12,7 @@ from sao_cli.io.checkpoints.order import PLAIN_STACK, WAY_OUT
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.models.audit.chains import chain_facts, effective_counts
 from sao_cli.models.audit.connections import Pattern
-from sao_cli.models.audit.row import UNMEASURED, said
+from sao_cli.models.audit.reasons import UNMEASURED, said
 from sao_cli.models.audit.tensor import Layer
 
 OF_TAPS = f"which taps of a kernel read padding alone, and are not effective, depends on the image; {WAY_OUT}"

@@ -15,7 +15,7 @@ from sao_cli.io.checkpoints import Checkpoint
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
 from sao_cli.masks.degrees import density_of
-from sao_cli.models.audit.row import NO_WEIGHT
+from sao_cli.models.audit.reasons import NO_WEIGHT
 from sao_cli.models.ends import dense_ends, kept_dense, warn_of_ends
 from sao_cli.models.left import Tracer
 from sao_cli.models.on_paths import OnPathsPruner

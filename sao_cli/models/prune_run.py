@@ -17,7 +17,7 @@ from sao_cli.data.mask import Mask
 from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
-from sao_cli.models.audit.row import UNMEASURED, said
+from sao_cli.models.audit.reasons import UNMEASURED, said
 from sao_cli.models.audit.tensor import Layer
 from sao_cli.models.left import PlainStack, Tracer, WhatIsLeft
 from sao_cli.models.opened import opened

@@ -23,7 +23,7 @@ from sao_cli.measure.redundancy.fusing import TAU_COS, TAU_EUC
 from sao_cli.measure.redundancy.ranks import TAU_RELATIVE
 from sao_cli.measure.redundancy.unit_vectors import FLOOR
 from sao_cli.models.audit.checks import Check
-from sao_cli.models.audit.row import NO_GROUPS, UNMEASURED, said
+from sao_cli.models.audit.reasons import NO_GROUPS, UNMEASURED, said
 from sao_cli.models.layer_tensors import LayerTensors
 from sao_cli.models.opened import opened
 from sao_cli.models.rank_row import Redundancy, rank_weight

@@ -16,7 +16,7 @@ from sao_cli.measure.redundancy.fusing_errors import fusing_errors
 from sao_cli.measure.redundancy.pairs import Pair, nearest_pairs, zero_vectors
 from sao_cli.measure.redundancy.ranks import TAU_RELATIVE, ranks
 from sao_cli.measure.redundancy.unit_vectors import FLOOR
-from sao_cli.models.audit.row import UNMEASURED, said
+from sao_cli.models.audit.reasons import UNMEASURED, said
 from sao_cli.reports.redundancies import AxisRedundancy, NearPair, RankRow
 
 Facts = dict[str, Any]

@@ -79,7 +79,7 @@ def lambda_2_alone(mask: Mask) -> float:
     gram = Gram(mask)
     gram.uniform = True
     process = Lanczos(gram, random_direction(gram, np.random.default_rng(0)))
-    roundoff = gram.roundoff(float(DEGREE**2))
+    roundoff = gram.roundoff(float(DEGREE**2), 1.0)
     ritz, _ = iterate(process, lambda pair: pair.error <= TOLERANCE * pair.value, roundoff, silent, "")
     return float(ritz.value**0.5)
 

@@ -17,7 +17,7 @@ from sao_cli.io.checkpoints.order import NUMBERED, PLAIN_STACK
 from sao_cli.measure.reach.effective import OfMask, cut_off, live_units
 from sao_cli.measure.reach.reachability import reachability
 from sao_cli.models.audit.connections import Pattern
-from sao_cli.models.audit.row import UNMEASURED, said
+from sao_cli.models.audit.reasons import UNMEASURED, said
 from sao_cli.reports.audits import AuditChain, AuditRow, AuditSummary
 
 MANY = 2**24  # ones, 64 MB of them, up to which all paths are followed wherever there are any zeros

@@ -16,7 +16,8 @@ from sao_cli.io.checkpoints import Checkpoint, Entry
 from sao_cli.io.checkpoints.entries import LORA
 from sao_cli.io.checkpoints.layouts import Layout
 from sao_cli.io.output import shown
-from sao_cli.models.audit.row import UNMEASURED, audit_weight, said, skipped_row
+from sao_cli.models.audit.reasons import UNMEASURED, said
+from sao_cli.models.audit.row import audit_weight, skipped_row
 from sao_cli.models.places import CheckpointPlace
 from sao_cli.reports.audits import AuditRow
 

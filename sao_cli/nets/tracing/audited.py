@@ -17,7 +17,8 @@ from sao_cli.io.checkpoints.structure import chosen_names
 from sao_cli.models.audit.chains import audit_summary
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.comparison import compare_measured, compare_networks
-from sao_cli.models.audit.row import NO_WEIGHT, UNMEASURED, audit_weight, said, skipped_row, too_large
+from sao_cli.models.audit.reasons import NO_WEIGHT, UNMEASURED, said
+from sao_cli.models.audit.row import audit_weight, skipped_row, too_large
 from sao_cli.models.audit.stream import allowed_jobs
 from sao_cli.models.audit.tensor_jobs import rows_in_threads
 from sao_cli.models.select import Selection

@@ -13,7 +13,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.measure.graph.expansion import expansion
 from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.measure.layer.spectrum import Comparison, compare_spectra, with_holm
-from sao_cli.models.audit.row import UNMEASURED, said
+from sao_cli.models.audit.reasons import UNMEASURED, said
 from sao_cli.nets.tracing.used_weights import UsedWeight, weights_as_used
 from sao_cli.reports.masks import Expansion
 from sao_cli.reports.spectra import LayerSpectrum

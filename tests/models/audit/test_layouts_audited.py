@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sao_cli.base.errors import FormatError
-from sao_cli.models.audit.row import NO_GROUPS, audit_weight
+from sao_cli.models.audit.reasons import NO_GROUPS
+from sao_cli.models.audit.row import audit_weight
 
 
 def operator(layer, image):

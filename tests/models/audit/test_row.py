@@ -17,9 +17,12 @@ from sao_cli.data.precision import rounded
 from sao_cli.measure.convolution.kernel_spectrum import kernel_spectrum
 from sao_cli.measure.graph.expansion import expansion
 from sao_cli.measure.layer.spectrum import spectrum
+from sao_cli.measure.values.by_array import dense_singular_values
 from sao_cli.measure.values.facts import Comparison
+from sao_cli.models.audit import layer_values
 from sao_cli.models.audit import row as audit
-from sao_cli.models.audit.row import ALL_ONES, MANY_ONES, NO_IMAGE, audit_weight, skipped_row, too_large
+from sao_cli.models.audit.reasons import ALL_ONES, MANY_ONES, NO_IMAGE
+from sao_cli.models.audit.row import audit_weight, skipped_row, too_large
 from sao_cli.weights.orthogonal import sao_weight
 
 GRAPH = ("biregular", "row_degree", "column_degree", "components", "connected", "dead_inputs", "dead_outputs")
@@ -67,7 +70,7 @@ def test_it_says_of_an_array_what_verify_and_spectrum_say(m, n, dtype, seed):
 
 
 def test_a_dense_array_costs_no_sparse_matrix(monkeypatch):
-    monkeypatch.setattr(audit, "measured_singular_values", None)
+    monkeypatch.setattr(layer_values, "measured_singular_values", None)
     monkeypatch.setattr(audit, "expansion", None)
     dense = gaussian(60, 40)
     row = audit_weight(dense, name="layer")
@@ -165,7 +168,7 @@ def test_no_sao_layer_is_near_some_sparsities():
 
 
 def test_large_ones_are_estimated_but_for_the_norm(monkeypatch):
-    monkeypatch.setattr(audit, "dense_singular_values", partial(audit.dense_singular_values, exact_side=32))
+    monkeypatch.setattr(layer_values, "dense_singular_values", partial(dense_singular_values, exact_side=32))
     dense = gaussian(80, 60)
     row = audit_weight(dense, name="layer")
     assert (row.exact, row.sigma_min, row.rank, row.condition, row.error) == (False, None, None, None, None)
@@ -201,7 +204,7 @@ def test_a_kernel_is_measured_exactly_for_seconds_only(monkeypatch):
     dense = gaussian(6, 4, 3, 3)
     exact = audit_weight(dense, name="conv", image=5)
     assert (exact.exact, exact.sigma_min is None) == (True, False)
-    monkeypatch.setattr(audit, "EXACT_COST", 100.0)
+    monkeypatch.setattr(layer_values, "EXACT_COST", 100.0)
     row = audit_weight(dense, name="conv", image=5)
     assert (row.exact, row.sigma_min, row.rank) == (False, None, None)
     assert row.sigma_max == pytest.approx(exact.sigma_max, rel=1e-6)
@@ -220,12 +223,14 @@ def test_groups_join_each_output_to_its_own_channels():
 @pytest.mark.parametrize(
     "error", [np.linalg.LinAlgError("SVD did not converge"), ValueError("bad"), ZeroDivisionError("of 0")]
 )
-@pytest.mark.parametrize(("axes", "fails", "left"), [(2, "_matrix", 1), (3, "_operator", 1), (2, "expansion", None)])
+@pytest.mark.parametrize(
+    ("axes", "fails", "left"), [(2, "_singular_values", 1), (3, "_operator", 1), (2, "expansion", None)]
+)
 def test_numerics_that_fail_on_one_tensor_are_its_reason(monkeypatch, error, axes, fails, left):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(audit, fails, fail)
+    monkeypatch.setattr(audit if fails == "expansion" else layer_values, fails, fail)
     row = audit_weight(np.tril(np.ones((4, 6))).reshape(4, 6, *[1] * (axes - 2)), name="w", image=5)
     assert f"it could not be measured: {error}" in row.reason
     assert (row.nnz, row.skipped) == (10, False)
@@ -315,7 +320,7 @@ def test_a_kernel_of_one_tap_is_its_matrix_on_any_image():
 
 
 def test_fast_estimates_what_is_large_and_nothing_else(monkeypatch):
-    monkeypatch.setattr("sao_cli.models.audit.row.FAST_SIDE", 60)
+    monkeypatch.setattr(layer_values, "FAST_SIDE", 60)
     rng = np.random.default_rng(0)
     large, small = (rng.standard_normal((size, 2 * size)).astype(np.float32) for size in (80, 60))
     pruned = np.where(np.abs(large) > 1, large, 0)
