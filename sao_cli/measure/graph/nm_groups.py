@@ -38,10 +38,12 @@ def most_by_group(mask: Mask) -> dict[int, int]:
     for start, stop, rows in _pieces(mask) if sizes else ():
         columns, begins = mask.indices[start:stop], rows
         for of in reversed(sizes):
-            lengths = _runs(columns // of, begins)
-            most[of] = max(most[of], int(lengths.max()))
-            if (several := lengths > 1).sum() == 0:
+            groups = columns // of
+            if not _share(groups, begins):
                 break
+            lengths = _runs(groups, begins)
+            most[of] = max(most[of], int(lengths.max()))
+            several = lengths > 1
             columns = columns[np.repeat(several, lengths)]
             begins = np.cumsum(lengths[several]) - lengths[several]
     return most
@@ -75,6 +77,13 @@ def _pieces(mask: Mask) -> Iterator[tuple[int, int, NDArray[Any]]]:
         if stop > start:
             yield start, stop, mask.indptr[first:last] - start
         first = last
+
+
+def _share(groups: NDArray[Any], rows: NDArray[Any]) -> bool:
+    """Whether two neighbours in a row are of one group: a tenth of the time of `_runs`, where none are."""
+    joined = groups[1:] == groups[:-1]
+    joined[rows[(rows > 0) & (rows < len(groups))] - 1] = False
+    return bool(joined.any())
 
 
 def _runs(groups: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.intp]:
