@@ -20,8 +20,8 @@ from sao_cli.measure.criticality.few_ones import warn_of_few_ones
 from sao_cli.measure.criticality.moments import inactive_share
 from sao_cli.measure.criticality.variance_map import starting_map
 from sao_cli.measure.layer.activations import ActivationFunction
+from sao_cli.nets.initialise.layer_choice import CONVOLUTIONS, KINDS
 from sao_cli.nets.initialise.matrices import check_gain, dtype_name
-from sao_cli.nets.initialise.sparsify import CONVOLUTIONS, KINDS
 from sao_cli.nets.layers.linear import SAOLinear, SparseLinear
 from sao_cli.nets.layers.orthogonal_conv import OrthogonalConv2d
 from sao_cli.nets.layers.sparse_conv import SparseConv2d

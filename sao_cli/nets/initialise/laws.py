@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from sao_cli.base.errors import SaoError
+from sao_cli.nets.initialise.layer_choice import KINDS
 from sao_cli.nets.initialise.matrices import check_gain, dtype_name
-from sao_cli.nets.initialise.sparsify import KINDS
 from sao_cli.weights.dense_laws import dense_values
 
 

@@ -13,8 +13,9 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.io.checkpoints import open_checkpoint
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
+from sao_cli.nets.initialise.layer_choice import KINDS
 from sao_cli.nets.initialise.matrix_parts import hold_masks_
-from sao_cli.nets.initialise.sparsify import KINDS, require_masks
+from sao_cli.nets.initialise.sparsify import require_masks
 
 ORIGINAL, MASK = "_orig", "_mask"
 _LISTED = 3

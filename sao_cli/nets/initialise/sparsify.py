@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,65 +12,25 @@ from torch import nn
 from torch.nn.utils import prune
 
 from sao_cli import catalog
-from sao_cli.base.errors import FormatError, InfeasibleError, SaoError, SaoWarning, unknown_name
+from sao_cli.base.errors import InfeasibleError, SaoError, SaoWarning
 from sao_cli.base.memory import require_memory
 from sao_cli.base.names import check, load
 from sao_cli.data.kernel import Kernel
 from sao_cli.data.matrix import Matrix
 from sao_cli.masks.degrees import density_of, kept_of_stack
-from sao_cli.nets.initialise.kernels import check_kernel, fill_kernel_, kernel_of
+from sao_cli.nets.initialise.kernels import fill_kernel_, kernel_of
+from sao_cli.nets.initialise.layer_choice import ModelLayer, Skip, chosen_layers
 from sao_cli.nets.initialise.matrices import (
     check_gain,
-    check_matrix,
     drawn_seed,
     dtype_name,
     fill_,
     places,
     whole_degree,
 )
-from sao_cli.nets.initialise.matrix_parts import MatrixPart, held, hold_masks_, is_pruned, matrix_parts, put_parts_
+from sao_cli.nets.initialise.matrix_parts import MatrixPart, hold_masks_, is_pruned, put_parts_
 from sao_cli.reports.networks import SparsifiedLayer
 from sao_cli.weights.build_weights import METHODS, weight_stack
-
-Skip = str | Iterable[str] | Callable[[str, nn.Module], bool]
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-KINDS = (nn.Linear, *CONVOLUTIONS)
-
-
-@dataclass
-class _Layer:
-    """A module, or a `part` of it, on its way: `weight` once it is built, `reason` where it is skipped."""
-
-    name: str
-    module: nn.Module
-    part: MatrixPart | None = None
-    weight: Matrix | Kernel | None = None
-    reason: str | None = None
-
-    @property
-    def kind(self) -> str | None:
-        if self.part is not None:
-            return type(self.module).__name__
-        return next((kind.__name__ for kind in KINDS if isinstance(self.module, kind)), None)
-
-    @property
-    def tensor(self) -> torch.Tensor | None:
-        """The parameter; None where it is computed."""
-        return held(self.module, "weight" if self.part is None else self.part.parameter)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        if self.part is not None:
-            assert self.tensor is not None
-            m, n = self.part.of(self.tensor).shape
-            return m, n
-        if isinstance(self.module, nn.Linear):
-            return self.module.out_features, self.module.in_features
-        return self.module.out_channels, self.module.in_channels
-
-    @property
-    def kernel(self) -> tuple[int, ...] | None:
-        return tuple(self.module.kernel_size) if isinstance(self.module, CONVOLUTIONS) else None
 
 
 def sparsify(
@@ -134,9 +93,7 @@ def sparsify(
     4 None None the last nn.Linear
     """
     degree = _checked_request(method, sparsity, degree, gain, values)
-    layers = [layer for name, module in model.named_modules() for layer in _layers_of(name, module)]
-    _skip_what_cannot(model, layers)
-    _skip_what_is_told(model, layers, skip)
+    layers = chosen_layers(model, skip)
     target = _of_those_left(layers, sparsity) if overall else sparsity
     _build(layers, method, {"d": degree, "sparsity": target}, values, gain, generator, strict)
     _require_some(layers, strict)
@@ -146,13 +103,7 @@ def sparsify(
     return [_row(layer, method, target) for layer in layers]
 
 
-def _layers_of(name: str, module: nn.Module) -> list[_Layer]:
-    if parts := matrix_parts(module):
-        return [_Layer(f"{name}.{part.name}".lstrip(".") if len(parts) > 1 else name, module, part) for part in parts]
-    return [_Layer(name, module)] if _holds_matrix(module) else []
-
-
-def _of_those_left(layers: list[_Layer], sparsity: float | None) -> float | None:
+def _of_those_left(layers: list[ModelLayer], sparsity: float | None) -> float | None:
     """The sparsity of the layers that are made sparse, by which that of all layers together is what was asked for."""
     if sparsity is None:
         raise SaoError("overall is of a sparsity; give one")
@@ -165,14 +116,14 @@ def _of_those_left(layers: list[_Layer], sparsity: float | None) -> float | None
     return sparsity * whole / sparse if sparse else sparsity
 
 
-def _numbers(layer: _Layer) -> int:
+def _numbers(layer: ModelLayer) -> int:
     tensor = layer.tensor
     if tensor is None or nn.parameter.is_lazy(tensor):
         return 0
     return math.prod(tensor.shape if layer.part is None else layer.shape)
 
 
-def _put(layers: list[_Layer]) -> None:
+def _put(layers: list[ModelLayer]) -> None:
     """Give modules the weights of their layers, and parameters those of their parts together."""
     parts: dict[tuple[nn.Module, str], dict[MatrixPart, Matrix]] = {}
     for layer in layers:
@@ -250,70 +201,8 @@ def _checked_request(
     return degree
 
 
-def _holds_matrix(module: nn.Module) -> bool:
-    parameters = module._parameters.values()
-    return isinstance(module, KINDS) or any(
-        parameter is not None and (nn.parameter.is_lazy(parameter) or parameter.ndim >= 2) for parameter in parameters
-    )
-
-
-def _skip_what_cannot(model: nn.Module, layers: list[_Layer]) -> None:
-    """Write down why where a layer can't be made sparse."""
-    owners: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        owners.setdefault(id(parameter), []).append(name.rpartition(".")[0])
-    modules = dict(model.named_modules(remove_duplicate=False))
-    for layer in layers:
-        layer.reason = _obstacle(layer) or _tie(layer, owners, modules)
-
-
-def _obstacle(layer: _Layer) -> str | None:
-    module = layer.module
-    if layer.kind is None:
-        return f"{type(module).__name__} is no nn.Linear or convolution"
-    if isinstance(module, CONVOLUTIONS) and module.groups != 1:
-        return f"a convolution of {module.groups} groups; those with groups=1 are made sparse"
-    weight = layer.tensor
-    if weight is None:
-        return "its weight is computed from other parameters"
-    if nn.parameter.is_lazy(weight):
-        return "a lazy module, without sizes until its first forward"
-    if weight.is_meta:
-        return "on the meta device, where nothing is stored"
-    try:
-        (check_kernel if isinstance(module, CONVOLUTIONS) else check_matrix)(weight)
-    except FormatError as error:
-        return str(error)
-    return None
-
-
-def _tie(layer: _Layer, owners: dict[int, list[str]], modules: dict[str, nn.Module]) -> str | None:
-    """Why not, where another module (and not the same one by another name) holds the weight too."""
-    others = [name for name in owners[id(layer.tensor)] if modules[name] is not layer.module]
-    return f"its weight is shared with {others[0]!r}" if others else None
-
-
-def _skip_what_is_told(model: nn.Module, layers: list[_Layer], skip: Skip | None) -> None:
-    ours = [layer for layer in layers if layer.kind]
-    if skip is None:
-        told = {one.name: f"the last nn.{one.kind}" for one in ours if one.module is ours[-1].module}
-        told |= {one.name: f"the first nn.{one.kind}" for one in ours if one.module is ours[0].module}
-    elif callable(skip):
-        told = {layer.name: "as `skip` says" for layer in ours if skip(layer.name, layer.module)}
-    else:
-        names = [skip] if isinstance(skip, str) else list(skip)
-        known = dict(model.named_modules(remove_duplicate=False))
-        for name in names:
-            if name not in known:
-                raise SaoError(unknown_name("unknown layer", name, known))
-        inside = {id(module): f"as `skip` says: {name!r}" for name in names for module in known[name].modules()}
-        told = {layer.name: inside[id(layer.module)] for layer in ours if id(layer.module) in inside}
-    for layer in ours:
-        layer.reason = layer.reason or told.get(layer.name)
-
-
 def _build(
-    layers: list[_Layer],
+    layers: list[ModelLayer],
     method: str,
     target: dict[str, Any],
     values: str | None,
@@ -343,12 +232,12 @@ def _build(
                 layer.weight = built.as_dtype(dtype_name(layer.tensor))
 
 
-def _runs(layers: list[_Layer], method: str) -> list[list[_Layer]]:
+def _runs(layers: list[ModelLayer], method: str) -> list[list[ModelLayer]]:
     """The layers in the groups that are built together: each alone, unless the method looks at several."""
     row = catalog.METHODS[method]
     if _compete(row):
         return [layers] if layers else []
-    runs: list[list[_Layer]] = []
+    runs: list[list[ModelLayer]] = []
     for layer in layers:
         if row.whole_stack and runs and _chain(runs[-1][-1], layer):
             runs[-1].append(layer)
@@ -357,7 +246,7 @@ def _runs(layers: list[_Layer], method: str) -> list[list[_Layer]]:
     return runs
 
 
-def _chain(first: _Layer, second: _Layer) -> bool:
+def _chain(first: ModelLayer, second: ModelLayer) -> bool:
     apart = first.part is not None or second.part is not None or bool(first.kernel or second.kernel)
     return not apart and first.shape[0] == second.shape[1]
 
@@ -385,7 +274,7 @@ def _require_sparser(weights: list[Matrix], method: str, sparsity: float | None)
             )
 
 
-def _require_some(layers: list[_Layer], strict: bool) -> None:
+def _require_some(layers: list[ModelLayer], strict: bool) -> None:
     if any(layer.weight is not None for layer in layers):
         return
     ours = [layer for layer in layers if layer.kind]
@@ -396,7 +285,7 @@ def _require_some(layers: list[_Layer], strict: bool) -> None:
     warnings.warn(text, SaoWarning, stacklevel=3)
 
 
-def _row(layer: _Layer, method: str, sparsity: float | None) -> SparsifiedLayer:
+def _row(layer: ModelLayer, method: str, sparsity: float | None) -> SparsifiedLayer:
     m, n = layer.shape if layer.kind else (None, None)
     what: dict[str, Any] = {"name": layer.name, "kind": layer.kind, "m": m, "n": n, "kernel": layer.kernel}
     if layer.weight is None:
