@@ -5,14 +5,31 @@ Import this before numpy: BLAS libraries read their thread count once, when they
 
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from recording import record  # takes --record out of the command line
 
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
+
+
+class Median(float):
+    """A median of seconds that remembers what it is the median of."""
+
+    times: tuple[float, ...]
+
+    def __new__(cls, times: Iterable[float]) -> "Median":
+        taken = tuple(times)
+        self = super().__new__(cls, statistics.median(taken))
+        self.times = taken
+        return self
+
 
 PEAK = """
 def _peak():
@@ -29,7 +46,7 @@ print("peak", _peak())
 def median_seconds(call: Callable[[], object], repeats: int = 5) -> float:
     """The median wall time of `repeats` calls, after one that is not counted (imports, caches)."""
     call()
-    return statistics.median(seconds(call) for _ in range(repeats))
+    return Median(seconds(call) for _ in range(repeats))
 
 
 def processor_seconds(calls: Sequence[Callable[[], object]], repeats: int = 5) -> list[float]:
@@ -43,7 +60,7 @@ def processor_seconds(calls: Sequence[Callable[[], object]], repeats: int = 5) -
             start = time.process_time()
             call()
             times += [time.process_time() - start] if turn else []
-    return [statistics.median(times) for times in taken]
+    return [Median(times) for times in taken]
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -62,11 +79,75 @@ def peak_memory_mb(code: str) -> float:
     return int(result.stdout.split("peak")[-1]) / 1e6
 
 
-def print_ratio(job: str, ours: float, theirs: float, goal: float | None = None, unit: str = "s") -> None:
-    """One line: both measurements, their ratio, and the goal for it where there is one."""
-    ratio = ours / theirs
-    verdict = "" if goal is None else f" (goal <= {goal:g}x, {'met' if ratio <= goal else 'MISSED'})"
-    print(f"{job}: {ours:.4g} {unit} against {theirs:.4g} {unit} = {ratio:.4g}x{verdict}")
+def print_ratio(
+    job: str, ours: float, theirs: float, goal: float | None = None, unit: str = "s", *, instead: str | None = None
+) -> None:
+    """One line: both measurements, their ratio, and the goal for it where there is one.
+
+    The page's table has the job and what one would use `instead`, which unless told is what stands in the job's name
+    after " / " or "against". Of medians over the same turns the record has the quartiles of the turns' ratios, too.
+    """
+    ratio, named = ours / theirs, job.strip()
+    if instead is None:
+        named, *others = re.split(" / |,? against ", named, maxsplit=1)
+        instead = others[0] if others else None
+    met = None if goal is None else ratio <= goal
+    verdict = "" if goal is None else f" (goal <= {goal:g}x, {'met' if met else 'MISSED'})"
+    print(f"{job}: {ours:.4g} {unit} against {theirs:.4g} {unit} = {ratio:.4g}x{verdict}", flush=True)
+    sides = {"ours": float(ours), "theirs": float(theirs), "unit": unit, "ratio": float(ratio)}
+    record("ratio", job=named, instead=instead, **sides, goal=goal, met=met, quartiles=_quartiles(ours, theirs))
+
+
+def _quartiles(ours: float, theirs: float) -> list[float] | None:
+    """Between which the middle half of the turns' ratios are."""
+    if not (isinstance(ours, Median) and isinstance(theirs, Median) and len(ours.times) == len(theirs.times) > 1):
+        return None
+    ratios = [one / other for one, other in zip(ours.times, theirs.times, strict=True) if other]
+    return statistics.quantiles(ratios, n=4, method="inclusive")[::2] if len(ratios) > 1 else None
+
+
+def print_value(name: str, value: float, unit: str = "", goal: float | None = None) -> None:
+    """One line: a measurement that stands for itself, and the most that it should be where that is known."""
+    met = None if goal is None else value <= goal
+    verdict = "" if goal is None else f" (goal <= {goal:g} {unit}, {'met' if met else 'MISSED'})"
+    print(f"{name}: {value:.4g} {unit}{verdict}", flush=True)
+    record("value", name=name.strip(), value=float(value), unit=unit, goal=goal, met=met)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """A Markdown table, each row printed as soon as it is there; the rows."""
+    print(f"\n{title}\n\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
+    found = []
+    for row in rows:
+        print(f"| {' | '.join(map(_told, row))} |", flush=True)
+        found.append(list(row))
+    record("table", title=title, columns=list(columns), rows=found)
+    return found
+
+
+def _told(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str("" if value is None else value)
+
+
+def print_growth(job: str, size: str, rows: Iterable[tuple[int, float, float]], goal: float | None = None) -> None:
+    """A line for each size, with seconds and peak MB, and the exponents of both: of all sizes, of the last decade.
+
+    The goal is for the exponent of time over all sizes.
+    """
+    print(f"\n{job}\n{size:>9} {'seconds':>10} {'peak MB':>8}")
+    found = []
+    for row in rows:
+        found.append(row)
+        print("{:>9} {:>10.4g} {:>8.1f}".format(*row), flush=True)
+    sizes, *measured = zip(*found, strict=True)
+    last = [place for place, one in enumerate(sizes) if 10 * one >= sizes[-1]]
+    exponents = {}
+    for name, values in zip(("time", "memory"), measured, strict=True):
+        decade = growth_exponent([sizes[one] for one in last], [values[one] for one in last])
+        exponents[name] = [growth_exponent(sizes, values), decade]
+        print("exponent of {}: {:.2f}, of the last decade {:.2f}".format(name, *exponents[name]), flush=True)
+    met = None if goal is None else exponents["time"][0] <= goal
+    record("growth", job=job, size=size, rows=[list(row) for row in found], **exponents, goal=goal, met=met)
 
 
 def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
@@ -80,4 +161,4 @@ def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 def interleaved(calls: Sequence[Callable[[], object]], repeats: int = 11) -> list[float]:
     """The median wall time of each call, taken in turns, so that a busy moment of the machine burdens all alike."""
     rounds = [[seconds(call) for call in calls] for _ in range(repeats + 1)]
-    return [statistics.median(times) for times in zip(*rounds[1:], strict=True)]
+    return [Median(times) for times in zip(*rounds[1:], strict=True)]

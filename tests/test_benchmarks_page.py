@@ -1,0 +1,60 @@
+"""docs/benchmarks.md says what the benchmarks recorded, and a benchmark records what it prints."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+MEASURED = """
+import side_by_side as bench
+twice = bench.Median((2.0, 4.0, 3.0)), bench.Median((10.0, 10.0, 10.0))
+bench.print_ratio("reach, n = 8, against numpy", *twice, 0.5)
+bench.print_ratio("this / that", 3, 2, 1)
+bench.print_value("memory", 700.0, "MB", 600)
+bench.print_table("A table", ["n", "seconds"], ((n, n / 8) for n in (1, 2)))
+bench.print_growth("verify", "n", [(1, 1.0, 8.0), (10, 10.0, 8.0), (100, 1000.0, 8.0)])
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a benchmark of these lines, and gives its exit status and what it recorded."""
+
+    def made(lines, *options):
+        script = tmp_path / "bench_trial.py"
+        script.write_text(f"import sys\nsys.path.insert(0, {str(BENCHMARKS)!r})\n{lines}")
+        command = [sys.executable, script, *options, f"--record={tmp_path}"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        lines_of = {path.name: path.read_text().splitlines() for path in tmp_path.glob("*.jsonl")}
+        return done, {name: list(map(json.loads, told)) for name, told in lines_of.items()}
+
+    return made
+
+
+def test_a_benchmark_records_what_it_prints(run):
+    done, files = run(MEASURED)
+    assert done.returncode == 0, done.stderr
+    of, machine, ratio, other, value, table, growth = files["trial.jsonl"]
+    assert of["benchmark"] == "bench_trial"
+    assert machine["numpy"]
+    assert ratio == {
+        **{"record": "ratio", "job": "reach, n = 8", "instead": "numpy", "ours": 3.0, "theirs": 10.0, "unit": "s"},
+        **{"ratio": 0.3, "goal": 0.5, "met": True, "quartiles": [0.25, 0.35]},
+    }
+    assert (other["job"], other["instead"], other["met"], other["quartiles"]) == ("this", "that", False, None)
+    assert (value["name"], value["met"]) == ("memory", False)
+    assert table["rows"] == [[1, 0.125], [2, 0.25]]
+    assert growth["time"] == pytest.approx([1.5, 2.0])
+    assert growth["memory"] == pytest.approx([0, 0])
+    assert "reach, n = 8, against numpy: 3 s against 10 s = 0.3x (goal <= 0.5x, met)" in done.stdout
+
+
+def test_options_have_a_file_of_their_own_and_a_failure_leaves_what_was_there(run):
+    done, files = run(MEASURED, "--long")
+    assert set(files) == {"trial-long.jsonl"}
+    failed, after = run(MEASURED + "raise ValueError", "--long")
+    assert (done.returncode, failed.returncode) == (0, 1)
+    assert after == files
