@@ -20,7 +20,7 @@ _APART = {  # words of layers that do not run one after another
     *("gates", "up", "downsample", "shortcut", "skip", "branch", "branches", "mixed", "lstm", "gru", "rnn", "ih", "hh"),
     *("embed", "embedding", "embeddings", "wte", "wpe", "squeeze", "expand", "denselayer", "experts", "heads"),
 }
-_ENDS = re.compile(r"(?:^|_)w[1-3]$|^lm_head$|lora_", re.IGNORECASE)
+_ENDS = re.compile(r"(?:^|_)w[1-3]$|^lm_head$|lora[._]", re.IGNORECASE)
 
 
 class Sides(NamedTuple):

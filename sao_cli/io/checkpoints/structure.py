@@ -103,7 +103,7 @@ def structure_of(
 def _sides(entry: Entry, layouts: Mapping[str, Layout]) -> Sides:
     layout = layouts.get(entry.name)
     sides = (None, None) if layout is None else layout.sides(entry.shape)
-    name = f"{entry.name}.lora_B.weight" if entry.form == LORA else entry.name  # X may be a layer's number
+    name = entry.parts[0] if entry.form == LORA else entry.name  # a product's own may be a layer's number
     return Sides(name, entry.unread or entry.kind, *sides)
 
 

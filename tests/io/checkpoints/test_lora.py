@@ -34,6 +34,25 @@ def test_a_pair_is_one_matrix(tmp_path, stem, middle, name):
     assert layout.assumed == ("lora_B lora_A, rank 2, without the scale lora_alpha/r",)
 
 
+@pytest.mark.parametrize("written", ["x.q.lora_{}.weight", "x.q.lora.{}.weight", "x.q_lora.{}.weight"])
+def test_down_and_up_are_a_pair_by_kohyas_and_diffusers_names(tmp_path, written):
+    down, up = written.format("down"), written.format("up")
+    found, arrays, read = structure(tmp_path, **{down: (2, 5), up: (7, 2), "x.q.alpha": ()})
+    assert {entry.name: entry.shape for entry in found.entries} == {"x.q": (7, 5), "x.q.alpha": ()}
+    np.testing.assert_allclose(read["x.q"], arrays[up] @ arrays[down], rtol=1e-5, atol=1e-6)
+    layout = next(found.layout(entry) for entry in found.entries if entry.name == "x.q")
+    assert layout.assumed == ("lora_up lora_down, rank 2, without the scale x.q.alpha/r",)
+    assert not found.order.stacks
+
+
+def test_factors_by_other_names_are_no_pair(tmp_path):
+    shapes = {"x.lora_down.weight": (2, 5), "x.lora_B.weight": (7, 2), "y.lora_up.weight": (7, 2)}
+    found, _, _ = structure(tmp_path, **shapes)
+    assert [entry.name for entry in found.entries] == sorted(shapes)
+    told = {entry.name: found.layout(entry).reason for entry in found.entries}
+    assert told["x.lora_down.weight"] == "there is no matrix lora_up to multiply it with; it is measured by itself"
+
+
 @pytest.mark.parametrize(
     ("shapes", "reasons"),
     [
