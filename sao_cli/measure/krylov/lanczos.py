@@ -19,6 +19,7 @@ Vector = NDArray[np.float64]
 UNIT_ROUNDOFF = 2.0**-53
 STEP_LIMIT = 10_000  # of one Lanczos process; random graphs need about 10 n^(1/3)
 _PROGRESS_STEPS = 20
+_FEW = 32  # steps whose T_k is as soon decomposed whole
 _CLUSTER = 1e-10  # Ritz values nearer than this, relatively, are copies of one that has converged
 _PERRON_RESIDUAL = 1e-10  # relative; the error that it leaves in lambda_2 is its square over the gap
 
@@ -184,10 +185,8 @@ def largest_ritz(alphas: list[float], betas: list[float], count: int = 4) -> Rit
     `vector` (k,) is T_k's eigenvector. Copies of a converged value count as one: their residuals are joined, and
     the gap is to the first value that is no copy, for which `count` values are looked at, or more as needed.
     """
-    from scipy.linalg import eigh_tridiagonal
-
     k = len(alphas)
-    values, vectors = eigh_tridiagonal(alphas, betas[: k - 1], select="i", select_range=(max(0, k - count), k - 1))
+    values, vectors = _largest_pairs(alphas, betas[: k - 1], min(k, count))
     top = float(values[-1])
     copies = values >= top - _CLUSTER * abs(top)
     if copies.all() and count < k:
@@ -197,6 +196,22 @@ def largest_ritz(alphas: list[float], betas: list[float], count: int = 4) -> Rit
     others = values[~copies]
     error = min(residual, joint**2 / (top - float(others[-1]))) if len(others) else residual
     return Ritz(top, residual, error, vectors[:, -1])
+
+
+def _largest_pairs(diagonal: list[float], off: list[float], count: int) -> tuple[Vector, Vector]:
+    """The `count` largest eigenvalues of a tridiagonal matrix, ascending, and the columns that are their vectors.
+
+    Of few rows by numpy, whose eigenvectors of a small full matrix take less than scipy's import does.
+    """
+    k = len(diagonal)
+    if k <= _FEW:
+        beside = np.diag(off, 1)
+        values, vectors = np.linalg.eigh(np.diag(diagonal) + beside + beside.T)
+        return values[-count:], vectors[:, -count:]
+    from scipy.linalg import eigh_tridiagonal
+
+    found: tuple[Vector, Vector] = eigh_tridiagonal(diagonal, off, select="i", select_range=(k - count, k - 1))
+    return found
 
 
 def iterate(

@@ -26,7 +26,7 @@ Values = NDArray[np.float64]
 
 _GRAM_ENTRIES = 2**21  # of one piece in float64, 16 MB: enough for BLAS to run at full speed
 _SAFE = 40  # bits from 1 within which numbers can be squared and summed in float32
-_VECTOR_ENTRIES = 2**17  # the same for products with vectors: a megabyte, which stays in the cache
+_VECTOR_ENTRIES = 2**18  # the same for products with vectors: a megabyte of float32, which stays in the cache
 
 
 def dense_singular_values(

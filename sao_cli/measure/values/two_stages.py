@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sao_cli.measure.values.blas_in_place import subtract_rank_2k, symmetric_product
+
 Values = NDArray[np.float64]
 
 LARGE = 3000  # rows from which two stages are sooner done, and scipy's import does not show
 _WIDTH = 48  # of the band: wider ones cost more in the second stage than the first one gains
-_ROWS = 256  # of one block: what is taken from it is in the cache when it is used
+_TOGETHER = 4 * _WIDTH  # columns whose updates are made at once
+_ROWS = 256  # of one block that is mirrored while it is in the cache
 
 
 def add_gram(gram: Values, piece: Values) -> None:
@@ -55,21 +58,37 @@ def symmetric_eigenvalues(matrix: Values) -> Values:
 
 def _make_banded(matrix: Values) -> None:
     """Q^T A Q with _WIDTH diagonals below the main one, in the place of A's lower triangle."""
-    for start in range(0, len(matrix) - _WIDTH, _WIDTH):
+    last = len(matrix) - _WIDTH
+    for start in range(0, last, _TOGETHER):
+        _narrow(matrix, range(start, min(start + _TOGETHER, last), _WIDTH))
+
+
+def _narrow(matrix: Values, starts: range) -> None:
+    """Some panels, whose updates A - V Z^T - Z V^T wait for the last of them: wide ones run at the rate of products."""
+    first = starts[0] + _WIDTH
+    vectors, images = (np.zeros((len(matrix) - first, len(starts) * _WIDTH)) for _ in range(2))
+    done = 0
+    for start in starts:
         end = start + _WIDTH
-        panel, rest = matrix[end:, start:end], matrix[end:, end:]
+        v, z = vectors[:, :done], images[:, :done]
+        if done:
+            own = slice(start - first, end - first)
+            matrix[start:, start:end] -= v[own.start :] @ z[own].T + z[own.start :] @ v[own].T
+        panel, v, z = matrix[end:, start:end], v[end - first :], z[end - first :]
         reflectors, folded, corner = _reflectors(panel)
         panel[:] = 0
         panel[: len(corner)] = corner
-        image = _product(rest, folded)
-        image -= reflectors @ (0.5 * (folded.T @ image))
-        left, right = np.hstack((image, reflectors)), np.vstack((reflectors.T, image.T))
-        for row in range(0, len(rest), _ROWS):
-            rest[row : row + _ROWS, : row + _ROWS] -= left[row : row + _ROWS] @ right[:, : row + _ROWS]
+        image = symmetric_product(matrix[end:, end:], folded).T
+        image -= v @ (folded @ z).T + z @ (folded @ v).T
+        image -= reflectors @ (0.5 * (folded @ image))
+        new = slice(done, done + reflectors.shape[1])
+        vectors[end - first :, new], images[end - first :, new] = reflectors, image
+        done += _WIDTH
+    subtract_rank_2k(matrix[end:, end:], vectors[end - first :], images[end - first :])
 
 
 def _reflectors(panel: Values) -> tuple[Values, Values, Values]:
-    """V, V T and R of panel = Q [R; 0] with Q = I - V T V^T; T^-1 = striu(V^T V) + diag(1 / tau)."""
+    """V, (V T)^T and R of panel = Q [R; 0] with Q = I - V T V^T; T^-1 = striu(V^T V) + diag(1 / tau)."""
     packed, tau = np.linalg.qr(panel, mode="raw")
     packed, count = packed.T, len(tau)
     vectors = np.tril(packed[:, :count], -1)
@@ -77,20 +96,8 @@ def _reflectors(panel: Values) -> tuple[Values, Values, Values]:
     vectors[:, tau == 0] = 0  # no reflection, whose T is then any number
     inverse = np.triu(vectors.T @ vectors, 1)
     np.fill_diagonal(inverse, 1 / np.where(tau == 0, 1, tau))
-    folded = np.ascontiguousarray(np.linalg.solve(inverse.T, vectors.T).T)
+    folded = np.linalg.inv(inverse).T @ vectors.T
     return vectors, folded, np.triu(packed[:count])
-
-
-def _product(lower: Values, columns: Values) -> Values:
-    """A X for the symmetric A of this lower triangle, which is read once."""
-    product = np.zeros_like(columns)
-    for start in range(0, len(lower), _ROWS):
-        end = start + _ROWS
-        block = lower[start:end]
-        product[:start] += block[:, :start].T @ columns[start:end]
-        product[start:end] += block[:, :start] @ columns[:start]
-        product[start:end] += _whole(block[:, start:end]) @ columns[start:end]
-    return product
 
 
 def _whole(lower: Values) -> Values:
