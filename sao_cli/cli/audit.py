@@ -24,13 +24,14 @@ from sao_cli.cli.shared.paths import Model, OutputFile
 from sao_cli.cli.shared.picture_options import PictureFile, plot_option
 from sao_cli.cli.shared.render import Row, emit
 from sao_cli.cli.shared.talk import Talk
-from sao_cli.cli.shared.types import Padding, Sizes
+from sao_cli.cli.shared.types import Device, Padding, Sizes
 from sao_cli.cli.shared.workers import asked_executor, refuse_module, refuse_pipes
 from sao_cli.reports.report import origin
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from sao_cli.measure.values.by_array import Solver
     from sao_cli.models.audit.stream import Audit
     from sao_cli.nets.tracing.audited import ModuleAudit
     from sao_cli.reports.audits import AuditComparison, AuditRow
@@ -80,6 +81,13 @@ HEADINGS = {
     help="Estimate the singular values of matrices of more than 1024 rows and columns: sigma_max from below, and their "
     "density with its error; a sixth of the time.",
 )
+@click.option(
+    "--device",
+    type=Device(),
+    default="cpu",
+    show_default=True,
+    help="Where dense matrices have their singular values found: cpu, cuda, cuda:N, or auto, a GPU if there is one.",
+)
 @click.option("--html", metavar="FILE", type=OutputFile(), help="Write a self-contained page to FILE.")
 @module_options
 @list_option
@@ -98,6 +106,7 @@ def audit(
     norms: str,
     listed: bool,
     compare: str | None,
+    device: str,
     html: str | None,
     plot: PictureFile | None,
     seed: int,
@@ -125,6 +134,9 @@ def audit(
     tensor: the workers of a cluster see MODEL under the same path. Standard input and a --module's weights are
     measured in threads of this process, which --jobs counts too.
 
+    With --device cuda dense matrices have their Gram matrix and its eigenvalues on a GPU, and the rest is found here.
+    Its free memory is looked at first: 24 bytes for each number of a Gram matrix, 400 MB at 4096 rows, and 1 GB.
+
     Exit codes: 0 audited, 1 a --check fails for some layer, as all do for one that can't be read, 2 bad input, or
     nothing in it to audit.
 
@@ -136,6 +148,7 @@ def audit(
     from sao_cli.models.audit.stream import audit_checkpoint
     from sao_cli.reports.audits import AuditComparison, AuditRow
 
+    asked["solver"] = _solver(device, asked["fast"])
     with _jobs_of(jobs, cluster, module, model, compare) as executor:
 
         def measured(model: str | None, checks: tuple[str, ...] = ()) -> Any:
@@ -171,6 +184,17 @@ def audit(
         plot.save(audit_figure(found.rows, [] if earlier is None else earlier.rows))
     name_failures(found.failures, talk)
     return FAILS if found.failures else None
+
+
+def _solver(device: str, fast: bool) -> Solver | None:
+    """What finds singular values on the device; None for the processor, which needs no torch."""
+    if device == "cpu":
+        return None
+    if fast:
+        raise click.UsageError(f"--fast estimates on the processor, and --device {device} is exact; leave out one")
+    from sao_cli.nets.device_solver import DeviceSolver
+
+    return DeviceSolver.of(device)
 
 
 def _jobs_of(

@@ -31,6 +31,9 @@ from sao_cli.nets.initialise.critical import critical_ as critical_
 from sao_cli.nets.initialise.critical import set_variances_ as set_variances_
 from sao_cli.nets.initialise.masked_isometry import repair_masked_ as repair_masked_
 
+# Audits on a device
+from sao_cli.nets.device_solver import DeviceSolver as DeviceSolver
+
 # Networks
 from sao_cli.nets.networks.fnn import FNN as FNN
 from sao_cli.nets.networks.cnn import CNN as CNN

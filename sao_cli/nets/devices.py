@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from sao_cli.base.errors import SaoError
-from sao_cli.base.memory import format_bytes
+from sao_cli.base.errors import MemoryLimitError, SaoError
+from sao_cli.base.memory import format_bytes, require_memory
 from sao_cli.base.threads import SMALL, one_thread
 
 
@@ -51,6 +51,20 @@ def described_devices() -> list[tuple[str, str, str]]:
         built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU alone"
         found.append(("gpu", "note", f"none that torch {torch.__version__} sees, which is built for {built}"))
     return found
+
+
+def require_device_memory(device: torch.device, needed: float, what: str) -> None:
+    """Raise MemoryLimitError where `needed` bytes for `what` are more than is free on the device now.
+
+    What torch holds of a GPU's memory without using it counts as free.
+    """
+    if device.type != "cuda":  # an Apple GPU shares the computer's memory
+        require_memory(needed, what)
+        return
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + kept
+    if needed > free:
+        raise MemoryLimitError(f"{what} needs {format_bytes(needed)}, and {format_bytes(free)} is free on {device}")
 
 
 @contextlib.contextmanager

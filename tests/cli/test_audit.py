@@ -184,6 +184,20 @@ def test_bad_input_is_one_line(model, tmp_path):
     assert "cut off" in error_of(tmp_path / "cut.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--device", "cuda:64"], "'cuda:64' is not there"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--device", "cuda", "--fast"], "--fast estimates on the processor"),
+    ],
+)
+def test_a_device_that_is_not_there_and_one_that_estimates_are_refused(model, options, said):
+    assert said in run(model, *options).stderr
+    if "tpu" not in options:
+        assert error_of(model, *options)
+
+
 def test_what_is_whole_of_a_file_that_is_cut_off_is_audited(model, tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(model.read_bytes()[:-100])
     rows = named(rows_of(run(tmp_path / "cut.safetensors")))

@@ -41,7 +41,8 @@ def subtract_rank_2k(lower: Values, left: Values, right: Values) -> None:
 
 
 def _call(name: str, *arguments: Any) -> None:
-    routine, told = _routine(name), []
+    routine = _routine(name)
+    told: list[Any] = []
     for one in arguments:
         if isinstance(one, str):
             told.append(ctypes.c_char_p(one.encode()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from sao_cli.measure.values.singular_values import SingularValues
 from sao_cli.measure.values.two_stages import add_gram, mirror, symmetric_eigenvalues
 
 Values = NDArray[np.float64]
+Solver = Callable[[NDArray[Any]], Values]  # from a dense array to its singular values, descending
 
 _GRAM_ENTRIES = 2**21  # of one piece in float64, 16 MB: enough for BLAS to run at full speed
 _SAFE = 40  # bits from 1 within which numbers can be squared and summed in float32
@@ -35,6 +36,7 @@ def dense_singular_values(
     exact_side: int = EXACT_SIDE,
     products: int = PRODUCTS,
     single: bool = False,
+    solver: Solver | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> SingularValues:
@@ -43,7 +45,8 @@ def dense_singular_values(
     float64 ones by an SVD (component_values.block_singular_values). float32 and float16 ones are the roots of the
     eigenvalues of the Gram matrix, summed in float64 piece by piece: rounding moves an eigenvalue by a modest multiple
     of 2^-53 sigma_max^2, so no singular value by more than the root of that, some 1e-8 sigma_max, and most by far less.
-    That is less than a float32 SVD's own error, eps sigma_max, and takes a half to a third of its time.
+    That is less than a float32 SVD's own error, eps sigma_max, and takes a half to a third of its time. A `solver`
+    finds them in the place of both, as one does on a GPU.
 
     Beyond `exact_side`, or 2^27 entries, they are quantiles of the density that measure.values.density.operator_density
     finds within `products` products, which also run piece by piece, in float32 where the array is no finer and
@@ -57,8 +60,10 @@ def dense_singular_values(
     side = min(dense.shape)
     if side > exact_side or dense.size > EXACT_ENTRIES:
         return _estimated(dense, products, single and dense.dtype != np.float64, seed, progress)
+    if solver is None:
+        solver = _by_svd if dense.dtype == np.float64 else _by_gram_matrix
     with one_thread(side):
-        values = _by_svd(dense) if dense.dtype == np.float64 else _by_gram_matrix(dense)
+        values = solver(dense)
     return SingularValues(values=values, exact=True, norm=frobenius_norm(dense))
 
 

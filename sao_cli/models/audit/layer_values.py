@@ -14,7 +14,7 @@ from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.measure.convolution.kernel_spectrum import EPSILON, kernel_spectrum
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
-from sao_cli.measure.values.by_array import dense_singular_values
+from sao_cli.measure.values.by_array import Solver, dense_singular_values
 from sao_cli.measure.values.by_component import EXACT_ENTRIES
 from sao_cli.measure.values.by_factors import product_singular_values
 from sao_cli.measure.values.density import FEWEST_PRODUCTS
@@ -52,12 +52,18 @@ class Setting:
     fast: bool
     seed: int
     progress: Progress
+    solver: Solver | None = None
 
     @property
     def of_values(self) -> Facts:
         """What the singular values of a matrix are found with."""
         limits: Facts = {"exact_side": FAST_SIDE, "products": FEWEST_PRODUCTS} if self.fast else {}
         return limits | {"seed": self.seed, "progress": self.progress}
+
+    @property
+    def of_arrays(self) -> Facts:
+        """What those of a dense array are found with."""
+        return self.of_values | {"single": self.fast, "solver": self.solver}
 
 
 def matrix_facts(layer: Layer, setting: Setting, graph: Facts, reasons: list[str]) -> Facts:
@@ -75,9 +81,8 @@ def matrix_facts(layer: Layer, setting: Setting, graph: Facts, reasons: list[str
 
 
 def kernel_facts(layer: Layer, setting: Setting, reasons: list[str], is_grouped: bool = True) -> Facts:
-    reshaped = dense_singular_values(
-        layer.stored().reshape(layer.stored().shape[0], -1), single=setting.fast, **setting.of_values
-    )
+    stored = layer.stored()
+    reshaped = dense_singular_values(stored.reshape(len(stored), -1), **setting.of_arrays)
     facts: Facts = {"reshaped_sigma_max": float(reshaped.values[0])}
     if not is_grouped:
         return facts
@@ -143,7 +148,7 @@ def _of_live_part(layer: Layer, setting: Setting) -> SingularValues:
     rows, columns = layer.pattern.row_degrees > 0, layer.pattern.column_degrees > 0
     if not (rows.all() and columns.all()):
         dense = dense[np.ix_(rows, columns)]
-    found = dense_singular_values(dense, single=setting.fast, **setting.of_values)
+    found = dense_singular_values(dense, **setting.of_arrays)
     zeros = min(layer.sides) - len(found.values)
     return replace(found, values=np.pad(found.values, (0, zeros))) if zeros else found
 
@@ -189,8 +194,7 @@ def _random_distance(
     resolution = measured.resolution(Comparison(), measured.eps, largest) + slack
     try:
         dense = layer.flat if layer.matrix is None else layer.matrix.to_dense().astype(np.float64)
-        how = {"resolution": resolution, "single": setting.fast, **setting.of_values}
-        return random_distance(measured.found.values, dense, **how)
+        return random_distance(measured.found.values, dense, resolution=resolution, **setting.of_arrays)
     except UNMEASURED as error:
         reasons.append(said(error))
         return None

@@ -15,6 +15,7 @@ from sao_cli.data.kernel import WeightLike, weight_of
 from sao_cli.data.product import Product
 from sao_cli.measure.graph.expansion import expansion
 from sao_cli.measure.graph.nm_groups import GROUPS, most_by_group, most_in_dense, nm_facts
+from sao_cli.measure.values.by_array import Solver
 from sao_cli.models.audit.connections import Pattern
 from sao_cli.models.audit.heavy_tail import require_powerlaw
 from sao_cli.models.audit.layer_values import Setting, kernel_facts, matrix_facts
@@ -44,6 +45,7 @@ def audit_weight(
     max_size: int | None = None,
     heavy_tail: bool = False,
     fast: bool = False,
+    solver: Solver | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> AuditRow:
@@ -88,7 +90,9 @@ def audit_weight(
     - `error_kind`: "estimate", which both of these errors are;
     - with `fast` a matrix of more than FAST_SIDE rows and columns is always estimated, in a sixth of the time, within
       128 products, in float32 where its numbers are no finer; so are kernels from a sixteenth of EXACT_COST on;
-    - with `heavy_tail` what models.audit.heavy_tail tells.
+    - with `heavy_tail` what models.audit.heavy_tail tells;
+    - a `solver` finds the exact values of dense matrices, and of reshaped kernels, as sao_cli.nets.DeviceSolver does on
+      a GPU; sparse ones, maps of images and estimates are found here all the same.
 
     Raises FormatError and SaoError for what is no weight, or not finite, or has more than `max_size` numbers, and for
     options that are out of range; MemoryLimitError. What can be told of a good weight is told, and `reason` says why
@@ -109,6 +113,7 @@ def audit_weight(
         dilation=dilation,
         heavy_tail=heavy_tail,
         fast=fast,
+        solver=solver,
         seed=seed,
         progress=progress,
     )

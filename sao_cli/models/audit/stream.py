@@ -20,6 +20,7 @@ from sao_cli.io.checkpoints.structure import Structure
 from sao_cli.io.formats.tensor_file import Path
 from sao_cli.io.output import shown
 from sao_cli.io.source import source_name
+from sao_cli.measure.values.by_array import Solver
 from sao_cli.models.audit.chains import audit_summary, named_chains
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.comparison import compare_measured
@@ -61,6 +62,7 @@ def audit_checkpoint(
     max_size: int | None = None,
     heavy_tail: bool = False,
     fast: bool = False,
+    solver: Solver | None = None,
     jobs: int = 1,
     executor: Executor | None = None,
     seed: int = 0,
@@ -74,7 +76,7 @@ def audit_checkpoint(
     `checks` are conditions such as "sigma_min>0.1" on the rows, and "reachable>0" on the chains. `include` and
     `exclude` are patterns of names; the first may name embeddings. `groups` and `transpose` are what is said by such
     patterns of layouts, which a file can't tell. `threshold`, `image`, `padding`, `stride`, `max_size`, `heavy_tail`,
-    `fast` and `seed` are audit_weight's.
+    `fast`, `solver` and `seed` are audit_weight's.
 
     An `executor` of concurrent.futures, as sao_cli.executor opens for processes or a cluster, measures one tensor a
     job: a path travels, and a row comes back, so that its workers must see the file under the same path; each measures
@@ -100,8 +102,8 @@ def audit_checkpoint(
     """
     conditions = [Check.of(text, AuditRow, AuditChain) for text in ([checks] if isinstance(checks, str) else checks)]
     jobs = allowed_jobs(jobs, heavy_tail)
-    measure = {"threshold": threshold, "image": image, "padding": padding, "stride": stride, "max_size": max_size}
-    measure |= {"heavy_tail": heavy_tail, "fast": fast, "seed": seed}
+    measure: dict[str, Any] = {"threshold": threshold, "image": image, "padding": padding, "stride": stride}
+    measure |= {"max_size": max_size, "heavy_tail": heavy_tail, "fast": fast, "solver": solver, "seed": seed}
     selection = Selection.of(include, exclude, groups, transpose)
     if executor is None:
         return Audit(model, conditions, selection, measure, progress, jobs=jobs)

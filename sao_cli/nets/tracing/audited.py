@@ -14,6 +14,7 @@ from sao_cli.base.names import load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
 from sao_cli.io.checkpoints.structure import chosen_names
+from sao_cli.measure.values.by_array import Solver
 from sao_cli.models.audit.chains import audit_summary
 from sao_cli.models.audit.checks import Check, check
 from sao_cli.models.audit.comparison import compare_measured, compare_networks
@@ -122,6 +123,7 @@ def audit_model(
     max_size: int | None = None,
     heavy_tail: bool = False,
     fast: bool = False,
+    solver: Solver | None = None,
     jobs: int = 1,
     seed: int = 0,
     progress: Progress = silent,
@@ -151,8 +153,8 @@ def audit_model(
     names = [*(layer.name for layer in network.layers), *(row.name for row in others)]
     selection = Selection.of(include, exclude)
     chosen = chosen_names(names, selection.include, selection.exclude) if names else set()
-    asked = {"threshold": threshold, "max_size": max_size, "heavy_tail": heavy_tail, "fast": fast}
-    asked |= {"seed": seed}
+    asked: dict[str, Any] = {"threshold": threshold, "max_size": max_size, "heavy_tail": heavy_tail, "fast": fast}
+    asked |= {"solver": solver, "seed": seed}
 
     def measure(number: int, progress: Progress) -> AuditRow:
         weight, layer = network.weights[number], network.layers[number]
