@@ -118,9 +118,8 @@ def biregular_against_svds(n: int = 100_000, count: int = 5) -> None:
 
             report = expansion(mask)
             print(f"  seed {seed}: lambda_2 = {report.lambda_2:.15g}, error {report.error:.1g}, {report.certificate}")
-            print(
-                f"  differences: svds {peer() - report.lambda_2:.1g}, alone {lambda_2_alone(mask) - report.lambda_2:.1g}"
-            )
+            svds_off, alone_off = (value - report.lambda_2 for value in (peer(), lambda_2_alone(mask)))
+            print(f"  differences: svds {svds_off:.1g}, lambda_2 alone {alone_off:.1g}")
             calls = (lambda mask=mask: expansion(fresh(mask)), lambda mask=mask: lambda_2_alone(mask), peer)
             verdict, short, theirs = bench.processor_seconds(calls, 3)
             verdicts.append((verdict / theirs, verdict, theirs))
