@@ -21,7 +21,7 @@ from sao_cli.base.progress import silent
 from sao_cli.masks.biregular import biregular_mask
 from sao_cli.measure.graph.components import find_components
 from sao_cli.measure.graph.expansion import expansion
-from sao_cli.measure.krylov.grid import GridGram, GridLanczos
+from sao_cli.measure.krylov.grid_lanczos import GridGram, GridLanczos
 from sao_cli.measure.krylov.lanczos import iterate, random_direction
 
 DEGREE = 4

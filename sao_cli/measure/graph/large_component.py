@@ -22,7 +22,7 @@ from sao_cli.measure.graph.certificates import (
     upper_bound,
 )
 from sao_cli.measure.graph.exact_ties import Bound
-from sao_cli.measure.krylov.grid import GridGram, GridLanczos
+from sao_cli.measure.krylov.grid_lanczos import GridGram, GridLanczos
 from sao_cli.measure.krylov.lanczos import Gram, Pace, Ritz, iterate, perron_pair, random_direction, ritz_vector
 
 CHOLESKY_SIDE = 4096  # shorter side up to which a dense factorisation is affordable: about a second

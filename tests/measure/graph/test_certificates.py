@@ -17,7 +17,7 @@ from sao_cli.measure.graph.certificates import (
     overlap,
     upper_bound,
 )
-from sao_cli.measure.krylov.grid import GridGram, GridLanczos
+from sao_cli.measure.krylov.grid_lanczos import GridGram, GridLanczos
 from sao_cli.measure.krylov.lanczos import Gram, largest_ritz, perron_pair, random_direction
 
 from .. import known_graphs as known

@@ -9,7 +9,7 @@ import pytest
 
 from sao_cli.base.progress import silent
 from sao_cli.measure.krylov import lanczos
-from sao_cli.measure.krylov.grid import GridGram, GridLanczos
+from sao_cli.measure.krylov.grid_lanczos import GridGram, GridLanczos
 from sao_cli.measure.krylov.lanczos import (
     Gram,
     Lanczos,
