@@ -169,10 +169,10 @@ def jacobian(
     _refuse_beside_data(data, data_folder)
     if module is None:
         source = input_source(file, of_built=("gain", "sigma_w"), builds=DEFAULT_NETWORK)
-    from sao_cli.nets.devices import find_device
+    from sao_cli.nets.devices import device_name
     from sao_cli.reports.networks import DepthJacobian, ModuleJacobian
 
-    where = str(find_device(device, dtype))
+    where = device_name(device, dtype)
     if device == "auto" and where != "cpu":
         talk.say(f"computing on {where}")
     numbers = {name: described.pop(name) for name in CRITICAL_OPTIONS}

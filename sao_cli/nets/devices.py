@@ -1,16 +1,52 @@
-"""Which device to compute on, and with how many of its threads."""
+"""Which device to compute on, in what, and with how many of its threads. Torch is loaded once it is needed."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
+import importlib.util
+import re
+import sys
 from collections.abc import Iterator
-from typing import Any
-
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sao_cli.base.errors import MemoryLimitError, SaoError
 from sao_cli.base.memory import format_bytes, require_memory
 from sao_cli.base.threads import SMALL, one_thread
+from sao_cli.catalog import COMPUTED
+
+if TYPE_CHECKING:
+    import torch
+
+DRIVERS = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}  # without which there is no CUDA device
+
+
+def device_name(name: str = "auto", dtype: str = "float64") -> str:
+    """What find_device(name, dtype) calls its device; "cpu" without loading torch, where that is certain.
+
+    >>> device_name("cpu")
+    'cpu'
+    """
+    if name == "cpu" or (name == "auto" and not _may_have_cuda()):
+        return "cpu"
+    return str(find_device(name, dtype))
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise SaoError for what is neither float64 nor float32."""
+    if dtype not in COMPUTED:
+        raise SaoError(f"dtype {dtype!r} can't resolve a Jacobian; choose one of {', '.join(COMPUTED)}")
+
+
+def computed_dtype(dtype: str) -> torch.dtype:
+    """Torch's `dtype`, float64 or float32; SaoError for any other."""
+    check_dtype(dtype)
+    import torch
+
+    found: torch.dtype = getattr(torch, dtype)
+    return found
 
 
 def find_device(name: str = "auto", dtype: str = "float64") -> torch.device:
@@ -22,6 +58,8 @@ def find_device(name: str = "auto", dtype: str = "float64") -> torch.device:
     >>> find_device("cpu")
     device(type='cpu')
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -41,6 +79,8 @@ def find_device(name: str = "auto", dtype: str = "float64") -> torch.device:
 
 def described_devices() -> list[tuple[str, str, str]]:
     """(name, "fine" or "note", what there is to say) of each device that torch sees: the CPU, and what else."""
+    import torch
+
     found = [("cpu", "fine", f"{torch.get_num_threads()} threads of torch")]
     for number in range(torch.cuda.device_count()):
         one = torch.cuda.get_device_properties(number)
@@ -73,26 +113,56 @@ def full_precision(side: int) -> Iterator[None]:
 
     cuDNN's convolutions are TF32's by torch's default, with the 11 bits that float16 has.
     """
-    threads, before = torch.get_num_threads(), [getattr(owner, name) for owner, name, _ in _TF32]
+    import torch
+
+    switches = _tf32_switches()
+    threads, before = torch.get_num_threads(), [getattr(owner, name) for owner, name, _ in switches]
     if side <= SMALL:
         torch.set_num_threads(1)
-    for owner, name, off in _TF32:
+    for owner, name, off in switches:
         setattr(owner, name, off)
     try:
         with one_thread(side):
             yield
     finally:
         torch.set_num_threads(threads)
-        for (owner, name, _), value in zip(_TF32, before, strict=True):
+        for (owner, name, _), value in zip(switches, before, strict=True):
             setattr(owner, name, value)
 
 
 def _tf32_switches() -> list[tuple[Any, str, Any]]:
     """What allows TF32, and the value that does not; torch 2.9 has new names, and bears no mixing with the old."""
+    import torch
+
     cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     if hasattr(cuda, "fp32_precision"):
         return [(part, "fp32_precision", "ieee") for part in (cuda, cudnn.conv, cudnn.rnn)]
     return [(cuda, "allow_tf32", False), (cudnn, "allow_tf32", False)]
 
 
-_TF32 = _tf32_switches()
+def _may_have_cuda() -> bool:
+    """False where torch is not built for GPUs, or their driver is not there, told without loading torch."""
+    if "torch" in sys.modules:
+        return True
+    built = _built_for()
+    if built != "cuda" or sys.platform not in DRIVERS:
+        return built != "cpu"
+    try:
+        ctypes.CDLL(DRIVERS[sys.platform])
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _built_for() -> str:
+    """ "cpu", "cuda", or "" for what else torch may be built for, by the file in which its build says so."""
+    try:
+        spec = importlib.util.find_spec("torch")
+        text = Path(spec.origin).with_name("version.py").read_text() if spec and spec.origin else ""
+    except (OSError, ValueError):
+        return ""
+    told = dict(re.findall(r"^(cuda|hip)\b.*= (.+)$", text, re.MULTILINE))
+    if told.get("hip") != "None" or "cuda" not in told:
+        return ""
+    return "cpu" if told["cuda"] == "None" else "cuda"

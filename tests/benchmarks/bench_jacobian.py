@@ -1,6 +1,6 @@
 """The Jacobian of a deep SAO network beside torch.func.jacrev of the masked dense one, and a step of its training.
 
-python tests/benchmarks/bench_jacobian.py                            chains and their memory (a minute)
+python tests/benchmarks/bench_jacobian.py                            whole processes, chains, memory (a minute)
 python tests/benchmarks/bench_jacobian.py --train                    one step of training, 1000 layers (a minute)
 python tests/benchmarks/bench_jacobian.py --cuda --tflops 34 --bandwidth 4000
         depth 1000 on an NVIDIA GPU, whose float64 peak in TFLOP/s and memory's GB/s give the floors; --width N times
@@ -14,6 +14,8 @@ import argparse
 import functools
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -37,18 +39,20 @@ BATCH, DEPTH, WIDTH = 64, 1000, 256
 CUDA_WIDTHS = (256, 1024, 4096)
 DISTINCT = 16  # layers on the GPU, over and over: a thousand dense ones of width 4096 would take 134 GB
 MOST_JACOBIANS, MEMORY_WIDTH = 3, 1024
+START_GOAL, START_REPEATS = 0.5, 7
 
 CHAIN = """
-import numpy as np, torch
+import numpy as np
+from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.nets.jacobians.chain import _Chain, _Layer
 from sao_cli.nets.jacobians.operators import layer_blocks
 from sao_cli.weights.build_weights import weight_stack
-torch.set_num_threads(1)
 n = {width}
-stack = [_Layer(weight, layer_blocks(weight), "tanh") for weight in weight_stack([n] * 13, d=4, gain=1.1)]
+phi = ActivationFunction("{activation}")
+stack = [_Layer(weight, layer_blocks(weight), phi) for weight in weight_stack([n] * 13, d=4, gain=1.1)]
 def run(layers):
     x = np.random.default_rng(0).standard_normal((1, n))
-    chain = _Chain(layers, x, torch.device("cpu"), torch.float64, False)
+    chain = _Chain(layers, x, "cpu", "float64", False)
     for _ in layers:
         chain.step()
     chain.product._orthogonalise()
@@ -163,10 +167,24 @@ def compare(
     print(f"  of the whole: {parts}")
 
 
+def starts() -> None:
+    """Whole processes, of which neither compiles anything after its first time."""
+    sizes = ["--depth", "50", "--width", "256"]
+    ours = [sys.executable, "-m", "sao_cli", "jacobian", *sizes, "--device", "cpu"]
+    theirs = [sys.executable, "-c", "import torch"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    calls = [
+        functools.partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL, env=environment)
+        for command in (ours, theirs)
+    ]
+    told = f"sao jacobian {' '.join(sizes)}, whole process / import torch"
+    bench.print_ratio(told, *bench.interleaved(calls, START_REPEATS), START_GOAL)
+
+
 def memory() -> None:
     """Peaks of fresh processes over that of one which holds the layers and the libraries' buffers, in Jacobians."""
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "1000000"  # what is freed goes back at once, so that the peak is live memory
-    code = CHAIN.format(width=MEMORY_WIDTH)
+    code = CHAIN.format(width=MEMORY_WIDTH, activation=ACTIVATION)
     runs = ("", "run(stack)\n", "run(stack).log_singular_values()\n")
     before, chain, values = (bench.peak_memory_mb(code + run) for run in runs)
     one = 8e-6 * MEMORY_WIDTH**2
@@ -234,6 +252,7 @@ def main() -> None:
     elif asked.train:
         training()
     else:
+        starts()
         for width, depth, goal in CHAINS:
             compare(width, depth, goal)
         memory()

@@ -40,10 +40,9 @@ class Stepping:
         for _ in range(10):
             loss = cross_entropy(self.model(self.x), self.labels)
             self.optimizer.zero_grad()
-            if self.every is None:
-                loss.backward()
-            else:
-                rare_backward_(self.model, self.strength, loss=loss)
+            loss.backward()
+            if self.every is not None:
+                rare_backward_(self.model, self.strength)
             self.optimizer.step()
             if self.every is not None:
                 rare_step_(self.model, self.optimizer, every=self.every)

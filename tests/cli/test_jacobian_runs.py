@@ -1,6 +1,8 @@
 """`sao jacobian run/`: a network that `sao train` made, by its folder."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -38,6 +40,24 @@ def test_a_chain_by_depth(run):
         assert (row["gain"], row["method"], row["activation"]) == (1.1, "sao", "tanh")
         assert row["provenance"]["data"] == "digits"
         assert row["reason"] is None
+
+
+def test_chains_on_a_cpu_load_no_torch(run, tmp_path):
+    """Built, read from a file and from a run's folder: in one fresh process."""
+    commands = [
+        "weights --layers 3 --m 16 --n 16 -o stack.safetensors",
+        "jacobian stack.safetensors --device cpu --inputs 2 --activation silu --dtype float32",
+        "jacobian --device cpu --width 16 --depth 3 --method sao --method lmp --d 4 --by-layer",
+        "jacobian --device cpu --width 16 --depth 3 --method rg-n --activation relu-tau --q-star 1 --tau 1",
+        f"jacobian {run / 'fnn'} --device cpu",
+    ]
+    told = (
+        f"import sys\nfrom sao_cli.cli import main\nfor words in {commands!r}:\n"
+        "    try: main(words.split())\n"
+        "    except SystemExit as done: print(done.code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert [line for line in done.stderr.splitlines() if line[1:] in (" True", " False")] == ["0 False"] * len(commands)
 
 
 def test_all_layers_by_default_and_the_same_activation_may_be_told(run):

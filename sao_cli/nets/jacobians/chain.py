@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import math
 import warnings
@@ -9,23 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning
 from sao_cli.base.memory import format_bytes, require_memory, telling_memory
 from sao_cli.base.progress import Progress, silent
-from sao_cli.catalog import COMPUTED
+from sao_cli.base.threads import one_thread
 from sao_cli.data.coercion import stack_of
 from sao_cli.data.matrix import FINITE, Matrix
 from sao_cli.measure.criticality.few_ones import FEW, warn_of_few_ones
 from sao_cli.measure.criticality.moments import inactive_share
 from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.measure.layer.mean_field import JacobianMoments, LayerMoments, jacobian_moments
-from sao_cli.nets.devices import find_device, full_precision
+from sao_cli.nets.devices import check_dtype, computed_dtype, device_name, find_device, full_precision
+from sao_cli.nets.jacobians.long_products.arithmetic import array_of
 from sao_cli.nets.jacobians.long_products.graded import GradedProduct, LogSingularValues
-from sao_cli.nets.jacobians.operators import SPARSE, BlockValues, LayerOperator, layer_blocks, layer_operator
+from sao_cli.nets.jacobians.operators import SPARSE, BlockValues, LayerOperator, Places, layer_blocks, layer_operator
 from sao_cli.nets.jacobians.points import drawn_inputs
 from sao_cli.nets.jacobians.signals import Signals, activated, preactivations
 from sao_cli.reports.networks import DepthJacobian
@@ -33,7 +34,6 @@ from sao_cli.weights.biases import check_sigma_b, normal_biases
 
 Values = NDArray[np.float64]
 
-DTYPES = {name: getattr(torch, name) for name in COMPUTED}
 LARGEST = 300.0  # log10 of what is held as a number; its inverse is, too
 
 
@@ -89,9 +89,9 @@ def network_jacobian(
     functions = [function] * (len(layers) - linear_output) + [linear] * linear_output
     layers = layers[: wanted[-1]]
     _check_chain(layers)
-    computed = computed_dtype(dtype)
-    where = find_device(device, dtype)
-    if x is None and where.type == "cpu":  # asked before they are drawn; the product itself asks layer by layer
+    check_dtype(dtype)
+    where, computed = device_name(device, dtype), np.dtype(dtype)
+    if x is None and where == "cpu":  # asked before they are drawn; the product itself asks layer by layer
         n = layers[0].mask.n
         what = f"{inputs} Jacobians of {n} columns"
         require_memory(3.0 * inputs * n * n * computed.itemsize, what, "choose fewer inputs or a smaller width")
@@ -99,24 +99,17 @@ def network_jacobian(
     each = zip(layers, functions, shifts, strict=False)
     parts = [_Layer(layer, layer_blocks(layer), phi, bias) for layer, phi, bias in each]
     predicted = (lambda _: _Predicted()) if by_layer else _predictions(parts, start)
-    chain = _Chain(parts, start, where, computed, by_layer)
+    chain = _Chain(parts, start, where, dtype, by_layer)
     told = {
         "method": str(layers[0].mask.provenance.get("method", "given")),
         "activation": str(function),
         "gain": float(layers[0].mask.provenance.get("gain", 1.0)),
         "sigma_b": float(sigma_b),
         "inputs": len(start),
-        "device": str(where),
+        "device": where,
         "dtype": dtype,
     }
     return _rows(chain, wanted, told, predicted, progress)
-
-
-def computed_dtype(dtype: str) -> torch.dtype:
-    """Torch's `dtype`, float64 or float32; SaoError for any other."""
-    if dtype not in DTYPES:
-        raise SaoError(f"dtype {dtype!r} can't resolve a Jacobian; choose one of {', '.join(DTYPES)}")
-    return DTYPES[dtype]
 
 
 class _Layer(NamedTuple):
@@ -138,7 +131,7 @@ def _rows(
 ) -> Iterator[DepthJacobian]:
     with telling_memory(lambda: _no_room(chain.product.shape, told)):
         for start, depth in itertools.pairwise([0, *wanted]):
-            with full_precision(chain.side), warnings.catch_warnings():
+            with chain.threads(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", SaoWarning)  # of lost digits, which each row's `error` counts
                 for done in range(start + 1, depth + 1):
                     chain.step()
@@ -148,8 +141,8 @@ def _rows(
 
 
 def _no_room(shape: tuple[int, int], told: dict[str, Any]) -> str:
-    (m, n), bits = shape, torch.finfo(DTYPES[told["dtype"]]).bits
-    needed = format_bytes(3 * told["inputs"] * m * n * bits / 8)
+    (m, n), itemsize = shape, np.dtype(told["dtype"]).itemsize
+    needed = format_bytes(3 * told["inputs"] * m * n * itemsize)
     return (
         f"{told['device']} has no room for {told['inputs']} Jacobians of {m} x {n}, which need {needed}; "
         "choose fewer inputs or a smaller width"
@@ -159,15 +152,19 @@ def _no_room(shape: tuple[int, int], told: dict[str, Any]) -> str:
 class _Chain:
     """The forward pass and the product, layer by layer; `product` is J of the layers so far."""
 
-    def __init__(
-        self, layers: Sequence[_Layer], start: Values, device: torch.device, dtype: torch.dtype, by_layer: bool
-    ) -> None:
+    def __init__(self, layers: Sequence[_Layer], start: Values, device: str, dtype: str, by_layer: bool) -> None:
         self._layers = iter(layers)
-        self.side = max(min(layer.weight.shape) for layer in layers)
+        self._side = max(min(layer.weight.shape) for layer in layers)
         self._signals, self._inputs = Signals.of(start), len(start)
-        self._device, self._dtype, self._by_layer = device, dtype, by_layer
-        self._places: Tensor | None = None  # of the product's rows
+        self._in_numpy, self._by_layer = device == "cpu", by_layer
+        self._device = device if self._in_numpy else find_device(device)
+        self._dtype = np.dtype(dtype) if self._in_numpy else computed_dtype(dtype)
+        self._places: Places | None = None  # of the product's rows
         self.product = self._fresh(start.shape[1])
+
+    def threads(self) -> contextlib.AbstractContextManager[None]:
+        """Inside it as many threads as pay, and full precision."""
+        return (one_thread if self._in_numpy else full_precision)(self._side)
 
     def step(self) -> None:
         """Go through one more layer."""
@@ -176,15 +173,19 @@ class _Chain:
         if self._by_layer:
             self.product = self._fresh(layer.weight.mask.n)
         slopes = None if layer.activation.name == "linear" else self._forward(layer, operator)
-        rows, before, columns = operator.row_peaks, self._places, operator.columns
+        rows, before, columns, diagonal = operator.row_peaks, self._places, operator.columns, None
         if slopes is not None:
             rows = rows * np.abs(slopes)
-            diagonal = torch.from_numpy(slopes)[:, :, None].to(device=self._device, dtype=self._dtype)
+            diagonal = array_of(slopes[:, :, None], self._dtype, self._device)
         if columns is not None and before is not None:
-            columns = columns[before.argsort().cpu().numpy()]  # the product's rows stand elsewhere
-        factor = lambda X: operator.apply(X, before, None if slopes is None else diagonal)  # noqa: E731
-        self.product.multiply(factor, rows, columns)
+            columns = columns[np.argsort(before)]  # the product's rows stand elsewhere
         self._places = operator.places
+        placed = operator.overwritten(before, self._inputs * layer.weight.mask.m * self.product.shape[1])
+        if placed is not None:
+            rows = rows[..., np.argsort(placed)]
+            self._places = placed if operator.places is None else placed[operator.places]
+        factor = functools.partial(operator.apply, places=before, slopes=diagonal, overwrite=placed is not None)
+        self.product.multiply(factor, rows, columns)
 
     def _fresh(self, columns: int) -> GradedProduct:
         self._places = None
@@ -196,7 +197,7 @@ class _Chain:
         A linear layer, of slope 1, needs none: it is the last, or all are.
         """
         h = preactivations(operator, self._signals, self._device, self._dtype)
-        places = None if operator.places is None else operator.places.cpu().numpy()
+        places = operator.places
         if layer.bias is not None:
             bias = Signals.of(layer.bias[None])
             h = h.plus(bias.in_order(None if places is None else np.argsort(places)))

@@ -14,8 +14,7 @@ from sao_cli.base.names import check, load
 from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import SIZED_ARCHITECTURES
 from sao_cli.data.arrays import Values
-from sao_cli.nets.devices import find_device
-from sao_cli.nets.jacobians.chain import computed_dtype
+from sao_cli.nets.devices import computed_dtype, find_device
 from sao_cli.nets.jacobians.functions import Function
 from sao_cli.nets.jacobians.module import jacobian_spectrum
 from sao_cli.nets.jacobians.points import drawn_inputs

@@ -21,8 +21,7 @@ from sao_cli.data.precision import PRECISIONS
 from sao_cli.measure.graph.component_edges import EXACT_SIDE
 from sao_cli.measure.values.density import PRODUCTS, SpectralDensity, check_products, operator_density
 from sao_cli.measure.values.singular_values import SingularValues
-from sao_cli.nets.devices import find_device, full_precision
-from sao_cli.nets.jacobians.chain import computed_dtype
+from sao_cli.nets.devices import computed_dtype, find_device, full_precision
 from sao_cli.nets.jacobians.functions import (
     Function,
     cast_function,

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sao_cli.data.matrix import Matrix
+from sao_cli.nets.jacobians.long_products.arithmetic import Array, array_of, namespace, on_cpu, zeros
 from sao_cli.nets.jacobians.long_products.scales import column_exponents, graded_bits
 
+Places = NDArray[np.intp]
+
 SPARSE = 1 / 16  # density below which CSR times dense beats the dense product, 256 x 256 and up, on one core
-TILE = 2**17  # numbers of a product that are gathered at a time on a CPU, so that they are still in its cache
+TILE = 2**16  # numbers of a product that are gathered at a time on a CPU, so that they are still in its cache
 
 
-class LayerOperator(Protocol):
+class LayerOperator:
     """X -> diag(slopes) W X for X of shape (B, n, k), whose i-th row stands at places[i], or in its own place.
 
     `apply` gives it with its rows in an order of its own, which `places` (m,) tells in the same way, None for the
     true one: a layer's gather of its outputs is then merged with the next one's gather of its inputs. `slopes`
     (B, m, 1) stand in that order too, and `row_peaks` (m,), the largest magnitude in each row of W. Where `columns`
     (n,) is not None, W diag(2^columns) is the weight.
+
+    X may be overwritten, to spare a large result its memory: `overwritten` tells the rows (m,) of an X of so many
+    `numbers` in which the outputs then stand, in the operator's order, or None where there is another array.
     """
 
-    places: Tensor | None
+    places: Places | None = None
     row_peaks: NDArray[np.float64]
-    columns: NDArray[np.int64] | None
+    columns: NDArray[np.int64] | None = None
 
-    def apply(self, X: Tensor, places: Tensor | None, slopes: Tensor | None = None) -> Tensor: ...
+    def apply(self, X: Array, places: Places | None, slopes: Array | None = None, *, overwrite: bool = False) -> Array:
+        raise NotImplementedError
+
+    def overwritten(self, places: Places | None, numbers: int) -> Places | None:
+        return None
 
 
 class BlockValues(NamedTuple):
@@ -42,19 +50,20 @@ class BlockValues(NamedTuple):
     columns: NDArray[np.intp]
 
 
-def layer_operator(
-    weight: Matrix, blocks: BlockValues | None, device: torch.device, dtype: torch.dtype
-) -> LayerOperator:
-    """The operator of a weight with values: its layer_blocks if it has them, CSR where it is sparse, else dense."""
+def layer_operator(weight: Matrix, blocks: BlockValues | None, device: Any, dtype: Any) -> LayerOperator:
+    """The operator of a weight with values: its layer_blocks if it has them, CSR where it is sparse, else dense.
+
+    It is of arrays of `dtype`: one of numpy's, or one of torch's for tensors on `device`.
+    """
     columns = column_exponents(_column_peaks(weight, blocks), graded_bits(dtype))
     if columns is not None:
         assert weight.values is not None
         weight = Matrix(weight.mask, np.ldexp(weight.values, -columns[weight.mask.indices]))
         blocks = layer_blocks(weight)
-    operator: BlockOperator | DenseOperator | SparseOperator
+    operator: LayerOperator
     if blocks is not None:
         operator = BlockOperator(blocks, device, dtype)
-    elif weight.mask.density > SPARSE or device.type == "mps":  # which has no sparse layouts
+    elif weight.mask.density > SPARSE or str(device).startswith("mps"):  # which has no sparse layouts
         operator = DenseOperator(weight, device, dtype)
     else:
         operator = SparseOperator(weight, device, dtype)
@@ -87,76 +96,77 @@ def layer_blocks(weight: Matrix) -> BlockValues | None:
     return BlockValues(values, rows, columns)
 
 
-class BlockOperator:
+class BlockOperator(LayerOperator):
     """K blocks c x d of disjoint complete bipartite groups: O(B m d k), one gather and one batched product."""
 
-    columns: NDArray[np.int64] | None = None
-
-    def __init__(self, blocks: BlockValues, device: torch.device, dtype: torch.dtype) -> None:
-        places = np.empty_like(blocks.rows)
-        places[blocks.rows] = np.arange(len(places))
+    def __init__(self, blocks: BlockValues, device: Any, dtype: Any) -> None:
+        self.places = np.empty_like(blocks.rows)
+        self.places[blocks.rows] = np.arange(len(blocks.rows))
         self.row_peaks = np.abs(blocks.values).max(axis=2).reshape(-1)
-        self._blocks = torch.tensor(blocks.values, device=device, dtype=dtype)  # which may be read-only
-        self._inputs = torch.from_numpy(blocks.columns).to(device)
-        self.places: Tensor | None = torch.from_numpy(places).to(device)
+        self._blocks, self._inputs = array_of(blocks.values, dtype, device), blocks.columns
 
-    def apply(self, X: Tensor, places: Tensor | None, slopes: Tensor | None = None) -> Tensor:
+    def overwritten(self, places: Places | None, numbers: int) -> Places | None:
+        height, width = self._blocks.shape[1:]
+        if height != width or numbers <= TILE or not on_cpu(self._blocks):
+            return None
+        return self._inputs if places is None else places[self._inputs]
+
+    def apply(self, X: Array, places: Places | None, slopes: Array | None = None, *, overwrite: bool = False) -> Array:
         inputs = self._inputs if places is None else places[self._inputs]
         (count, height, width), (chains, _, columns) = self._blocks.shape, X.shape
-        blocks = self._blocks if chains == 1 else self._blocks.repeat(chains, 1, 1)
-        if slopes is not None:
-            blocks = blocks * slopes.view(-1, height, 1)
+        blocks = self._blocks[None] if slopes is None else self._blocks * slopes.reshape(-1, count, height, 1)
+        if not overwrite and (chains * count * width * columns <= TILE or not on_cpu(X)):
+            return (blocks @ _ordered(X, inputs).reshape(chains, count, width, columns)).reshape(chains, -1, columns)
+        product = X if overwrite else zeros(X, chains, count * height, columns)
         step = max(1, TILE // (width * columns))
-        if step >= chains * count or X.device.type != "cpu":
-            gathered = X.index_select(1, inputs).view(-1, width, columns)
-            return torch.bmm(blocks, gathered).view(chains, -1, columns)
-        product = X.new_empty(chains * count, height, columns)
         for chain, start in itertools.product(range(chains), range(0, count, step)):
-            part = slice(chain * count + start, chain * count + min(start + step, count))
-            gathered = X[chain].index_select(0, inputs[start * width : (start + step) * width])
-            torch.bmm(blocks[part], gathered.view(-1, width, columns), out=product[part])
-        return product.view(chains, -1, columns)
+            part, gathered = slice(start, start + step), inputs[start * width : (start + step) * width]
+            rows = gathered if overwrite else slice(start * height, (start + step) * height)
+            operand = X[chain, gathered].reshape(-1, width, columns)
+            product[chain, rows] = (blocks[chain % len(blocks), part] @ operand).reshape(-1, columns)
+        return product
 
 
-class SparseOperator:
+class SparseOperator(LayerOperator):
     """CSR times dense: O(B nnz k). On a CPU by scipy, whose products take an eighth of torch's at n = 1024."""
 
-    places: Tensor | None = None
-    columns: NDArray[np.int64] | None = None
-
-    def __init__(self, weight: Matrix, device: torch.device, dtype: torch.dtype) -> None:
-        csr = weight.to_scipy().astype(np.float32 if dtype == torch.float32 else np.float64)
+    def __init__(self, weight: Matrix, device: Any, dtype: Any) -> None:
+        csr = weight.to_scipy().astype(str(dtype).removeprefix("torch."))
         self._csr, self.row_peaks = csr, abs(csr).max(axis=1).toarray().reshape(-1)
-        if device.type != "cpu":
-            parts = (torch.tensor(array, device=device) for array in (csr.indptr, csr.indices, csr.data))
+        if not str(device).startswith("cpu"):
+            parts = (namespace(dtype).tensor(array, device=device) for array in (csr.indptr, csr.indices, csr.data))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that CSR tensors are in beta
-                self._csr = torch.sparse_csr_tensor(*parts, weight.shape)
+                self._csr = namespace(dtype).sparse_csr_tensor(*parts, weight.shape)
 
-    def apply(self, X: Tensor, places: Tensor | None, slopes: Tensor | None = None) -> Tensor:
+    def apply(self, X: Array, places: Places | None, slopes: Array | None = None, *, overwrite: bool = False) -> Array:
         X = _ordered(X, places)
-        product = torch.stack([self._product(one) for one in X]) if len(X) > 1 else self._product(X[0])[None]
-        return product if slopes is None else product.mul_(slopes)
+        found = [self._product(one) for one in X]
+        product = namespace(X).stack(found) if len(found) > 1 else found[0][None]
+        if slopes is not None:
+            product *= slopes
+        return product
 
-    def _product(self, X: Tensor) -> Tensor:
-        return torch.from_numpy(self._csr @ X.numpy()) if X.device.type == "cpu" else self._csr @ X
+    def _product(self, X: Array) -> Array:
+        return namespace(X).asarray(self._csr @ np.asarray(X)) if on_cpu(X) else self._csr @ X
 
 
-class DenseOperator:
+class DenseOperator(LayerOperator):
     """A dense product: O(B m n k)."""
 
-    places: Tensor | None = None
-    columns: NDArray[np.int64] | None = None
-
-    def __init__(self, weight: Matrix, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Matrix, device: Any, dtype: Any) -> None:
         dense = weight.to_dense()
         self.row_peaks = np.abs(dense).max(axis=1).astype(np.float64)
-        self._dense = torch.from_numpy(dense).to(device=device, dtype=dtype)
+        self._dense = array_of(dense, dtype, device)
 
-    def apply(self, X: Tensor, places: Tensor | None, slopes: Tensor | None = None) -> Tensor:
+    def apply(self, X: Array, places: Places | None, slopes: Array | None = None, *, overwrite: bool = False) -> Array:
         product = self._dense @ _ordered(X, places)
-        return product if slopes is None else product.mul_(slopes)
+        if slopes is not None:
+            product *= slopes
+        return product
 
 
-def _ordered(X: Tensor, places: Tensor | None) -> Tensor:
-    return X if places is None else X.index_select(1, places)
+def _ordered(X: Array, places: Places | None) -> Array:
+    if places is None:
+        return X
+    return X.take(places, 1) if (xp := namespace(X)) is np else X.index_select(1, xp.asarray(places, device=X.device))

@@ -6,14 +6,14 @@ One power for a whole layer would not do: what one unit has grown to would push 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sao_cli.catalog import ACTIVATIONS
 from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative, activation_value
+from sao_cli.nets.jacobians.long_products.arithmetic import array_of, on_host
 from sao_cli.nets.jacobians.operators import LayerOperator
 
 Values = NDArray[np.float64]
@@ -21,7 +21,7 @@ Exponents = NDArray[np.int64]
 
 STRAIGHT = 1e300  # where phi is its asymptote; and below 1/STRAIGHT it is its tangent at 0
 NOTHING = -(2**60)  # the exponent of 0
-_BITS = {torch.float64: 200, torch.float32: 40}  # that the numbers of one product span; below, they get their own
+_BITS = {8: 200, 4: 40}  # that the numbers of one product span; below, they get their own
 
 
 class Signals(NamedTuple):
@@ -49,7 +49,7 @@ class Signals(NamedTuple):
         return self if places is None else Signals(self.values[:, places], self.exponents[:, places])
 
 
-def preactivations(operator: LayerOperator, x: Signals, device: torch.device, dtype: torch.dtype) -> Signals:
+def preactivations(operator: LayerOperator, x: Signals, device: Any, dtype: Any) -> Signals:
     """W x (B, m) in the operator's order, of x as Signals.of gives it.
 
     One product suffices for nearly every layer. Numbers that are 2^200 times (in float32 2^40 times) smaller than the
@@ -60,10 +60,10 @@ def preactivations(operator: LayerOperator, x: Signals, device: torch.device, dt
     while True:
         top = exponents.max(axis=1, keepdims=True)
         below = exponents - top
-        far = (below < -_BITS[dtype]) & (values != 0)
+        far = (below < -_BITS[dtype.itemsize]) & (values != 0)
         more = far.any()
-        part = torch.from_numpy(np.ldexp(np.where(far, 0.0, values) if more else values, below)).to(device, dtype)
-        h = Signals(operator.apply(part[:, :, None], None)[:, :, 0].double().cpu().numpy(), top)
+        part = array_of(np.ldexp(np.where(far, 0.0, values) if more else values, below), dtype, device)
+        h = Signals(on_host(operator.apply(part[:, :, None], None)[:, :, 0]).astype(np.float64, copy=False), top)
         found = h if found is None else found.plus(h)
         if not more:
             return found

@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
 
 from sao_cli.base.errors import FileError, FormatError, SaoError
 from sao_cli.base.progress import Progress, silent
@@ -20,15 +19,14 @@ from sao_cli.io.formats.safetensors_files import SafetensorsFile
 from sao_cli.io.output import shown
 from sao_cli.masks.architectures import LIP_IMAGE
 from sao_cli.models.opened import opened
-from sao_cli.nets.jacobians.chain import computed_dtype, network_jacobian
-from sao_cli.nets.jacobians.images import at_images
+from sao_cli.nets.jacobians.chain import network_jacobian
 from sao_cli.nets.jacobians.points import drawn_inputs, fitted_inputs, sample_inputs
-from sao_cli.nets.tracing.loading import load_checkpoint_
-from sao_cli.nets.training.data import input_moments, load_data
 from sao_cli.nets.training.folder import FINAL, RunFolder
-from sao_cli.nets.training.methods import build_model
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.reports.networks import DepthJacobian
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -121,6 +119,8 @@ class TrainedRun:
         shape = _image_shape(self.settings) if self.reads_images else (self.layers()[0][0].mask.n,)
         if data not in DATA:
             return sample_inputs(data, folder, inputs, shape, progress=progress)
+        from sao_cli.nets.training.data import input_moments, load_data
+
         images = load_data(replace(self.settings, data=data), folder, progress=progress)
         mean, spread = input_moments(images, self.settings)
         return fitted_inputs((images.test_images[: max(inputs, 1)] - mean) / spread, inputs, shape, data)
@@ -153,6 +153,9 @@ class TrainedRun:
     def _of_images(
         self, x: Values | None, inputs: int, input_std: float, seed: int, **asked: Any
     ) -> Iterator[DepthJacobian]:
+        from sao_cli.nets.devices import computed_dtype
+        from sao_cli.nets.jacobians.images import at_images
+
         model, shape = self.network()
         model.to(computed_dtype(asked["dtype"]))  # the trained numbers are the network, whatever they are kept in
         settings, x = self.settings, drawn_inputs(inputs, shape, input_std, seed) if x is None else x
@@ -166,6 +169,9 @@ class TrainedRun:
 
     def network(self) -> tuple[nn.Module, tuple[int, int, int]]:
         """The trained network of images in eval mode, and the shape of an image."""
+        from sao_cli.nets.tracing.loading import load_checkpoint_
+        from sao_cli.nets.training.methods import build_model
+
         with opened(self.path) as checkpoint:
             shape, settings = _image_shape(self.settings), self.settings
             if not ARCHITECTURES[settings.arch].fixed:  # its trained kernels are kept dense

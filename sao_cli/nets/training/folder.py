@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sao_cli import __version__
 from sao_cli.base.errors import FileError, FormatError, SaoError
@@ -16,11 +16,12 @@ from sao_cli.io.checkpoints import Lazy, write_checkpoint
 from sao_cli.io.checkpoints.checkpoint import RUN_FILES
 from sao_cli.io.formats.safetensors_files import SafetensorsFile
 from sao_cli.io.output import atomic_output, naming_output, shown
-from sao_cli.nets.training.loop import DivergedError, Training
-from sao_cli.nets.training.resume import final_tensors, read_rows
 from sao_cli.nets.training.settings import TrainingSettings
 from sao_cli.reports.networks import EpochRow
 from sao_cli.reports.report import plain, report_line
+
+if TYPE_CHECKING:  # what reads a run's settings loads no torch
+    from sao_cli.nets.training.loop import Training
 
 SETTINGS, METRICS, LAST, FINAL = RUN_FILES
 
@@ -71,6 +72,8 @@ class RunFolder:
 
     def restore(self, training: Training) -> None:
         """Put `training` where the run's last epoch left it; the beginning, where it had not finished epoch 0."""
+        from sao_cli.nets.training.resume import read_rows
+
         for aside in self.path.glob(".sao-*.part"):  # what a killed process was writing
             with contextlib.suppress(OSError):
                 aside.unlink()
@@ -86,6 +89,8 @@ class RunFolder:
 
     def epochs(self, training: Training) -> Iterator[EpochRow]:
         """The rows of the epochs to come, each written when it is there; at the end, the trained network."""
+        from sao_cli.nets.training.resume import final_tensors
+
         with atomic_output(self.path / METRICS) as file:  # a killed process may have left out a line
             file.writelines(self._line(row, training) for row in training.rows)
         for row in self._learning(training):
@@ -101,6 +106,8 @@ class RunFolder:
 
     def _learning(self, training: Training) -> Iterator[EpochRow]:
         """The epochs of `training`; a DivergedError says which one is kept."""
+        from sao_cli.nets.training.loop import DivergedError
+
         try:
             yield from training.epochs()
         except DivergedError as error:

@@ -131,6 +131,33 @@ def test_a_layer_multiplies_in_the_form_that_suits_it(method, kind):
         torch.testing.assert_close(product, torch.from_numpy(weight.to_dense()) @ X)
 
 
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_a_large_layer_of_square_blocks_overwrites_what_it_multiplies(inputs):
+    """More than is gathered at a time; the rows of the product then stand where those of its operand stood."""
+    rng = np.random.default_rng(inputs)
+    [weight] = weight_stack([264, 264], d=4)
+    operator = layer_operator(weight, layer_blocks(weight), "cpu", np.dtype("float64"))
+    X, places, slopes = rng.standard_normal((inputs, 264, 264)), rng.permutation(264), rng.random((inputs, 264, 1))
+    assert operator.overwritten(places, 100) is None
+    placed = operator.overwritten(places, X.size)
+    given = X[:, places].copy()
+    product = operator.apply(X, places, slopes, overwrite=True)
+    assert product is X
+    expected = (weight.to_dense() @ given) * slopes[:, operator.places]
+    np.testing.assert_allclose(product[:, placed[operator.places]], expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_chain_in_memory_of_its_own_is_automatic_differentiations(dtype):
+    stack = weight_stack([264] * 6, d=4, gain=1.2)
+    x = np.random.default_rng(4).standard_normal((2, 264))
+    [row] = network_jacobian(stack, "tanh", depths=[5], x=x, dtype=dtype, device="cpu")
+    for one, values in zip(x, row.log10_values, strict=True):
+        exact = by_autograd(stack, "tanh", one)
+        tolerance = {"rtol": 1e-9} if dtype == "float64" else {"rtol": 1e-2, "atol": 1e-5 * exact[0]}
+        np.testing.assert_allclose(10**values, exact, **tolerance)
+
+
 def test_facts_are_of_the_values():
     [row] = network_jacobian(weight_stack([20] * 4, method="rg-n", d=4), "relu", depths=[3], inputs=5)
     sigma = 10.0**row.log10_values

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from sao_cli.nets.jacobians.long_products.scales import power_of_two, range_bits
+from sao_cli.nets.jacobians.long_products.arithmetic import Array, descending, namespace, on_host, picked
+from sao_cli.nets.jacobians.long_products.scales import peaks, power_of_two, range_bits
 
 CHUNK = 128  # columns at a time, so that none of this takes a Jacobian of memory
 SPREAD = 10.0  # bits that the scales of rows may span before they are sorted
@@ -21,61 +21,66 @@ class Noise(NamedTuple):
     Where rows are not `graded`, all are as the largest.
     """
 
-    rows: torch.Tensor
-    sizes: torch.Tensor
+    rows: Array
+    sizes: Array
     graded: bool
 
-    def taken(self, order: torch.Tensor) -> Noise:
+    def taken(self, order: Array) -> Noise:
         """That of columns in another order."""
-        return self._replace(sizes=self.sizes.gather(-1, order))
+        return self._replace(sizes=picked(self.sizes, order))
 
-    def placed(self, places: torch.Tensor) -> Noise:
+    def placed(self, places: Array) -> Noise:
         """That of rows in another order."""
-        return self._replace(rows=self.rows.gather(-1, places))
+        return self._replace(rows=picked(self.rows, places))
 
 
-def even_noise(product: torch.Tensor) -> Noise:
+def even_noise(product: Array) -> Noise:
     """Of a product all of whose numbers are right to eps."""
-    return Noise(torch.ones_like(product[:, :, 0]).double(), torch.ones_like(product[:, 0]).double(), False)
+    xp = namespace(product)
+    rows, sizes = (xp.ones_like(one, dtype=xp.float64) for one in (product[:, :, 0], product[:, 0]))
+    return Noise(rows, sizes, False)
 
 
-def row_peaks(product: torch.Tensor, exponents: torch.Tensor | None = None) -> torch.Tensor:
+def row_peaks(product: Array, exponents: Array | None = None) -> Array:
     """(B, m) the largest magnitude in each row of `product` diag(2^exponents), in float64.
 
     None stands for zeros: then numbers too small to have all digits count as the least that have them.
     """
+    xp = namespace(product)
     if exponents is None:
-        kind = torch.finfo(product.dtype)
-        peaks = torch.maximum(product.amax(dim=-1), -product.amin(dim=-1)).double()
-        return peaks.clamp(min=kind.tiny / kind.eps)
-    powers = power_of_two(exponents, torch.float64)[:, None, :]
-    parts = zip(product.split(CHUNK, dim=-1), powers.split(CHUNK, dim=-1), strict=True)
-    return torch.stack([(part.abs() * power).amax(dim=-1) for part, power in parts]).amax(dim=0)
+        kind = xp.finfo(product.dtype)
+        return xp.asarray(peaks(product, axis=-1), dtype=xp.float64).clip(min=float(kind.tiny / kind.eps))
+    powers = power_of_two(exponents, xp.float64)[:, None, :]
+    parts = [slice(start, start + CHUNK) for start in range(0, product.shape[-1], CHUNK)]
+    found = [xp.amax(xp.abs(product[..., part]) * powers[..., part], axis=-1) for part in parts]
+    return xp.amax(xp.stack(found), axis=0)
 
 
-def row_noise(rows: torch.Tensor, sizes: torch.Tensor) -> Noise:
+def row_noise(rows: Array, sizes: Array) -> Noise:
     """Of rows whose largest magnitudes are `rows`, in columns of these `sizes`."""
-    graded = range_bits(rows.cpu().numpy()) > SPREAD
-    rows = rows if graded else rows.amax(dim=-1, keepdim=True).expand_as(rows)
+    xp = namespace(rows)
+    graded = range_bits(on_host(rows)) > SPREAD
+    rows = rows if graded else xp.broadcast_to(xp.amax(rows, axis=-1, keepdims=True), rows.shape)
     least = 2.0**-1000
-    return Noise(rows.clamp(min=least), sizes.double().clamp(min=least), graded)
+    return Noise(rows.clip(min=least), xp.asarray(sizes, dtype=xp.float64).clip(min=least), graded)
 
 
-def row_places(product: torch.Tensor, noise: Noise) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor]:
+def row_places(product: Array, noise: Noise) -> tuple[Array | None, Array | None, Array]:
     """(B, m) the order of rows that a QR of `product` needs, None where any will do, its columns' blocks (B, n), and
     (B,) the largest rank that its zeros allow.
 
     Where it falls apart into blocks, those of each column's block stand where its column does, the largest first; else
     there is one block, for which None stands. O(B m n).
     """
+    xp = namespace(product)
     full = product != 0
-    rows, columns = full.any(dim=-1), full.any(dim=-2)
-    joined = (full.sum(dim=-1) == columns.sum(dim=-1, keepdim=True)).any(dim=-1)  # by one full row
+    of_rows, columns = full.sum(axis=-1), xp.any(full, axis=-2).sum(axis=-1)
+    joined = xp.any(of_rows == columns[:, None], axis=-1)  # by one full row
     if bool(joined.all()):
-        places = noise.rows.argsort(dim=-1, descending=True, stable=True) if noise.graded else None
-        return places, None, torch.minimum(rows.sum(dim=-1), columns.sum(dim=-1))
-    found = [_chain_places(*both) for both in zip(full.cpu().numpy(), noise.rows.cpu().numpy(), strict=True)]
-    places, blocks, rank = (torch.from_numpy(np.stack(each)).to(product.device) for each in zip(*found, strict=True))
+        places = descending(noise.rows) if noise.graded else None
+        return places, None, xp.minimum((of_rows > 0).sum(axis=-1), columns)
+    found = [_chain_places(*both) for both in zip(on_host(full), on_host(noise.rows), strict=True)]
+    places, blocks, rank = (xp.asarray(np.stack(each), device=product.device) for each in zip(*found, strict=True))
     return places, blocks, rank
 
 

@@ -3,53 +3,63 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+from sao_cli.nets.jacobians.long_products.arithmetic import Array, column_norms, namespace
 
 DEAD = -(2**40)  # the exponent of a direction that is exactly zero: 2^DEAD times anything that can be held is 0
 FAR = 32  # bits
 
-Exponents = TypeVar("Exponents", torch.Tensor, NDArray[np.int64])
 
-
-def power_of_two(exponents: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def power_of_two(exponents: Array, dtype: Any) -> Array:
     """2^exponents in `dtype`, exactly, on the same device; past its normal numbers 0 and the largest one.
 
     Made of bits, since a library's exp2 need not be exact, and never infinite, since that times 0 is no number.
 
-    >>> power_of_two(torch.tensor([-2000, -1022, 3]), torch.float64).tolist()
+    >>> power_of_two(np.array([-2000, -1022, 3]), np.float64).tolist()
     [0.0, 2.2250738585072014e-308, 8.0]
     """
-    if dtype == torch.float64:
-        return ((exponents + 1023).clamp(0, 2046) << 52).view(torch.float64)
-    return ((exponents + 127).clamp(0, 254).to(torch.int32) << 23).view(torch.float32)
+    xp = namespace(exponents)
+    if dtype == xp.float64:
+        return ((exponents + 1023).clip(0, 2046) << 52).view(xp.float64)
+    return (xp.asarray((exponents + 127).clip(0, 254), dtype=xp.int32) << 23).view(xp.float32)
 
 
-def rescaled_(product: torch.Tensor) -> torch.Tensor:
+def rescaled_(product: Array) -> Array:
     """(B, r) exponents that make up for it, when the largest magnitude of each column is brought into [0.5, 1)."""
-    peaks = torch.maximum(product.amax(dim=-2), -product.amin(dim=-2))  # eight times as fast as a norm to infinity
-    limit = 1022 if product.dtype == torch.float64 else 126  # what power_of_two has exactly
-    shift = torch.frexp(peaks).exponent.to(torch.int64).clamp(-limit, limit)
+    limit = 1022 if product.dtype == namespace(product).float64 else 126  # what power_of_two has exactly
+    shift = binary_exponents(peaks(product, axis=-2)).clip(-limit, limit)
     product *= power_of_two(-shift, product.dtype)[:, None, :]
     return shift
 
 
-def normalised_(product: torch.Tensor, exponents: torch.Tensor) -> torch.Tensor:
+def peaks(matrices: Array, axis: int) -> Array:
+    """The largest magnitudes of rows (-1) or columns (-2), without an array of all; eight times as fast as a norm."""
+    xp = namespace(matrices)
+    return xp.maximum(xp.amax(matrices, axis=axis), -xp.amin(matrices, axis=axis))
+
+
+def binary_exponents(numbers: Array) -> Array:
+    """e, int64, of numbers f 2^e with f in [0.5, 1), and 0 of 0."""
+    xp = namespace(numbers)
+    return xp.asarray(xp.frexp(numbers)[1], dtype=xp.int64)
+
+
+def normalised_(product: Array, exponents: Array) -> Array:
     """The exponents that make up for it, when the columns of `product` get norms in [0.5, 1), or stay 0."""
     shift = rescaled_(product)  # or the squares of small numbers would be 0
-    norms = torch.linalg.vector_norm(product, dim=-2)
-    rest = torch.frexp(norms).exponent.to(torch.int64)
+    norms = column_norms(product)
+    rest = binary_exponents(norms)
     product *= power_of_two(-rest, product.dtype)[:, None, :]
-    return torch.where((norms > 0) & is_live(exponents), exponents + shift + rest, DEAD)
+    return namespace(product).where((norms > 0) & is_live(exponents), exponents + shift + rest, DEAD)
 
 
-def is_live(exponents: Exponents) -> Exponents:
+def is_live(exponents: Array) -> Array:
     """Whether directions with these exponents are not exactly zero."""
-    live: Exponents = exponents > DEAD // 2  # type: ignore[assignment]  # of bool
-    return live
+    return exponents > DEAD // 2
 
 
 def range_bits(scales: NDArray[np.float64]) -> float:
@@ -60,9 +70,9 @@ def range_bits(scales: NDArray[np.float64]) -> float:
     return float(np.where(np.isfinite(bits), bits, 0.0).max())
 
 
-def graded_bits(dtype: torch.dtype) -> float:
+def graded_bits(dtype: Any) -> float:
     """Rows or columns whose magnitudes span more bits than this are graded: a quarter of a number's in `dtype`."""
-    return -math.log2(torch.finfo(dtype).eps) / 4
+    return -math.log2(namespace(dtype).finfo(dtype).eps) / 4
 
 
 def column_exponents(peaks: NDArray[np.float64], graded: float) -> NDArray[np.int64] | None:
