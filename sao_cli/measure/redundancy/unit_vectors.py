@@ -34,6 +34,7 @@ class UnitVectors:
         if not 0 <= floor < 1:
             raise FormatError(f"a floor of {floor}: it is a share of the largest norm, at least 0 and below 1")
         self._vectors = vectors
+        self._small = vectors.dtype.kind == "f" and vectors.dtype.itemsize <= 4
         self._step = max(1, _PIECE // max(1, vectors.shape[1]))
         self._peaks, self._shares = self._measured()
         with np.errstate(over="ignore"):
@@ -57,8 +58,7 @@ class UnitVectors:
         """float32 where the stored numbers tell no more and no norm leaves its range, else float64."""
         norms = self.norms[self.live]
         tame = norms.size == 0 or (norms.min() > 1 / _SAFE and norms.max() < _SAFE)
-        small = self._vectors.dtype.kind == "f" and self._vectors.dtype.itemsize <= 4
-        return np.dtype(np.float32 if small and tame else np.float64)
+        return np.dtype(np.float32 if self._small and tame else np.float64)
 
     def block(self, start: int, stop: int, precision: np.dtype[Any]) -> NDArray[Any]:
         """(stop - start, length) unit vectors of the live ones `start:stop`, in `precision`."""
@@ -81,19 +81,29 @@ class UnitVectors:
         return units
 
     def _measured(self) -> tuple[Values, Values]:
-        """The largest magnitude of each row (1 for a zero row), and its norm as a multiple of that."""
+        """The largest magnitude of each row (1 for a zero row), and its norm as a multiple of that.
+
+        Of float32, whose squares stay in the range of float64, 1 and the norm itself.
+        """
         count = len(self._vectors)
         peaks, shares = np.ones(count), np.zeros(count)
         for start in range(0, count, self._step):
-            rows = np.array(self._vectors[start : start + self._step], np.float64, order="C")
-            if not np.isfinite(rows).all():
-                raise FormatError(f"the vectors hold {rows[~np.isfinite(rows)][0]}; {FINITE}")
-            largest = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
-            rows /= np.where(largest > 0, largest, 1.0)[:, None]
-            part = slice(start, start + len(rows))
-            peaks[part] = np.where(largest > 0, largest, 1.0)
+            part = slice(start, start + self._step)
+            rows = np.array(self._vectors[part], np.float64, order="C")
+            if not self._small:
+                _require_finite(rows)
+                largest = np.maximum(rows.max(axis=1, initial=0.0), -rows.min(axis=1, initial=0.0))
+                peaks[part] = np.where(largest > 0, largest, 1.0)
+                rows /= peaks[part, None]
             shares[part] = np.sqrt(np.square(rows, out=rows).sum(axis=1))
+            if self._small and not np.isfinite(shares[part]).all():
+                _require_finite(np.asarray(self._vectors[part]))
         return peaks, shares
+
+
+def _require_finite(rows: NDArray[Any]) -> None:
+    if not np.isfinite(rows).all():
+        raise FormatError(f"the vectors hold {rows[~np.isfinite(rows)][0]}; {FINITE}")
 
 
 def zero_vectors(vectors: NDArray[Any], floor: float = FLOOR) -> Numbers:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad as padded
 from torch.nn.utils import prune
 
 from sao_cli.base.errors import SaoError
@@ -19,6 +18,7 @@ from sao_cli.data.matrix import Matrix
 from sao_cli.masks.degrees import check_target
 from sao_cli.masks.sao import sao_mask
 from sao_cli.nets.layers.activation import Erf, ThresholdActivation
+from sao_cli.nets.layers.feature_order import Features
 from sao_cli.weights.haar import haar_blocks
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ ELEMENTWISE = frozenset(
     | {nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink}
     | {nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold, Erf, ThresholdActivation}
 )
+
+PART_BYTES = 2**20  # of the inputs or products that are held at once without gradients: our choice, the cache's size
 
 
 class SparseLinear(nn.Module):  # type: ignore[misc]
@@ -226,21 +228,51 @@ class SAOLinear(SparseLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., m) outputs of (..., n) inputs. Raises SaoError for inputs of another width."""
-        return self.blocks(Features.of(x)).batch()
+        features = Features.of(x)
+        at_once = self._groups_at_once(features)
+        return (self.blocks(features) if at_once >= self.groups else self._by_parts(features, at_once)).batch()
 
     def blocks(self, features: Features) -> Features:
         """The layer's outputs in the order of its blocks, their gather left to whoever reads them."""
+        groups, outputs, _ = self.weight.shape
+        bias = self.bias
+        if bias is not None:
+            bias = bias.new_zeros(groups * outputs).index_copy(0, self.places, bias).view(groups, outputs)
+        products = _products(self._padded(features), self.inputs, self.weight, bias)
+        return Features(products, 0, self.places, features.lead)
+
+    def _by_parts(self, features: Features, at_once: int) -> Features:
+        """The layer's outputs in their own order, `at_once` groups after the other, and no other array of their size.
+
+        Gathered inputs and products stay in the caches, and the allocator keeps their memory: where it gives three
+        such arrays back after each forward, fresh pages take longer than all the rest.
+        """
+        features = self._padded(features)
+        rows = torch.empty_like(self.places)
+        rows[self.places] = torch.arange(len(rows))
+        out = None
+        parts = (array.split(at_once) for array in (rows.view(self.groups, -1), self.inputs, self.weight))
+        for owned, inputs, weight in zip(*parts, strict=True):
+            products = _products(features, inputs, weight, None if self.bias is None else self.bias[owned])
+            out = products.new_empty(len(rows), products.shape[1]) if out is None else out
+            out[owned.flatten()] = products
+        return Features(out, 0, None, features.lead)
+
+    def _groups_at_once(self, features: Features) -> int:
+        """How many blocks to multiply in one call: all of them where gradients, a tracer or a GPU want few steps."""
+        groups, outputs, degree = self.weight.shape
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        has_padded_outputs = len(self.places) < groups * outputs
+        if torch.is_grad_enabled() or traced or has_padded_outputs or self.weight.device.type != "cpu":
+            return int(groups)
+        group_bytes = features.lead.numel() * max(outputs, degree) * self.weight.element_size()
+        return int(PART_BYTES // max(1, group_bytes)) or 1
+
+    def _padded(self, features: Features) -> Features:
         width = features.width()
         if width != self.in_features:
             raise SaoError(f"inputs of width {width} for a layer of {self.in_features} inputs; they must agree")
-        groups, outputs, degree = self.weight.shape
-        taken = features.padded(groups * degree).take(self.inputs.flatten()).view(groups, degree, -1)
-        if self.bias is None:
-            out = torch.bmm(self.weight, taken)
-        else:
-            bias = self.bias.new_zeros(groups * outputs).index_copy(0, self.places, self.bias)
-            out = torch.baddbmm(bias.view(groups, outputs, 1), self.weight, taken)
-        return Features(out.view(groups * outputs, -1), 0, self.places, features.lead)
+        return features.padded(self.inputs.numel())
 
     def entries(self) -> tuple[Tensor, Tensor]:
         """(m, d) inputs that each output reads, and the weights with which it does; inputs from n on are padding."""
@@ -277,53 +309,12 @@ class SAOLinear(SparseLinear):
         self.register_buffer("places", torch.as_tensor(places[:out_features], device=device))
 
 
-class Features(NamedTuple):
-    """A batch of features in whatever order and layout made them, so that the next reader gathers them once.
-
-    Feature i is slice order[i] of `values` along `axis` (slice i where `order` is None): 1 as users hold a batch,
-    (B, n), and 0 as blocks leave it, (n, B), where each gathered feature is one contiguous run. `lead` is the shape
-    that the batch has for the user.
-    """
-
-    values: Tensor
-    axis: int
-    order: Tensor | None
-    lead: torch.Size
-
-    @classmethod
-    def of(cls, x: Tensor) -> Features:
-        """The features of a user's (..., n) tensor, which another layer may have left feature by feature."""
-        if not x.ndim:
-            raise SaoError("inputs without an axis; a linear layer reads a tensor of shape (..., n)")
-        flat = x.flatten(0, -2) if x.ndim > 1 else x[None]  # sizes stay symbols where torch.export traces them
-        if flat.t().is_contiguous() and not flat.is_contiguous():
-            return cls(flat.t(), 0, None, x.shape[:-1])
-        return cls(flat, 1, None, x.shape[:-1])
-
-    def width(self) -> int:  # no property: torch.compile reads none of a tuple before 2.6
-        """How many features there are."""
-        return int(self.values.shape[self.axis] if self.order is None else self.order.shape[0])
-
-    def take(self, index: Tensor) -> Tensor:
-        """(len(index), B): the named features, by one gather."""
-        if self.order is not None:
-            index = self.order.index_select(0, index)
-        taken = self.values.index_select(self.axis, index)
-        return taken.t() if self.axis else taken
-
-    def padded(self, width: int) -> Features:
-        """The same features and as many zeros as make `width`."""
-        if width == self.width():
-            return self
-        return Features(padded(self._flat(), (0, width - self.width())), 1, None, self.lead)
-
-    def batch(self) -> Tensor:
-        """The user's (..., n) tensor, as a view of values that stay feature by feature."""
-        return self._flat().reshape(*self.lead, self.width())
-
-    def _flat(self) -> Tensor:
-        values = self.values if self.order is None else self.values.index_select(self.axis, self.order)
-        return values if self.axis else values.t()
+def _products(features: Features, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(K c, B): each of the (K, c, d) blocks `weight` times its (K, d) `inputs`, plus the (K, c) `bias`."""
+    groups, outputs, degree = weight.shape
+    taken = features.take(inputs.flatten()).view(groups, degree, -1)
+    out = torch.bmm(weight, taken) if bias is None else torch.baddbmm(bias[:, :, None], weight, taken)
+    return out.view(groups * outputs, -1)
 
 
 def chain(modules: Iterable[nn.Module], x: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ class RareLinear(nn.Module):  # type: ignore[misc]
         self.register_buffer("norm", torch.ones((), **place) if frobenius else None)
         self.forget_pairs()
         self.steps = 0  # of training, by which the pairs are searched for again
+        self.decay = 0.0  # so many times W' is added to its next gradient, within the product that makes it
         self._look()
 
     @classmethod
@@ -161,16 +162,14 @@ class RareLinear(nn.Module):  # type: ignore[misc]
             x = x.new_zeros((*x.shape[:-1], self.shape[1])).index_add(-1, self.col_index, x * self.col_scale)
         if self.training and self.dropout:
             x = self._dropped(x)
-        if self.g is None and not self._fused[ROWS]:
-            return product(x, self.weight, self.bias)
-        if self.g is None:
-            y = product(x, self.weight)
-        elif self.training and torch.is_grad_enabled():
-            y = _Normalised.apply(x, self.weight, self.norm, self.g)
+        bias = None if self._fused[ROWS] else self.bias
+        if self.g is not None and self.training and torch.is_grad_enabled():
+            y = self._normalised(x, bias)
         else:
-            y = product(x, self.weight) * self._factor()
-        if self._fused[ROWS]:
-            y = y.index_select(-1, self.row_index) * self.row_scale
+            y = product(x, self.to_core(), bias)
+        if not self._fused[ROWS]:
+            return y
+        y = y.index_select(-1, self.row_index) * self.row_scale
         return y if self.bias is None else y + self.bias
 
     def to_core(self) -> Tensor:
@@ -222,6 +221,11 @@ class RareLinear(nn.Module):  # type: ignore[misc]
         """Have the pairs searched for again before the next loss."""
         self.pairs = {}
 
+    def take_decay(self) -> float:
+        """The `decay` that no gradient has taken yet; none is left."""
+        taken, self.decay = self.decay, 0.0
+        return taken
+
     def to_fused(self) -> Fused:
         """W' as it is trained, in float64 on the CPU, with the indices and scales of P and Q."""
         weight = self.weight.detach().cpu().double().numpy()
@@ -250,6 +254,11 @@ class RareLinear(nn.Module):  # type: ignore[misc]
             f"in_features={self.in_features}, out_features={self.out_features}, core={self.shape[0]} x {self.shape[1]}"
         )
         return f"{sizes}, bias={self.bias is not None}, frobenius={self.g is not None}"
+
+    def _normalised(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        y: Tensor = _Normalised.apply(rows, self.weight, bias, self.norm, self.g, self)
+        return y if x.ndim == 2 else y.view(*x.shape[:-1], len(self.weight))
 
     def _factor(self) -> Tensor:
         assert self.norm is not None
@@ -302,24 +311,46 @@ class RareLinear(nn.Module):  # type: ignore[misc]
 
 
 class _Normalised(torch.autograd.Function):  # type: ignore[misc]
-    """x W^T k g/||W||_F, whose gradient by W is one product: what the norm adds to it is W times a number.
+    """x W^T k g/||W||_F + b, x (B, n), whose gradient by W is one product: the norm adds W times a number to it.
 
-    With s = k g/||W|| and t = <dL/dy, x W^T>, dL/dW = s (dL/dy)^T x - t s/||W||^2 W, and dL/dg = t k/||W||.
+    With s = k g/||W|| and t = s <dL/dy, x W^T>, which is <dL/dx, x>, dL/dW = s (dL/dy)^T x - t/||W||^2 W, and dL/dg is
+    t/g. Factors and sums are told to the products, so that for the norm no more than W is read twice and copied once.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, norm: Tensor, g: Tensor) -> Tensor:
-        y = product(x, weight)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, norm: Tensor, g: Tensor, layer: RareLinear
+    ) -> Tensor:
         length = math.sqrt(float(torch.dot(weight.reshape(-1), weight.reshape(-1))))
-        ctx.save_for_backward(x, weight, y)
-        ctx.scale, ctx.rate, ctx.length = float(norm) * float(g) / length, float(norm) / length, length
-        return y * ctx.scale
+        ctx.g, ctx.rate, ctx.length, ctx.layer = float(g), float(norm) / length, length, layer
+        if ctx.needs_input_grad[0]:
+            kept, y = None, _scaled(x, weight.t(), ctx.g * ctx.rate, bias)
+        else:  # as of the first layer: dL/dx is not asked for, and t is that of y
+            kept = _scaled(x, weight.t(), ctx.g * ctx.rate)
+            y = kept.clone() if bias is None else kept + bias  # not kept itself: ReLU may be in place
+        ctx.save_for_backward(x, weight, kept)
+        ctx.biased = bias is not None
+        return y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None, Tensor]:
-        x, weight, y = ctx.saved_tensors
-        rows, inputs = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
-        slope = float((rows * y.reshape(rows.shape)).sum())
-        back = rows @ weight * ctx.scale if ctx.needs_input_grad[0] else None
-        by_weight = torch.addmm(weight, rows.t(), inputs, beta=-slope * ctx.scale / ctx.length**2, alpha=ctx.scale)
-        return None if back is None else back.reshape(x.shape), by_weight, None, grad.new_tensor(slope * ctx.rate)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, kept = ctx.saved_tensors
+        scale = ctx.g * ctx.rate
+        back = _scaled(grad, weight, scale) if kept is None else None
+        change = _inner(grad, kept) if back is None else _inner(back, x)
+        by_g = change / ctx.g if ctx.g else ctx.rate * _inner(grad, product(x, weight))
+        own = ctx.layer.take_decay() - change / ctx.length**2
+        by_weight = torch.addmm(weight, grad.t(), x, beta=own, alpha=scale)
+        by_bias = grad.sum(dim=0) if ctx.biased else None
+        return back, by_weight, by_bias, None, grad.new_tensor(by_g), None
+
+
+def _inner(one: Tensor, other: Tensor) -> float:
+    return float(torch.dot(one.reshape(-1), other.reshape(-1)))
+
+
+def _scaled(left: Tensor, right: Tensor, scale: float, added: Tensor | None = None) -> Tensor:
+    """scale * left @ right + added, (m, n), in one product."""
+    if added is None:
+        return torch.addmm(left.new_empty(()), left, right, beta=0, alpha=scale)
+    return torch.addmm(added, left, right, alpha=scale)

@@ -260,9 +260,7 @@ class Training:
             scores = self.model(x)
             loss = cross_entropy(scores, labels)
             self._optimizer.zero_grad()
-            loss.backward()
-            if reducer is not None:
-                reducer.pull_()
+            loss.backward() if reducer is None else reducer.backward_(loss)
             self._optimizer.step()
             if reducer is not None:
                 reducer.step_(self._optimizer, x)

@@ -41,9 +41,9 @@ class RankReducer:
         for layer in rare_layers(self._model).values():
             layer.generator = drawing
 
-    def pull_(self) -> None:
-        """Add the gradient of the loss RaRe, and of the squared norms, to that of the batch."""
-        rare_backward_(self._model, *self._lambdas)
+    def backward_(self, loss: Tensor) -> None:
+        """Leave the gradient of the batch's `loss`, of the loss RaRe, and of the squared norms."""
+        rare_backward_(self._model, *self._lambdas, loss=loss)
 
     def step_(self, optimizer: torch.optim.Optimizer, x: Tensor) -> None:
         """Fuse what may be fused now, after a step of the optimizer on the samples x."""

@@ -1,6 +1,7 @@
 """Upper bounds: never below the truth more often than they say, and close to it where they can be."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,22 +13,24 @@ from sao_cli.measure.graph.certificates import (
     cholesky_slack,
     gram_matrix,
     is_above,
+    missing,
     overlap,
     upper_bound,
 )
-from sao_cli.measure.krylov.lanczos import Gram, Lanczos, largest_ritz, perron_pair, random_direction
+from sao_cli.measure.krylov.grid_lanczos import GridGram, GridLanczos
+from sao_cli.measure.krylov.lanczos import Gram, largest_ritz, perron_pair, random_direction
 
 from .. import known_graphs as known
 
 
 def deflated(mask):
-    gram = Gram(mask, whole=True)
+    gram = GridGram(mask)
     gram.uniform = True
     return gram
 
 
 def process_of(gram, steps, seed):
-    process = Lanczos(gram, random_direction(gram, np.random.default_rng(seed)))
+    process = GridLanczos(gram, random_direction(gram, np.random.default_rng(seed)))
     for _ in range(steps):
         process.step()
     return process
@@ -107,6 +110,15 @@ def test_rounding_that_drowns_the_start_certifies_nothing():
     process = process_of(deflated(known.random_lift(4, 4, 100, 2)), 180, 0)
     assert is_above(15.9, process.alphas, process.betas, 1e-9, 1e-15)
     assert not is_above(15.9, process.alphas, process.betas, 1e-9, 1e-7)
+
+
+def test_what_is_missing_for_a_proof_falls_to_nothing_as_steps_are_taken():
+    process = process_of(deflated(known.random_lift(4, 4, 100, 2)), 60, 0)
+    left = [missing(15.0, process.alphas[:k], process.betas[:k], 1e-9, 0.0) for k in range(1, 61)]
+    assert left[0] == pytest.approx(math.log(1e9) - math.log((15 - process.alphas[0]) / process.betas[0]))
+    assert left.index(0.0) > 5
+    assert all(after < before or before == 0 for before, after in pairwise(left))
+    assert missing(7.0, process.alphas, process.betas, 1e-9, 0.0) == math.inf  # a Ritz value is above it
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from sao_cli.base import compiled
 from sao_cli.masks.biregular import biregular_mask
+from sao_cli.measure.graph import components
 from sao_cli.measure.graph.expansion import expansion
-from sao_cli.measure.krylov import gather
+from sao_cli.measure.krylov import gather, recurrence
 from sao_cli.measure.krylov.gather import product_of
+
+from .. import known_graphs as known
 
 
 @pytest.fixture(autouse=True)
@@ -30,20 +34,29 @@ def test_they_are_the_same_bits(dtype, degree):
         matrix = csr_array((np.ones(60 * degree, dtype), indices, np.arange(61, dtype=np.int32) * degree), (60, 40))
     x = (rng.standard_normal(40) * 1e6).astype(dtype)
     x[:5] = -0.0
-    compiled = product_of(matrix)
-    assert "gather" in compiled.__qualname__ or "product_of" in compiled.__qualname__
-    assert compiled(x).tobytes() == (matrix @ x).tobytes()
+    product = product_of(matrix)
+    assert "product_of" in product.__qualname__
+    assert product(x).tobytes() == (matrix @ x).tobytes()
 
 
-def test_a_verdict_is_the_same_with_it_and_without(monkeypatch):
-    mask = biregular_mask(5000, 5000, d=3, seed=1)
-    compiled = expansion(mask)
-    monkeypatch.setattr(gather, "_is_worth_it", lambda ones: False)
+@pytest.mark.parametrize(
+    "mask",
+    [
+        biregular_mask(5000, 5000, d=3, seed=1),
+        biregular_mask(3000, 6000, d=6, seed=2),
+        known.random_pattern(2000, 1500, 0.004, 0),
+    ],
+    ids=["square", "wide", "irregular"],
+)
+def test_a_verdict_is_the_same_with_it_and_without(mask, monkeypatch):
+    found = expansion(mask)
+    for module in (gather, recurrence, components):
+        monkeypatch.setattr(module, "is_worth_it", lambda ones: False)
     fresh = type(mask)(mask.indptr, mask.indices, mask.shape)
-    assert expansion(fresh) == compiled
+    assert expansion(fresh) == found
 
 
 def test_small_masks_do_not_load_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "numba")
-    assert not gather._is_worth_it(gather.ONES - 1)
-    assert gather._is_worth_it(gather.ONES)
+    assert not compiled.is_worth_it(compiled.ONES - 1)
+    assert compiled.is_worth_it(compiled.ONES)

@@ -9,19 +9,31 @@ import pytest
 
 from sao_cli.base.progress import silent
 from sao_cli.measure.krylov import lanczos
-from sao_cli.measure.krylov.lanczos import Gram, Lanczos, iterate, largest_ritz, perron_pair, random_direction
+from sao_cli.measure.krylov.grid_lanczos import GridGram, GridLanczos
+from sao_cli.measure.krylov.lanczos import (
+    Gram,
+    Lanczos,
+    Pace,
+    a_tenth_more,
+    iterate,
+    largest_ritz,
+    perron_pair,
+    random_direction,
+)
+from sao_cli.measure.krylov.recurrence import recurrence_of
 
 from .. import known_graphs as known
 
 
 def deflated(mask, whole=True):
-    gram = Gram(mask, whole=whole)
+    gram = GridGram(mask) if whole else Gram(mask)
     gram.uniform = True
     return gram
 
 
 def run(gram, steps, seed=0):
-    process = Lanczos(gram, random_direction(gram, np.random.default_rng(seed)))
+    kind = GridLanczos if isinstance(gram, GridGram) else Lanczos
+    process = kind(gram, random_direction(gram, np.random.default_rng(seed)))
     for _ in range(steps):
         process.step()
     return process
@@ -83,15 +95,18 @@ def test_rounding_adds_no_more_along_an_eigenvector_than_is_allowed_for(bits, de
 def test_sums_on_the_grid_are_exact(shape):
     """Against Python's whole numbers: half a unit of the grid in each entry, and one rounding, are all that is off."""
     mask = known.random_pattern(*shape, 0.5, 0)
-    gram = Gram(mask, whole=True)
+    gram = GridGram(mask)
     x = np.random.default_rng(1).standard_normal(gram.size)
+    unit, passes, grid = gram.unit(np.abs(x).max()), recurrence_of(gram.matrix, gram.transposed), np.empty(len(x), int)
+    assert passes.scale_(x, 1.0, grid, unit) == grid.sum()
+    assert unit <= np.abs(x).max() * gram.row_sum / 2.0**60
+    off = [Fraction(value) - Fraction(unit) * steps for value, steps in zip(x.tolist(), grid.tolist(), strict=True)]
+    assert max(map(abs, off)) <= unit / 2
     dense = mask.to_dense(int) if mask.m <= mask.n else mask.to_dense(int).T
-    numbers = [Fraction(value) for value in x.tolist()]
-    exact = [sum(map(operator.mul, numbers, row)) for row in (dense @ dense.T).tolist()]
-    found = gram.apply(x)
-    error = max(abs(Fraction(one) - other) for one, other in zip(found.tolist(), exact, strict=True))
-    half_a_unit = np.abs(x).max() * gram.row_sum / 2.0**61
-    assert error <= half_a_unit * gram.row_sum + 2.0**-53 * np.abs(found).max()
+    exact = [sum(map(operator.mul, grid.tolist(), row)) for row in (dense @ dense.T).tolist()]
+    image = np.zeros(gram.size)
+    passes.image_(image, 0.0, x, grid, unit)
+    assert image.tolist() == [unit * float(number) for number in exact]
 
 
 def test_a_sum_of_one_sign_drifts_farther_than_its_root_and_within_the_bound():
@@ -190,3 +205,22 @@ def test_the_start_is_a_unit_vector_off_the_trivial_direction():
     start = random_direction(gram, np.random.default_rng(3))
     assert start @ start == pytest.approx(1)
     assert abs(start.sum()) < 1e-13
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.9, 0.97])
+def test_what_falls_geometrically_is_looked_at_where_it_is_gone(ratio):
+    """From a thousandth more on, in no more looks than every tenth step and two, and hardly later than need be."""
+    pace, steps, looks, gone = Pace(), 1, 0, math.ceil(math.log(1e-12) / math.log(ratio))
+    while steps < gone:
+        pace.look(steps, math.log(1e12) + steps * math.log(ratio))
+        assert steps < pace.due(steps) <= a_tenth_more(steps)
+        steps, looks = pace.due(steps), looks + 1
+    assert steps <= gone + 3
+    assert looks <= 12 + 10 * math.log(max(gone, 100) / 100) + 2
+
+
+def test_where_nothing_falls_the_next_look_is_a_tenth_later():
+    pace = Pace()
+    for missing in (math.inf, 3.0, 4.0, math.inf):
+        pace.look(200, missing)
+        assert pace.due(200) == 220

@@ -24,6 +24,7 @@ from sao_cli.masks.ramanujan import ramanujan_mask
 from sao_cli.masks.sao import sao_mask
 from sao_cli.masks.two_stage import two_stage_mask
 from sao_cli.nets import SAOLinear, SAOSequential, TwoStageLinear
+from sao_cli.nets.layers import linear
 from sao_cli.weights.orthogonal import sao_weight
 from sao_cli.weights.two_stage_weight import two_stage_weight
 
@@ -166,6 +167,40 @@ def test_it_is_traced_whole_by_torch_compile():
     model(theirs).square().sum().backward()
     close(out, model(theirs))
     close(ours.grad, theirs.grad)
+
+
+class LargestMade(TorchDispatchMode):
+    """The elements of the largest floating array made, views and in-place results left out."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        held = {tensor.data_ptr() for tensor in args if isinstance(tensor, torch.Tensor)}
+        if isinstance(out, torch.Tensor) and out.is_floating_point() and out.data_ptr() not in held:
+            self.elements = max(self.elements, out.numel() if func is not torch.ops.aten.new_empty.default else 0)
+        return out
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(12, 6), (6, 12)])
+def test_without_gradients_groups_take_turns_where_a_batch_is_large(monkeypatch, shape, bias):
+    """As in whole batches, to rounding, and nothing but the result is as large as a batch."""
+    layer = noisy(SAOLinear(*shape, 2, bias, dtype=DOUBLE))
+    x = inputs(2, 5, shape[0])
+    whole = layer(x)
+    a_group = max(layer.weight.shape[1:]) * 10
+    monkeypatch.setattr(linear, "PART_BYTES", 8 * 2 * a_group)
+    with torch.no_grad(), LargestMade() as made:
+        out = layer(x)
+    close(out, whole)
+    assert made.elements <= 2 * a_group < max(shape) * 10
+    monkeypatch.setattr(linear, "PART_BYTES", 1)
+    with torch.no_grad():
+        close(torch.func.vmap(layer)(x), whole)
+        close(layer(x.transpose(0, 1).contiguous()).transpose(0, 1), whole)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert layer.float()(x.float()).dtype == torch.bfloat16
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch's own forward mode uses it; the kind is its version's

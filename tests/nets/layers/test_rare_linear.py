@@ -52,6 +52,24 @@ def test_gradients_are_those_through_the_dense_product(frobenius):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("g", [1.7, 0.0])
+@pytest.mark.parametrize("first", [False, True])
+def test_the_normalised_product_is_that_of_the_dense_weight_and_so_are_its_gradients(bias, g, first):
+    layer = RareLinear(5, 4, bias, frobenius=True, dtype=torch.float64)
+    with torch.no_grad():
+        layer.g.fill_(g)
+    x = torch.randn(2, 7, 5, dtype=torch.float64, requires_grad=not first)
+    wanted = [*([] if first else [x]), *layer.parameters()]
+    target = torch.randn(2, 7, 4, dtype=torch.float64)
+    theirs = nn.functional.linear(x, layer.to_dense(), layer.bias)
+    torch.testing.assert_close(layer(x), theirs, rtol=1e-13, atol=1e-13)
+    ours, theirs = (torch.autograd.grad((y.tanh_() - target).square().sum(), wanted) for y in (layer(x), theirs))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    assert layer.eval()(x[:0]).shape == layer.train()(x[:0]).shape == (0, 7, 4)
+
+
 def test_the_norm_is_decoupled_from_the_weight():
     layer = RareLinear.from_linear(nn.Linear(6, 4).double(), frobenius=True)
     before = layer.to_dense().detach()

@@ -81,6 +81,31 @@ def test_the_loss_weighs_layers_by_their_sizes_and_its_gradient_needs_no_graph(d
         torch.testing.assert_close(one.weight.grad, two.weight.grad)
 
 
+@pytest.mark.parametrize("frobenius", [False, True])
+def test_a_backward_that_takes_the_squared_norms_along_gives_the_same_gradients(frobenius):
+    shared = nn.Linear(9, 9)  # its weight meets two products, and its squared norm counts once
+    model = nn.Sequential(nn.Linear(5, 9), nn.Tanh(), shared, nn.Tanh(), shared, nn.Tanh(), nn.Linear(9, 3, bias=False))
+    model = make_rare_(model.double(), frobenius=frobenius)
+    unread = nn.ModuleList([model, RareLinear(4, 4, dtype=torch.float64, frobenius=frobenius)])
+    other, x = copy.deepcopy(unread), drawn(2, 7, 5)
+    (model(x).square().mean() + rare_loss(unread, 7.0, 0.3)).backward()
+    rare_backward_(other, 7.0, 0.3, loss=other[0](x).square().mean())
+    for (name, one), two in zip(unread.named_parameters(), other.parameters(), strict=True):
+        if one.grad is None:
+            assert two.grad is None, name
+        else:
+            torch.testing.assert_close(two.grad, one.grad, rtol=1e-12, atol=1e-14)
+    for layer in rare_layers(other).values():
+        assert layer.take_decay() == 0
+
+
+def test_a_backward_that_fails_leaves_no_decay_behind():
+    model, layer = one_layer(drawn(4, 5), frobenius=True)
+    with pytest.raises(RuntimeError, match="scalar"):
+        rare_backward_(model, loss=model(drawn(3, 5)))
+    assert layer.take_decay() == 0
+
+
 def parallel(seed=3):
     """A 4 x 4 layer: column 1 is twice column 3, nearly; then row 0 is minus row 2, nearly."""
     weight = drawn(4, 4, seed=seed)
