@@ -145,6 +145,7 @@ def test_docstring_examples_run(tmp_path, monkeypatch):
         "redundancy.md",
         "theory.md",
         "benchmarks.md",
+        "experiments.md",
         "changelog.md",
     ],
 )

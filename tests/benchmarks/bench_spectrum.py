@@ -1,11 +1,9 @@
 """Singular values beside numpy's dense SVD, and the stochastic density beside the law that it should have.
 
-python tests/benchmarks/bench_spectrum.py           the two rows of the goals' table, and dense weights (about a minute)
-python tests/benchmarks/bench_spectrum.py --growth  SAO weights and densities up to n = 1e6 too (about two minutes more)
+python tests/benchmarks/bench_spectrum.py    a minute and a half
 """
 
 import math
-import sys
 
 import side_by_side as bench  # before numpy: it sets the number of BLAS threads
 
@@ -20,7 +18,6 @@ from sao_cli.weights.orthogonal import sao_weight
 
 DEGREE = 4
 SAO_GOALS = {1024: 0.01, 2048: 0.003}
-SIZES = (1_000, 10_000, 100_000, 1_000_000)
 DISTANCE_GOAL, PRODUCTS_GOAL = 0.005, 1300
 
 FRESH = """
@@ -42,7 +39,7 @@ def sao_against_numpy() -> None:
         weight = sao_weight(n, n, DEGREE)
         dense = weight.to_dense()
         ours = bench.median_seconds(lambda weight=weight: singular_values(fresh(weight)), 11)
-        theirs = bench.median_seconds(lambda dense=dense: np.linalg.svd(dense, compute_uv=False), 3)
+        theirs = bench.median_seconds(lambda dense=dense: np.linalg.svd(dense, compute_uv=False))
         bench.print_ratio(f"SAO weight, n = {n}: singular_values / numpy svd", ours, theirs, goal)
 
 
@@ -55,8 +52,8 @@ def dense_against_numpy() -> None:
         ones = Mask(np.arange(0, n * n + 1, n), np.tile(np.arange(n), n), (n, n))
         for name, dense in (("Gaussian", gaussian), ("orthogonal", orthogonal), ("half its rows zero", silenced)):
             weight = Matrix(ones, dense.reshape(-1))
-            ours = bench.median_seconds(lambda weight=weight: singular_values(fresh(weight)), 3)
-            theirs = bench.median_seconds(lambda dense=dense: np.linalg.svd(dense, compute_uv=False), 3)
+            ours = bench.median_seconds(lambda weight=weight: singular_values(fresh(weight)))
+            theirs = bench.median_seconds(lambda dense=dense: np.linalg.svd(dense, compute_uv=False))
             bench.print_ratio(f"dense, {name}, n = {n}: singular_values / numpy svd", ours, theirs)
 
 
@@ -75,32 +72,23 @@ def density_against_the_law(n: int = 100_000) -> None:
     density = spectral_density(weight)
     x = np.linspace(0, DEGREE, 100_001)
     distance = float(np.abs(density.cdf(x) - kesten_mckay(x)).max())
-    print(f"biregular, n = {n}: {density.probes} probes of {density.steps} steps, stated error {density.error:.2g}")
-    bench.print_ratio("  distance to the law / goal", distance, DISTANCE_GOAL, 1, unit="(KS)")
-    bench.print_ratio("  products / goal", density.products, PRODUCTS_GOAL, 1, unit="products")
-    seconds = bench.median_seconds(lambda: spectral_density(fresh(weight)), 3)
+    told = f"density of a biregular mask, n = {n:,}"
+    print(f"{told}: {density.probes} probes of {density.steps} steps")
+    bench.print_value(f"{told}: the error that it states", density.error)
+    bench.print_value(f"{told}: largest distance to the exact law's distribution", distance, goal=DISTANCE_GOAL)
+    bench.print_value(f"{told}: products", density.products, goal=PRODUCTS_GOAL)
+    seconds = bench.median_seconds(lambda: spectral_density(fresh(weight)))
     code = FRESH.format(size=n)
     before, peak = bench.peak_memory_mb(code), bench.peak_memory_mb(code + "spectral_density(weight)\n")
-    print(f"  {seconds:.3g} s; peak {peak:.0f} MB in a fresh process, {before:.0f} MB with the mask alone")
-
-
-def growth() -> None:
-    print(f"SAO weights, d = {DEGREE}\n{'n':>9} {'seconds':>10}")
-    times = []
-    for size in SIZES:
-        weight = sao_weight(size, size, DEGREE)
-        times.append(bench.median_seconds(lambda weight=weight: singular_values(fresh(weight)), 3))
-        print(f"{size:>9} {times[-1]:>10.4g}")
-    print(f"growth exponent: {bench.growth_exponent(SIZES, times):.3g} (goal: 1, linear)")
-    density_against_the_law(SIZES[-1])
+    bench.print_value(f"{told}: seconds", seconds, "s")
+    bench.print_value(f"{told}: peak memory of a process", peak, "MB")
+    bench.print_value(f"{told}: the same with the mask alone", before, "MB")
 
 
 def main() -> None:
     sao_against_numpy()
     dense_against_numpy()
     density_against_the_law()
-    if "--growth" in sys.argv[1:]:
-        growth()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""All benchmarks of speed and memory, one after the other, recorded: what took how long, and what failed.
+
+python tests/benchmarks/run_all.py             all in their default sizes
+python tests/benchmarks/run_all.py --long      the parts that take many minutes each too
+python tests/benchmarks/run_all.py reach io    these alone
+python tests/benchmarks/run_all.py --list      what would be run
+
+A benchmark that fails or takes longer than an hour keeps its old record, and so do those that are not run.
+`python tests/benchmarks_page.py` makes docs/benchmarks.md of what is recorded.
+"""
+
+import argparse
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from recording import SLOWING
+
+HERE = Path(__file__).parent
+EXPERIMENTS = ("edge_of_chaos", "experiments", "pruning", "transfer")  # which measure what networks learn, for hours
+PARTS = {"jacobian": ("", "--train")}  # command lines, where there is not one without options
+LONG = {"audit": ("--memory",), "growth": ("--long",)}
+LIMIT = 3600  # seconds
+
+
+def commands(names: list[str], long: bool) -> list[list[str]]:
+    """The command lines of these benchmarks, or of all."""
+    known = [path.stem.removeprefix("bench_") for path in sorted(HERE.glob("bench_*.py"))]
+    found = []
+    for name in names or [name for name in known if name not in EXPERIMENTS]:
+        for options in (*PARTS.get(name, ("",)), *(LONG.get(name, ()) if long else ())):
+            found.append([f"{HERE / f'bench_{name}.py'}", *shlex.split(options)])
+    return found
+
+
+def run(command: list[str]) -> bool:
+    """Whether a benchmark ends well within the limit, nothing of the environment making it slower."""
+    environment = {name: value for name, value in os.environ.items() if name not in SLOWING}
+    told = [sys.executable, *command, "--record"]
+    process = subprocess.Popen(told, env=environment, start_new_session=True)
+    try:
+        return process.wait(LIMIT) == 0
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it and what it started, where it has not ended
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    asked = parser.parse_args()
+    lines = []
+    for command in commands(asked.names, asked.long):
+        named = " ".join([Path(command[0]).name, *command[1:]])
+        if asked.list:
+            print(named)
+            continue
+        print(f"\n== {named}", flush=True)
+        start = time.perf_counter()
+        ended = "" if run(command) else "   FAILED"
+        lines.append(f"{time.perf_counter() - start:6.0f} s   {named}{ended}")
+    print("\n", *lines, sep="\n")
+    sys.exit(any(line.endswith("FAILED") for line in lines))
+
+
+if __name__ == "__main__":
+    main()
