@@ -1,11 +1,15 @@
 """docs/benchmarks.md says what the benchmarks recorded, and a benchmark records what it prints."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from . import benchmarks_page
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 MEASURED = """
@@ -58,3 +62,24 @@ def test_options_have_a_file_of_their_own_and_a_failure_leaves_what_was_there(ru
     failed, after = run(MEASURED + "raise ValueError", "--long")
     assert (done.returncode, failed.returncode) == (0, 1)
     assert after == files
+
+
+def test_the_page_is_made_of_what_is_recorded():
+    assert benchmarks_page.PAGE.read_text() == benchmarks_page.page(), "python tests/benchmarks_page.py makes it anew"
+
+
+@pytest.mark.parametrize("script", sorted(BENCHMARKS.glob("bench_*.py")), ids=lambda path: path.stem)
+def test_notes_have_no_measured_figure_of_their_own(script):
+    notes = benchmarks_page.constant(ast.parse(script.read_text()), "NOTES")
+    assert not re.search(r"\d ?(s|ms|µs|ns|MB|x)\b", notes)
+
+
+def test_notes_are_filled_from_records():
+    rows = [
+        {"record": "ratio", "job": "reach", "ours": 0.0125, "theirs": 5.0, "unit": "s", "ratio": 0.0025},
+        {"record": "value", "name": "peak", "value": 1234.5, "unit": "MB"},
+    ]
+    told = [benchmarks_page.measured(rows, *one.split(" of ")) for one in ("ratio of reach", "sao of reach")]
+    assert told == ["0.0025x", "12.5 ms"]
+    assert benchmarks_page.measured(rows, "value", "peak") == "1,230 MB"
+    assert benchmarks_page.measured(rows, "ratio", "verify") == "(not measured)"

@@ -5,7 +5,6 @@ python tests/benchmarks/bench_criticality.py
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import side_by_side
@@ -32,9 +31,8 @@ def main() -> None:
         measured = side_by_side.interleaved([_process(one), _process(other)], repeats=15)
         side_by_side.print_ratio(name, *measured, 3)
     edge = edge_of_chaos(sparse_activation("cst", activation_sparsity=0.85, slope=0.7))
-    start = time.perf_counter()
-    variance_chains(edge, 1.0, depth=100, width=300)
-    print(f"400 chains of 100 layers of 300 units: {time.perf_counter() - start:.2f} s (goal 1 s)")
+    seconds = side_by_side.median_seconds(lambda: variance_chains(edge, 1.0, depth=100, width=300))
+    side_by_side.print_value("400 chains of 100 layers of 300 units", seconds, "s", 1)
 
 
 def _process(command):

@@ -101,13 +101,13 @@ class Shares:
 
 def times(width: int, depth: int) -> None:
     layers = Layers(width, depth)
-    chain, ours, svd = bench.interleaved(
+    chain, ours, svd = bench.processor_seconds(
         [
             lambda: naive(layers),
             lambda: accumulated(layers).log_singular_values(),
             lambda: torch.linalg.svdvals(naive(layers)),
         ],
-        repeats=3,
+        repeats=5,
     )
     product = accumulated(layers)
     found = product.log_singular_values(base=10)
@@ -115,8 +115,9 @@ def times(width: int, depth: int) -> None:
     print(f"SAO d = {DEGREE}, tanh, gain {GAIN}, width {width}, depth {depth}: {product.orthogonalisations} QRs")
     print(f"  log10 sigma {found.values[0]:.3f} to {found.values[-1]:.3f}, error {found.error:.1g}", end=", ")
     print(f"naive SVD off by up to {np.abs(wrong).max():.3g} decades")
-    bench.print_ratio("  graded, all / naive chain", ours, chain)
-    bench.print_ratio("  graded, all / naive chain and svdvals", ours, svd)
+    told = f"width {width}, depth {depth}: all singular values right"
+    bench.print_ratio(f"{told} / the naive chain alone", ours, chain)
+    bench.print_ratio(f"{told} / the naive chain and svdvals, wrong in the small ones", ours, svd)
 
 
 def shares(width: int, depth: int) -> None:
@@ -124,8 +125,9 @@ def shares(width: int, depth: int) -> None:
     measured = Shares()
     whole = bench.seconds(lambda: accumulated(layers).log_singular_values())
     rest = whole - math.fsum(measured.seconds.values())
-    parts = ", ".join(f"{share} {part / whole:.0%}" for share, part in (*measured.seconds.items(), ("rest", rest)))
-    print(f"width {width}, depth {depth}: {whole:.3g} s: {parts}")
+    parts = (*measured.seconds.items(), ("rest", rest))
+    title = f"Where the time of width {width}, depth {depth} goes"
+    bench.print_table(title, ["step", "s", "of the whole"], [(name, part, part / whole) for name, part in parts])
 
 
 def memory() -> None:
@@ -136,7 +138,8 @@ def memory() -> None:
         bench.peak_memory_mb(MEMORY),
         bench.peak_memory_mb(MEMORY + "accumulated(layers)._orthogonalise()\n"),
     )
-    bench.print_ratio("width 1024: peak / one Jacobian", after - before, 8 * 1024**2 / 1e6, JACOBIANS_GOAL, unit="MB")
+    jacobians = (after - before) / (8e-6 * 1024**2)
+    bench.print_value("width 1024: peak memory over the layers'", jacobians, "Jacobians", JACOBIANS_GOAL)
 
 
 def main() -> None:

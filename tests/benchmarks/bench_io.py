@@ -16,6 +16,10 @@ from threadpoolctl import threadpool_limits
 from sao_cli import Matrix, sao_mask
 from sao_cli.io import read_matrices, write_matrices
 
+NOTES = """
+Every number is written as the shortest text that reads back as the same float64, and read to the nearest one.
+"""
+
 
 def matrices() -> dict[str, Matrix]:
     """What is written and read, by its name."""
@@ -31,14 +35,14 @@ def matrices() -> dict[str, Matrix]:
 def compare(name: str, matrix: Matrix, folder: Path) -> None:
     """Both writers, then both readers on what each writer wrote."""
     ours, theirs = folder / "ours.mtx", folder / "theirs.mtx"
-    repeats = 3 if matrix.mask.nnz > 1_000_000 else 11
+    repeats = 5 if matrix.mask.nnz > 1_000_000 else 11
     array = matrix.to_scipy()
     field = "pattern" if matrix.values is None else "real"
     write = [lambda: write_matrices(matrix, ours), lambda: scipy.io.mmwrite(theirs, array, field=field)]
-    side_by_side.print_ratio(f"write {name}", *side_by_side.interleaved(write, repeats))
+    side_by_side.print_ratio(f"write {name} / mmwrite", *side_by_side.interleaved(write, repeats))
     for path, writer in ((ours, "sao"), (theirs, "scipy")):
         read = [lambda path=path: read_matrices(path), lambda path=path: scipy.io.mmread(path, spmatrix=False)]
-        side_by_side.print_ratio(f"read {name}, written by {writer}", *side_by_side.interleaved(read, repeats))
+        side_by_side.print_ratio(f"read {name}, written by {writer} / mmread", *side_by_side.interleaved(read, repeats))
 
 
 def main() -> None:

@@ -25,7 +25,15 @@ JOBS = (  # the method, the sparsity, and whether training comes before it and g
     ("snip", 0.98, False),
     ("synflow", 0.98, False),
 )
+COLUMNS = ("method", "sparsity", "layers", "merged", "constant", "unread", "change of the outputs", "training accuracy")
 ROWS = 4096
+NOTES = """
+The change of the outputs is the largest difference over their root mean square. What goes depends on where a method
+leaves its weights: synflow crowds them into few units, global magnitude spreads them over the rows of the first layer.
+What is left is denser than the whole was, and still mostly zeros. Where units have one weight each and no bias, many
+are multiples of others; they are found by sorting random sums of rows, and only rows whose sums agree to rounding are
+compared.
+"""
 
 
 def perceptron(width: int = 1024) -> nn.Sequential:
@@ -55,7 +63,7 @@ def forward(net: nn.Module, x: Tensor) -> Callable[[], object]:
     return run
 
 
-def smaller(method: str, sparsity: float, trained: bool, x: Tensor, y: Tensor) -> None:
+def smaller(method: str, sparsity: float, trained: bool, x: Tensor, y: Tensor) -> tuple[object, ...]:
     """Beside the pruned network as it is stored: dense tensors with zeros, which cost what the whole network does."""
     net = perceptron()
     if trained:
@@ -72,11 +80,11 @@ def smaller(method: str, sparsity: float, trained: bool, x: Tensor, y: Tensor) -
     with torch.no_grad():
         accuracy = float((net(x).argmax(1) == y).double().mean())
         off = float((small(x) - net(x)).abs().max() / net(x).square().mean().sqrt())
-    print(f"{method} at {sparsity}, training accuracy {accuracy:.4f}: {shapes}; {lost} merged, constant, unread")
-    print(f"  largest difference of the outputs over their root mean square: {off:.2g}")
-    side_by_side.print_ratio("  parameters", found.new_parameters, found.parameters, unit="")
+    told = f"{method}, {sparsity}"
+    side_by_side.print_ratio(f"{told}: parameters / before", found.new_parameters, found.parameters, unit="")
     ours, theirs = side_by_side.processor_seconds([forward(small, x[:BATCH]), forward(net, x[:BATCH])], 31)
-    side_by_side.print_ratio(f"  forward, batch {BATCH}", 1e3 * ours, 1e3 * theirs, unit="ms")
+    side_by_side.print_ratio(f"{told}: forward, batch {BATCH} / before", ours, theirs)
+    return method, sparsity, shapes, *lost, off, accuracy
 
 
 def example(method: str, x: Tensor) -> dict[str, object]:
@@ -87,12 +95,11 @@ def search() -> None:
     """The search for multiples among rows with none, beside the Gram product that comparing each with each takes."""
     rows = np.random.default_rng(0).standard_normal((ROWS, ROWS)).astype(np.float32)
     calls = [lambda: multiples(rows, lambda factor: factor > 0, "float32"), lambda: rows @ rows.T]
-    ours, theirs = side_by_side.processor_seconds(calls, 3)
+    ours, theirs = side_by_side.processor_seconds(calls)
     side_by_side.print_ratio(f"multiples among {ROWS} rows of {ROWS}, float32, against rows @ rows.T", ours, theirs)
 
 
 if __name__ == "__main__":
     digits, labels = digits_like_mnist()
-    for job in JOBS:
-        smaller(*job, digits.float(), labels.long())
+    side_by_side.print_table("What is left", COLUMNS, (smaller(*job, digits.float(), labels.long()) for job in JOBS))
     search()

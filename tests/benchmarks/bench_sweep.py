@@ -1,5 +1,7 @@
 """What a sweep adds to a run's own work, in processes and through Dask, and what a second process gains.
 
+python tests/benchmarks/bench_sweep.py    a minute
+
 The projection to a cluster assumes runs of equal length, one worker a core, and a client that hands out and takes in
 one run in the overhead measured here, one after another: N workers are kept busy while a run takes N times that.
 """
@@ -13,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from side_by_side import print_ratio
+from side_by_side import interleaved, median_seconds, print_ratio, print_value
 
 from sao_cli.cli.shared.one_run import run_command
 from sao_cli.study.executors import LocalProcesses, executor, run_in_order
@@ -21,15 +23,13 @@ from sao_cli.study.executors import LocalProcesses, executor, run_in_order
 RUN = "sao_cli.cli.shared.one_run:run_command"
 MASK = ["mask", "--m", "64", "--n", "64", "--d", "4"]
 JOBS = 200
-TRAININGS, EPOCHS = 40, 3
+TRAININGS, EPOCHS = 20, 3
 
 
 def per_job(where, jobs: int = JOBS) -> float:
-    """Seconds a job of a sweep of small masks, after the workers have loaded what these need."""
-    list(run_in_order(where, RUN, [{"arguments": MASK}] * 8))
-    start = time.perf_counter()
-    list(run_in_order(where, RUN, [{"arguments": [*MASK, "--seed", str(k)]} for k in range(jobs)]))
-    return (time.perf_counter() - start) / jobs
+    """Seconds a job of a sweep of small masks, after the workers have loaded what these need; the median of sweeps."""
+    asked = [{"arguments": [*MASK, "--seed", str(k)]} for k in range(jobs)]
+    return median_seconds(lambda: list(run_in_order(where, RUN, asked))) / jobs
 
 
 @contextlib.contextmanager
@@ -52,37 +52,28 @@ def cluster(workers: int):
 
 def overheads() -> None:
     """A job's time in each place, less the command's own in this process."""
-    run_command(MASK)
-    start = time.perf_counter()
-    for k in range(JOBS):
-        run_command([*MASK, "--seed", str(k)])
-    own = (time.perf_counter() - start) / JOBS
-    print(f"the command itself: {own * 1e3:.1f} ms")
+    own = median_seconds(lambda: [run_command([*MASK, "--seed", str(k)]) for k in range(JOBS)]) / JOBS
+    print_value("the command itself, sao mask of 64 x 64", own, "s")
     with executor() as here:
-        print(f"in this process: {(per_job(here) - own) * 1e3:+.1f} ms a job")
+        print_value("added to a run in this process", max(per_job(here) - own, 0.0), "s")
     with LocalProcesses(1) as pool:  # one, so that it is a job's own overhead, and not what a second one gains
         assert list(run_in_order(pool, "os:getpid", [{}])) != [os.getpid()]
-        local = per_job(pool) - own
-    print(f"in a process beside it: {local * 1e3:+.1f} ms a job (goal < 20: {'met' if local < 0.02 else 'MISSED'})")
+        print_value("added to a run in a process beside it", max(per_job(pool) - own, 0.0), "s", 0.02)
     with cluster(1) as address, executor(cluster=address) as there:
-        dask = per_job(there) - own
-    print(f"through Dask: {dask * 1e3:+.1f} ms a job (goal < 60: {'met' if dask < 0.06 else 'MISSED'})")
-    for seconds in (1, 30):
-        print(f"projection: runs of {seconds} s keep about {seconds / max(dask, 1e-3):.0f} workers of a cluster busy")
+        dask = max(per_job(there) - own, 1e-3)
+    print_value("added to a run through Dask, scheduler and worker on loopback", dask, "s", 0.06)
+    for length in (1, 30):
+        print_value(f"workers of a cluster that runs of {length} s keep busy, projected", length / dask)
 
 
 def trainings() -> None:
     """A sweep of short trainings of the digits, in one process and in two."""
     asked = ["train", "--depth", "4", "--width", "64", "--epochs", str(EPOCHS), "--jacobian-at", "none"]
     jobs = [{"arguments": [*asked, "--seed", str(seed)]} for seed in range(TRAININGS)]
-    times = []
-    for count in (1, 2):
-        with executor(count) as where:
-            list(run_in_order(where, RUN, jobs[: 2 * count]))  # torch is loaded
-            start = time.perf_counter()
-            list(run_in_order(where, RUN, jobs))
-            times.append(time.perf_counter() - start)
-    print_ratio(f"{TRAININGS} trainings in two processes, against one", times[1], times[0], goal=1 / 1.8)
+    with executor(1) as one, executor(2) as two:
+        calls = [lambda: list(run_in_order(two, RUN, jobs)), lambda: list(run_in_order(one, RUN, jobs))]
+        ours, theirs = interleaved(calls, 5)
+    print_ratio(f"{TRAININGS} trainings of the digits in two processes, against one", ours, theirs, goal=1 / 1.8)
 
 
 if __name__ == "__main__":

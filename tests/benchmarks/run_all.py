@@ -31,11 +31,11 @@ LIMIT = 3600  # seconds
 def commands(names: list[str], long: bool) -> list[list[str]]:
     """The command lines of these benchmarks, or of all."""
     known = [path.stem.removeprefix("bench_") for path in sorted(HERE.glob("bench_*.py"))]
-    found = []
-    for name in names or [name for name in known if name not in EXPERIMENTS]:
-        for options in (*PARTS.get(name, ("",)), *(LONG.get(name, ()) if long else ())):
-            found.append([f"{HERE / f'bench_{name}.py'}", *shlex.split(options)])
-    return found
+    return [
+        [f"{HERE / f'bench_{name}.py'}", *shlex.split(options)]
+        for name in names or [name for name in known if name not in EXPERIMENTS]
+        for options in (*PARTS.get(name, ("",)), *(LONG.get(name, ()) if long else ()))
+    ]
 
 
 def run(command: list[str]) -> bool:
