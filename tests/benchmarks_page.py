@@ -9,7 +9,7 @@ in which {ratio of JOB}, {sao of JOB}, {instead of JOB} and {value of NAME} stan
 import ast
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 PAGE, BENCHMARKS = ROOT / "docs" / "benchmarks.md", ROOT / "tests" / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 FIRST = "bench_growth"  # of the sections
+NAMES = ("record", "job", "instead", "name", "title")  # what tells rows of a benchmark apart
 INTRODUCTION = """# Benchmarks
 
 Ratios of what `sao` takes to what one would use instead take, both measured in one run, with one BLAS thread on both
@@ -56,7 +57,17 @@ def runs(folder: Path = RESULTS) -> list[Run]:
     for path in folder.glob("*.jsonl"):
         told, machine, *rows = map(json.loads, path.read_text().splitlines())
         found.append(Run(told, machine, rows))
-    return sorted(found, key=lambda run: (run.benchmark != FIRST, run.benchmark, run.told["command"]))
+    found.sort(key=lambda run: (run.benchmark != FIRST, run.benchmark, run.told["command"]))
+    return list(without_repetitions(found))
+
+
+def without_repetitions(found: Iterable[Run]) -> Iterator[Run]:
+    """The runs, those with options without what the one without them measured too."""
+    seen = set()
+    for run in found:
+        named = {json.dumps([run.benchmark, *(row.get(key) for key in NAMES)]): row for row in run.rows}
+        yield Run(run.told, run.machine, [row for name, row in named.items() if name not in seen])
+        seen |= set(named)
 
 
 def number(value: float) -> str:

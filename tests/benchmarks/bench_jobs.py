@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import side_by_side  # noqa: F401 - before numpy: it sets the number of BLAS threads
+import side_by_side as bench  # before numpy: it sets the number of BLAS threads
 
 # isort: split
 import numpy as np
@@ -27,7 +27,13 @@ import numpy as np
 from sao_cli import mask_stack, write_masks
 from sao_cli.io.checkpoints import write_checkpoint
 
-MATRICES, REPEATS = 22, 1
+MATRICES, REPEATS = 22, 3
+COLUMNS = ("where", "s", "of one process", "s, longest way", "of one process", "MB, all processes")
+NOTES = """
+The output is the same bytes in each place. What keeps two processes from half the time is their start, what one does
+alone (choosing and writing in prune, reading in verify), and the last job, for which the other waits. On cores that
+other work keeps busy a second process gains next to nothing, and small jobs do not repay its start.
+"""
 SAO = [sys.executable, "-m", "sao_cli"]
 
 
@@ -119,32 +125,36 @@ def cluster(folder: Path) -> tuple[str, list[subprocess.Popen[bytes]]]:
 def commands(folder: Path, smaller: bool) -> dict[str, list[str]]:
     """What is measured, and the files that it reads."""
     model, masks = folder / "model.safetensors", folder / "masks.mtx"
-    checkpoint(model, 512 if smaller else 1024)
+    least = 512 if smaller else 1024
+    checkpoint(model, least)
+    told = f"{MATRICES} float32 matrices of {least} to {2 * least}"
     nodes = 20_000 if smaller else 100_000
     write_masks(mask_stack([nodes] * 9, method="ramanujan", d=4), masks)
     side = str(256 if smaller else 1024)
     return {
-        "audit": ["audit", str(model)],
-        "prune": ["prune", str(model), "-o", str(folder / "out.safetensors"), "--sparsity", "0.5", "--all"],
+        f"audit, {told}": ["audit", str(model)],
+        f"prune, {told}": ["prune", str(model), "-o", str(folder / "out.safetensors"), "--sparsity", "0.5", "--all"],
         f"verify, 8 masks of {nodes}": ["verify", str(masks)],
         f"spectrum, {side}": ["spectrum", "--method", "lmp", "--m", side, "--n", side, "--repeats", "20"],
     }
 
 
-def compare(command: list[str], places: dict[str, tuple[list[str], list[int]]]) -> None:
-    """A line for each place: median seconds, the ratio to one process, and the peak of memory."""
+def compare(job: str, command: list[str], places: dict[str, tuple[list[str], list[int]]]) -> None:
+    """A table: median seconds of each place, of the clock and of the longest way, beside one process, and memory."""
     runs: dict[str, list[Run]] = {place: [] for place in places}
     for _ in range(REPEATS):
         for place, (options, beside) in places.items():
             runs[place].append(measured([*command, *options], beside))
     assert len({one.printed for each in runs.values() for one in each}) == 1  # the same bytes
     alone = runs["one process"]
+    rows = []
     for place, each in runs.items():
-        told = [f"  {place:16s}"]
+        row: list[object] = [place]
         for name in ("wall", "longest"):
             taken, theirs = (statistics.median(getattr(one, name) for one in some) for some in (each, alone))
-            told.append(f"{name} {taken:7.2f} s {taken / theirs:5.2f}x")
-        print(*told, f"{max(one.peak for one in each):5.0f} MB", sep="   ", flush=True)
+            row += [taken, taken / theirs]
+        rows.append([*row, max(one.peak for one in each)])
+    bench.print_table(job, COLUMNS, rows)
 
 
 def main() -> None:
@@ -155,8 +165,7 @@ def main() -> None:
         places = {"one process": ([], []), "--jobs 2": (["--jobs", "2"], [])}
         places |= {"Dask, 2 workers": (["--cluster", address], workers)}
         for told, command in commands(Path(name), "--smaller" in sys.argv).items():
-            print(told, flush=True)
-            compare(command, places)
+            compare(told, command, places)
 
 
 if __name__ == "__main__":

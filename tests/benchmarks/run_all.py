@@ -23,8 +23,8 @@ from recording import SLOWING
 
 HERE = Path(__file__).parent
 EXPERIMENTS = ("edge_of_chaos", "experiments", "pruning", "transfer")  # which measure what networks learn, for hours
-PARTS = {"jacobian": ("", "--train")}  # command lines, where there is not one without options
-LONG = {"audit": ("--memory",), "growth": ("--long",)}
+PARTS = {"jacobian": ("", "--train"), "train": ("--step",), "big": ()}  # options, where there is not one run without
+LONG = {"audit": ("--memory",), "growth": ("--long",), "verify": ("--fast",), "jobs": ("--smaller",), "big": ("",)}
 LIMIT = 3600  # seconds
 
 
