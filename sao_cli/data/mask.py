@@ -30,6 +30,7 @@ MaskLike: TypeAlias = (  # what Mask.of takes
     "Mask | Matrix | Kernel | ArrayLike | scipy.sparse.sparray | torch.Tensor | torch.nn.Module | nx.Graph | Path"
 )
 
+_PIECE = 2**14  # rows compared at a time
 KERNEL_AXES = (3, 4, 5)  # of convolution kernels for signals, images and volumes
 
 
@@ -295,24 +296,30 @@ def _complete_bipartite_groups(mask: Mask) -> Groups | None:
 
 
 def _regular_groups(mask: Mask) -> Groups | None:
-    """The groups where all rows have as many ones: each row is compared with one leader, in half the passes."""
+    """The groups where all rows have as many ones: each row is compared with one head, in half the passes."""
     columns = mask.indices.reshape(mask.m, -1)
-    first = np.ascontiguousarray(columns[:, 0])
-    numbers = np.arange(mask.m, dtype=columns.dtype)
-    leader = np.empty(mask.n, dtype=columns.dtype)
-    leader[first] = numbers
-    leaders = leader[first]
-    if not (np.take(columns, leaders, axis=0) == columns).all():
+    dtype = columns.dtype
+    first = columns[:, 0].astype(np.intp)
+    label = np.full(mask.n, -1, dtype=dtype)  # by first column: at first a row that begins there, then the group
+    label[first] = np.arange(mask.m, dtype=dtype)
+    starts = np.flatnonzero(label >= 0)
+    heads = np.take(columns, label[starts], axis=0)
+    label[starts] = numbers = np.arange(len(starts), dtype=dtype)
+    rows = np.take(label, first)
+    if not _are_heads(columns, heads, rows):
         return None
-    heads = columns[leaders == numbers]
-    starts = np.zeros(mask.n, dtype=bool)
-    starts[heads[:, 0]] = True
-    label = np.cumsum(starts, dtype=columns.dtype) - 1
-    of_columns = np.full(mask.n, -1, dtype=columns.dtype)
-    of_columns[heads] = label[heads[:, :1]]
+    of_columns = np.full(mask.n, -1, dtype=dtype)
+    for column in heads.T:  # ascending in the first, and in an SAO mask in all
+        of_columns[column] = numbers
     if np.count_nonzero(of_columns >= 0) != heads.size:  # two groups share a column
         return None
-    return Groups(label[first], of_columns, len(heads))
+    return Groups(rows, of_columns, len(heads))
+
+
+def _are_heads(columns: Indices, heads: Indices, rows: Indices) -> bool:
+    """Whether columns[i] == heads[rows[i]] throughout, in pieces that stay in the cache."""
+    pieces = (slice(start, start + _PIECE) for start in range(0, len(rows), _PIECE))
+    return all(np.array_equal(np.take(heads, rows[piece], axis=0), columns[piece]) for piece in pieces)
 
 
 def _checked_shape(shape: tuple[int, ...]) -> tuple[int, int]:

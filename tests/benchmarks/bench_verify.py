@@ -60,8 +60,8 @@ def sao_against_components(n: int = 1_000_000) -> None:
 
     mask = sao_like(n)
     graph = adjacency(mask)
-    ours = bench.median_seconds(lambda: expansion(fresh(mask)))
-    theirs = bench.median_seconds(lambda: connected_components(graph, directed=False))
+    calls = (lambda: expansion(fresh(mask)), lambda: connected_components(graph, directed=False))
+    ours, theirs = bench.processor_seconds(calls)
     bench.print_ratio(f"SAO mask, n = {n}: expansion / connected_components", ours, theirs, COMPONENTS_GOAL)
     general = bench.median_seconds(lambda: find_components(mask), 3)
     print(f"  (components alone, of any mask: {general:.3g} s, {general / theirs:.3g}x)")
