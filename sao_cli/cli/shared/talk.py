@@ -2,7 +2,6 @@
 
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +70,8 @@ class Talk:
     def bug(self, error: BaseException) -> None:
         """A traceback, and what to do with it."""
         self.erase()
+        import traceback
+
         for line in "".join(traceback.format_exception(error)).splitlines():
             self._write(visible(line))
         self.error("this is a bug in sao: please report it with the traceback above")
