@@ -1,11 +1,14 @@
-"""Start-up and the first pipe, whole processes.
+"""Start-up and the first pipe, whole processes: wall and processor time, and with OPENBLAS_CORETYPE told.
 
 python tests/benchmarks/bench_start.py
 """
 
-import subprocess
+import os
+import platform
+import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import side_by_side
@@ -29,36 +32,62 @@ print(json.dumps({"lambda_2": values.min(), "holds": bool(values.min() <= np.sqr
 """
 
 
+IMPORT = f"{sys.executable} -c 'import numpy'"
+JOBS = (  # what is ours, our command, theirs, and the goal
+    (
+        "sao mask --m 256 --n 256 --d 4, whole process, against import numpy",
+        "SAO mask --m 256 --n 256 --d 4",
+        IMPORT,
+        1.35,
+    ),
+    ("sao mask --help, whole process, against import numpy", "SAO mask --help", IMPORT, 0.8),
+    (
+        "completion of an option of sao mask, whole process, against import numpy",
+        "_SAO_COMPLETE=bash_complete COMP_WORDS='sao mask --se' COMP_CWORD=2 SAO",
+        IMPORT,
+        0.8,
+    ),
+    (
+        "sao mask | sao verify, 256, against a scipy script pair",
+        "SAO mask --m 256 --n 256 --d 4 | SAO verify -q",
+        f"{sys.executable} WRITE | {sys.executable} READ",
+        0.32,
+    ),
+)
+
+
 def main() -> None:
+    module = f"{sys.executable} -m sao_cli"
+    kernel = os.environ.get("OPENBLAS_CORETYPE") or (
+        "Haswell" if platform.machine() in ("x86_64", "AMD64") else "ARMV8"
+    )
     with tempfile.TemporaryDirectory() as folder:
-        write, read = Path(folder) / "write.py", Path(folder) / "read.py"
-        write.write_text(WRITE)
-        read.write_text(READ)
-        _compare(write, read)
+        scripts = {"WRITE": WRITE, "READ": READ}
+        for name, script in scripts.items():
+            scripts[name] = str(Path(folder) / f"{name}.py")
+            Path(scripts[name]).write_text(script)
+        for told in (None, kernel):
+            os.environ.pop("OPENBLAS_CORETYPE", None)
+            if told:
+                os.environ["OPENBLAS_CORETYPE"] = told
+            _compare({**scripts, "SAO": str(SAO)}, f" (OPENBLAS_CORETYPE={told})" if told else "")
+        os.environ.pop("OPENBLAS_CORETYPE")
+        _compare({**scripts, "SAO": module}, " (as python -m sao_cli)", JOBS[:1])
 
 
-def _compare(write: Path, read: Path) -> None:
-    pairs = [
-        (
-            "sao mask --m 256 --n 256 --d 4, whole process, against import numpy",
-            f"{SAO} mask --m 256 --n 256 --d 4",
-            f"{sys.executable} -c 'import numpy'",
-            1.6,
-        ),
-        (
-            "sao mask | sao verify, 256, against a scipy script pair",
-            f"{SAO} mask --m 256 --n 256 --d 4 | {SAO} verify -q",
-            f"{sys.executable} {write} | {sys.executable} {read}",
-            0.5,
-        ),
-    ]
-    for name, ours, theirs, goal in pairs:
-        measured = side_by_side.interleaved([_shell(ours), _shell(theirs)], repeats=15)
-        side_by_side.print_ratio(name, *measured, goal)
+def _compare(words: dict[str, str], where: str, jobs: Sequence[tuple[str, str, str, float]] = JOBS) -> None:
+    for name, ours, theirs, goal in jobs:
+        job, instead = name.split(" against ")
+        commands = [_filled(command, words) for command in (ours, theirs)]
+        for what, times in zip(("", ", processor time"), side_by_side.command_seconds(commands), strict=True):
+            side_by_side.print_ratio(job.rstrip(",") + where + what, *times, goal, instead=instead)
 
 
-def _shell(command):
-    return lambda: subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, stdout=subprocess.DEVNULL)
+def _filled(command: str, words: dict[str, str]) -> str:
+    """The command with what its capitals stand for."""
+    for word, meaning in words.items():
+        command = re.sub(rf"(?<![_A-Z]){word}(?![_A-Z])", lambda _, meaning=meaning: meaning, command)
+    return command
 
 
 if __name__ == "__main__":

@@ -162,3 +162,27 @@ def interleaved(calls: Sequence[Callable[[], object]], repeats: int = 11) -> lis
     """The median wall time of each call, taken in turns, so that a busy moment of the machine burdens all alike."""
     rounds = [[seconds(call) for call in calls] for _ in range(repeats + 1)]
     return [Median(times) for times in zip(*rounds[1:], strict=True)]
+
+
+def command_seconds(commands: Sequence[str], repeats: int = 11) -> tuple[list[float], list[float]]:
+    """The median wall times, and the median processor times, of shell commands that take turns, pipes and all."""
+    walls: list[list[float]] = [[] for _ in commands]
+    busy: list[list[float]] = [[] for _ in commands]
+    for turn in range(repeats + 1):
+        for command, wall, processor in zip(commands, walls, busy, strict=True):
+            before = _children_seconds()
+            taken = seconds(lambda command=command: _run_quietly(command))
+            wall += [taken] if turn else []
+            processor += [_children_seconds() - before] if turn else []
+    return [Median(times) for times in walls], [Median(times) for times in busy]
+
+
+def _run_quietly(command: str) -> None:
+    subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, stdout=subprocess.DEVNULL)
+
+
+def _children_seconds() -> float:
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
