@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from sao_cli.base.in_order import run_in_order
@@ -45,8 +46,8 @@ def expansions(
 
 
 def one_expansion(mask: Mask, **asked: Any) -> Expansion:
-    """The `expansion` of a mask, with one thread."""
-    with one_thread():
+    """The `expansion` of a mask, with one thread; closed forms take no linear algebra, and need not ask for it."""
+    with one_thread() if mask.groups is None else nullcontext():
         return expansion(mask, **asked)
 
 
