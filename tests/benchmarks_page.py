@@ -175,7 +175,7 @@ def section(name: str, those: Sequence[Run]) -> Iterator[str]:
     if ratios := [ratio_row(row) for row in rows if row["record"] == "ratio"]:
         yield table(["job", "sao", "instead", "ratio", "goal"], ratios)
     if values := [value_row(row) for row in rows if row["record"] == "value"]:
-        yield table(["measured", "", "goal"], values)
+        yield table(["measured", "sao", "goal"], values)
     yield from (growth_table(row) for row in rows if row["record"] == "growth")
     yield from (plain_table(row) for row in rows if row["record"] == "table")
     if notes := constant(source, "NOTES"):
@@ -193,7 +193,7 @@ def command_line(run: Run) -> str:
     """How it is run again, how long it took and how busy the cores were before."""
     told = run.told
     slowed = "".join(f", with {name} set" for name in run.machine["environment"])
-    busy = f", beside other work (load {told['load']:g})" if told["load"] >= 1 else ""
+    busy = f", beside other work (load {told['load']:g})" if told["load"] > run.machine["cores"] + 1 else ""
     return f"- `{told['command']}`: {quantity(told['seconds'], 's')} on {told['date']}{busy}{slowed}"
 
 

@@ -4,7 +4,6 @@ python tests/benchmarks/bench_convolution.py          c = 64, 128 and 256, 32 x 
 python tests/benchmarks/bench_convolution.py --quick  c = 64 alone (under a minute)
 """
 
-import statistics
 import sys
 
 import side_by_side as bench  # before numpy: it sets the number of BLAS threads
@@ -22,7 +21,7 @@ from sao_cli.weights.kernels.build_kernels import build_kernel
 IMAGE, TAPS, DEGREE = 32, 3, 4
 GENERAL_GOAL, SAO_GOAL = 0.55, 0.1
 SAMPLE = {64: IMAGE**2, 128: 128, 256: 32}  # frequencies whose SVDs are timed, of IMAGE^2: all of them take minutes
-ROUNDS = {64: 5, 128: 3, 256: 1}
+ROUNDS = 5
 SVDS_TOLERANCE = 1e-8
 
 
@@ -47,9 +46,9 @@ def against_sedghi(channels: int) -> None:
     for name, (kernel, goal) in kernels.items():
         pairs = [
             (bench.seconds(lambda k=kernel: convolution_values(k, IMAGE)), sedghi_seconds(kernel, sample))
-            for _ in range(ROUNDS[channels] + 1)
-        ][min(1, ROUNDS[channels] - 1) :]
-        ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
+            for _ in range(ROUNDS + 1)
+        ][1:]
+        ours, theirs = (bench.Median(side) for side in zip(*pairs, strict=True))
         bench.print_ratio(f"c = {channels}, {name}: convolution_values / FFT and SVDs{scaled}", ours, theirs, goal)
 
 
@@ -75,18 +74,22 @@ def sigma_max_against_svds(channels: int) -> None:
         return ConvolutionGram.apply(gram, x)
 
     gram.apply = counted
-    ours = bench.seconds(lambda: found.append(largest_value(gram, np.random.default_rng(0))))
-    theirs = bench.seconds(
-        lambda: others.append(svds(linear, k=1, tol=SVDS_TOLERANCE, return_singular_vectors=False, rng=0)[0])
+    calls = (
+        lambda: found.append(largest_value(gram, np.random.default_rng(0))),
+        lambda: others.append(svds(linear, k=1, tol=SVDS_TOLERANCE, return_singular_vectors=False, rng=0)[0]),
     )
+    ours, theirs = bench.processor_seconds(calls)
     away = abs(found[0].value / others[0] - 1)
     bench.print_ratio(
         f"c = {channels}, zeros: sigma_max with its bound / svds(k=1, tol={SVDS_TOLERANCE:g})", ours, theirs
     )
-    print(f"  {len(products)} Gram products; {found[0].value:.12g}, {away:.2g} from svds', bound {found[0].bound:.2g}")
+    bounded = f"{found[0].value:.12g}, {away:.2g} from svds', bound {found[0].bound:.2g}"
+    print(f"  {len(products) // len(found)} Gram products; {bounded}")
     values = []
     seconds = bench.seconds(lambda: values.append(convolution_values(kernel, IMAGE, padding="zeros")))
-    print(f"  all {len(values[0].values)} values as a density: {seconds:.3g} s, CDF error about {values[0].error:.2g}")
+    told = f"c = {channels}, zeros: all {len(values[0].values):,} values as a density"
+    bench.print_value(told, seconds, "s")
+    bench.print_value(f"{told}: error of its distribution", values[0].error)
 
 
 def main() -> None:

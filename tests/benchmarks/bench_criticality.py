@@ -25,7 +25,11 @@ def main() -> None:
     chains = [sys.executable, "-c", CHAINS.format(depth=30)]
     pairs = [
         ("sao criticality, whole process, against import numpy", ours, numpy),
-        ("with chains of width 300, against import numpy and these chains", [*ours, "--width", "300"], chains),
+        (
+            "sao criticality with chains of width 300, against import numpy and these chains",
+            [*ours, "--width", "300"],
+            chains,
+        ),
     ]
     for name, one, other in pairs:
         measured = side_by_side.interleaved([_process(one), _process(other)], repeats=15)
