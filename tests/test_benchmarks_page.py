@@ -83,3 +83,12 @@ def test_notes_are_filled_from_records():
     assert told == ["0.0025x", "12.5 ms"]
     assert benchmarks_page.measured(rows, "value", "peak") == "1,230 MB"
     assert benchmarks_page.measured(rows, "ratio", "verify") == "(not measured)"
+
+
+def test_all_that_measures_speed_is_run():
+    told = subprocess.run(
+        [sys.executable, BENCHMARKS / "run_all.py", "--list", "--long"], check=True, capture_output=True, text=True
+    )
+    listed = {line.split()[0] for line in told.stdout.splitlines()}
+    left = {path.name for path in BENCHMARKS.glob("bench_*.py")} - listed
+    assert left == {f"bench_{name}.py" for name in ("edge_of_chaos", "experiments", "pruning", "transfer")}

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from recording import SLOWING
@@ -59,18 +60,25 @@ def main() -> None:
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--list", action="store_true")
     asked = parser.parse_args()
+    named = {" ".join([Path(one[0]).name, *one[1:]]): one for one in commands(asked.names, asked.long)}
+    if asked.list:
+        print(*named, sep="\n")
+    else:
+        sys.exit(not all(list(run_in_turn(named))))
+
+
+def run_in_turn(named: dict[str, list[str]]) -> Iterator[bool]:
+    """Whether each ends well; when all have, or it is interrupted, a line for each says so, with its time."""
     lines = []
-    for command in commands(asked.names, asked.long):
-        named = " ".join([Path(command[0]).name, *command[1:]])
-        if asked.list:
-            print(named)
-            continue
-        print(f"\n== {named}", flush=True)
-        start = time.perf_counter()
-        ended = "" if run(command) else "   FAILED"
-        lines.append(f"{time.perf_counter() - start:6.0f} s   {named}{ended}")
-    print("\n", *lines, sep="\n")
-    sys.exit(any(line.endswith("FAILED") for line in lines))
+    try:
+        for name, command in named.items():
+            print(f"\n== {name}", flush=True)
+            start = time.perf_counter()
+            well = run(command)
+            lines.append(f"{time.perf_counter() - start:6.0f} s   {name}{'' if well else '   FAILED'}")
+            yield well
+    finally:
+        print("", *lines, sep="\n", flush=True)
 
 
 if __name__ == "__main__":
