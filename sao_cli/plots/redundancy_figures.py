@@ -151,7 +151,7 @@ def fusing_figure(rows: Sequence[RankRow], costs: Sequence[Costs], tau_cos: floa
             panel.set_xscale("log")
             panel.grid(color=GREY, alpha=0.2, linewidth=0.5)
             if tau_cos > 0:
-                panel.axvline(tau_cos, color="black", linewidth=0.7, linestyle="-.")
+                panel.axvline(tau_cos, color="black", linewidth=0.7, linestyle="-.", label=f"tau_cos {tau_cos:g}")
         if any((found.errors > 0).any() for _, found in drawn):
             above.set_yscale("log")
         else:

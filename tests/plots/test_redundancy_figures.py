@@ -93,5 +93,6 @@ def test_costs_are_those_of_fusing_and_rise_with_the_threshold():
     assert np.allclose(below.lines[0].get_ydata(), 100 * curve.saved)
     assert np.allclose(above.lines[0].get_ydata(), np.where(curve.errors, curve.errors, np.nan), equal_nan=True)
     assert (above.get_yscale(), below.get_xlabel()) == ("log", "tau_cos, at tau_euc 9")
+    assert [line.get_text() for line in above.figure.legends[0].get_texts()] == ["0.weight", "tau_cos 0.0001"]
     nothing = fusing_figure([ROW], [fusing_curve(np.eye(3), (1e-6,))], 0, 0.1).axes[0]
     assert nothing.texts[0].get_text() == "0 for each"
