@@ -259,17 +259,32 @@ def audited_rows(
     def here(weight: tuple[Entry, Layout], progress: Progress) -> AuditRow:
         return entry_row(checkpoint, *weight, progress=progress, **asked)
 
+    done = _Done(entries, progress)
     if executor is None or place is None:
         coming = rows_in_threads(here, weights, jobs, progress)
     else:
-        coming = rows_elsewhere(executor, place, weights, asked)
-    total, done = sum(map(_cost, entries)), 0
+        coming = rows_elsewhere(executor, place, weights, asked, done.count)
     with contextlib.closing(coming) as rows:
-        for number, entry in enumerate(entries, 1):
+        for entry in entries:
             row = _unmeasured(entry, asked["max_size"]) or next(rows)
             yield _told_row(row, structure, entry)
-            done += _cost(entry)
-            progress(f"{_bar(done, total)}: tensor", number, len(entries))
+            done.count(entry)
+
+
+class _Done:
+    """The entries that are measured, each counted once, whether when its worker ends or when its row is given."""
+
+    def __init__(self, entries: Sequence[Entry], progress: Progress) -> None:
+        self._total, self._count, self._progress = sum(map(_cost, entries)), len(entries), progress
+        self._names: set[str] = set()
+        self._bytes = 0
+
+    def count(self, entry: Entry) -> None:
+        if entry.name in self._names:
+            return
+        self._names.add(entry.name)
+        self._bytes += _cost(entry)
+        self._progress(f"{_bar(self._bytes, self._total)}: tensor", len(self._names), self._count)
 
 
 def _told_row(row: AuditRow, structure: Structure, entry: Entry) -> AuditRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
@@ -56,15 +57,41 @@ def unmeasured(entry: Entry, reason: str) -> AuditRow:
 
 
 def rows_elsewhere(
-    executor: Executor, place: CheckpointPlace, weights: Sequence[tuple[Entry, Layout]], asked: dict[str, Any]
+    executor: Executor,
+    place: CheckpointPlace,
+    weights: Sequence[tuple[Entry, Layout]],
+    asked: dict[str, Any],
+    finished: Callable[[Entry], None],
 ) -> Generator[AuditRow, None, None]:
-    """The `measured_entry` of each, in their order; a skipped row of one whose worker dies whenever it is tried."""
+    """The `measured_entry` of each, in their order; a skipped row of one whose worker dies whenever it is tried.
 
-    def lost(number: int, error: LostJobError) -> AuditRow:
-        return unmeasured(weights[number][0], str(error))
+    Those that take longest are handed out first, so that no long one is left for the end, when the other workers have
+    nothing to do; `finished` is called as soon as one is done. Rows that wait for their turn are rows that the audit
+    keeps anyway.
+    """
+    order = sorted(range(len(weights)), key=lambda number: -_work(weights[number][0]))
 
-    jobs = [{"place": place, "entry": entry, "layout": layout, **asked} for entry, layout in weights]
-    return run_in_order(executor, "sao_cli.models.audit.tensor_jobs:measured_entry", jobs, lost=lost)
+    def lost(turn: int, error: LostJobError) -> AuditRow:
+        return unmeasured(weights[order[turn]][0], str(error))
+
+    def done(turn: int, row: AuditRow) -> None:
+        finished(weights[order[turn]][0])
+
+    jobs = [{"place": place, "entry": weights[number][0], "layout": weights[number][1], **asked} for number in order]
+    job = "sao_cli.models.audit.tensor_jobs:measured_entry"
+    with contextlib.closing(run_in_order(executor, job, jobs, lost=lost, finished=done)) as coming:
+        rows: dict[int, AuditRow] = {}
+        turns = iter(order)
+        for number in range(len(weights)):
+            while number not in rows:
+                rows[next(turns)] = next(coming)
+            yield rows.pop(number)
+
+
+def _work(entry: Entry) -> int:
+    """What the singular values of a matrix take, or of a kernel that is reshaped to one, but for a factor."""
+    size = math.prod(entry.shape)
+    return size * min(entry.shape[0], size // max(1, entry.shape[0]))
 
 
 def rows_in_threads(

@@ -106,3 +106,21 @@ def test_what_workers_can_t_read_is_refused_at_once(model):
         ]:
             with pytest.raises(SaoError, match=said):
                 sao_cli.audit_checkpoint(what, executor=pool, **asked)
+
+
+def test_the_longest_is_handed_out_first_and_rows_come_by_name(tmp_path):
+    sides = [(4, 4), (9, 9), (30, 6), (12, 12), (9, 9)]
+    write_checkpoint({f"{k}.weight": np.eye(*side) for k, side in enumerate(sides)}, path := tmp_path / "m.safetensors")
+    sent, shown = [], []
+
+    class Watched(ThreadPoolExecutor):
+        def submit(self, function, /, *args, **kwargs):
+            sent.append(args[1]["entry"].shape)
+            return super().submit(function, *args, **kwargs)
+
+    with Watched(1) as pool:
+        progress = lambda what, done, total: shown.append(done)  # noqa: E731
+        rows = sao_cli.audit_checkpoint(path, executor=pool, progress=progress)
+        assert [row.shape for row in rows] == sides
+    assert sent == [(12, 12), (30, 6), (9, 9), (9, 9), (4, 4)]
+    assert shown == [1, 2, 3, 4, 5]
