@@ -2,10 +2,12 @@
 
 python tests/benchmarks/bench_audit.py            the weights of a sentence encoder in shape (about a minute)
 python tests/benchmarks/bench_audit.py --memory   and a file of 2 GB, made on the spot (some minutes more)
+python tests/benchmarks/bench_audit.py --large    one of 4096 x 4096 in float32, one of 11008 x 4096 in bfloat16, alone
 """
 
 import importlib.util
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,19 +19,29 @@ import side_by_side as bench  # before numpy: it sets the number of BLAS threads
 
 # isort: split
 import numpy as np
+from bench_big import write_shard
 from safetensors.numpy import save_file
 
 LAYERS = 6
 REPEATS = 5
-SVD_GOAL, WEIGHTWATCHER_GOAL, MEMORY_GOAL = 2.5, 0.4, 600.0
+SVD_GOAL, WEIGHTWATCHER_GOAL, MEMORY_GOAL = 2.5, 0.2, 600.0
+LARGE_GOAL, FAST_GOAL = 0.5, 0.1
+LARGE = {  # name: shape, and the goal for the peak of memory in MB
+    "float32": ((4096, 4096), 300.0),
+    "bfloat16": ((11008, 4096), 420.0),
+}
 
 AUDIT = [sys.executable, "-m", "sao_cli", "audit"]
 PEAK = """
 from sao_cli.cli import main
 try:
-    main(["audit", {path!r}, "--json", "-q", "-o", {output!r}])
+    main(["audit", {path!r}, "--json", "-q", "-o", {output!r}, *{options!r}])
 except SystemExit as end:
     assert not end.code
+"""
+ONE_STAGE = """
+from sao_cli.measure.values import two_stages
+two_stages.LARGE = 10**9  # numpy's product and eigvalsh of the whole Gram matrix, in the same process otherwise
 """
 WEIGHTWATCHER = """
 import weightwatcher
@@ -101,6 +113,41 @@ def audit_against_weightwatcher(path: Path) -> None:
     bench.print_ratio("sao audit --heavy-tail / weightwatcher, whole processes", heavy, theirs)
 
 
+def large(folder: Path) -> None:
+    """One large matrix in a process, beside the same with numpy's eigvalsh, with --fast, and beside WeightWatcher."""
+    for dtype, (shape, memory_goal) in LARGE.items():
+        write_one(path := folder / f"{dtype}.safetensors", dtype, shape)
+        told = {"path": str(path), "output": str(folder / "rows.json")}
+        exact, fast = (PEAK.format(**told, options=options) for options in ([], ["--fast"]))
+        codes = {"audit": exact, "with numpy's eigvalsh": ONE_STAGE + exact, "--fast": fast}
+        if dtype == "float32" and importlib.util.find_spec("weightwatcher") is not None:
+            codes["weightwatcher"] = WEIGHTWATCHER.format(path=str(path))
+        runs: dict[str, list[tuple[float, float]]] = {name: [] for name in codes}
+        for turn in range(REPEATS):
+            for name, code in codes.items():
+                if name != "weightwatcher" or turn < 2:
+                    runs[name].append(bench.process_cost(code, talks=name != "weightwatcher"))
+        seconds, peaks = ({name: statistics.median(one) for name, one in side.items()} for side in _sides(runs))
+        print(f"one {shape[0]} x {shape[1]} in {dtype}, whole processes, processor seconds, medians of {REPEATS}")
+        for other, goal in (("with numpy's eigvalsh", LARGE_GOAL), ("weightwatcher", WEIGHTWATCHER_GOAL)):
+            if other in seconds:
+                bench.print_ratio(f"  audit / {other}", seconds["audit"], seconds[other], goal)
+        bench.print_ratio("  audit --fast / audit", seconds["--fast"], seconds["audit"], FAST_GOAL)
+        bench.print_ratio("  peak memory / goal", peaks["audit"], memory_goal, 1, unit="MB")
+        print(f"  peaks: {', '.join(f'{name} {peak:.0f} MB' for name, peak in peaks.items())}", flush=True)
+
+
+def _sides(runs: dict[str, list[tuple[float, float]]]) -> list[dict[str, list[float]]]:
+    return [{name: [one[side] for one in each] for name, each in runs.items()} for side in range(2)]
+
+
+def write_one(path: Path, dtype: str, shape: tuple[int, int]) -> None:
+    if dtype == "bfloat16":
+        write_shard(path, {"one.weight": shape})
+    else:
+        write_random(path, {"one.weight": shape})
+
+
 def memory(folder: Path) -> None:
     """The peak of an audit of 2 GB: two layers of 4096, tall and wide ones, an embedding, and many of 1024 x 4096."""
     path = folder / "large.safetensors"
@@ -110,7 +157,7 @@ def memory(folder: Path) -> None:
     write_random(path, shapes)
     start = time.perf_counter()
     output = folder / "rows.json"
-    peak = bench.peak_memory_mb(PEAK.format(path=str(path), output=str(output)))
+    peak = bench.peak_memory_mb(PEAK.format(path=str(path), output=str(output), options=[]))
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert sum(row.get("sigma_min") is not None for row in rows) == len(shapes) - 1  # all but the embedding
     print(f"{path.stat().st_size / 1e9:.3g} GB, {len(shapes)} tensors, in {time.perf_counter() - start:.0f} s")
@@ -139,6 +186,9 @@ def _random_pieces(shapes: dict[str, tuple[int, int]]) -> Iterator[np.ndarray]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
+        if "--large" in sys.argv[1:]:
+            large(Path(folder))
+            return
         path = Path(folder) / "encoder.safetensors"
         weights = encoder_weights()
         save_file(weights, path)

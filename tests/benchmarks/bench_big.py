@@ -43,7 +43,7 @@ def block_shapes(block: int, shrink: int) -> Shapes:
     return {f"model.layers.{block}.{name}": shape for name, shape in shapes.items()}
 
 
-def write_shard(path: Path, shapes: Shapes) -> int:
+def write_shard(path: Path, shapes: Shapes, seed: int = 0) -> int:
     """A safetensors file of Gaussian numbers in bfloat16, written piece by piece; how many bytes its tensors have."""
     header, end = {}, 0
     for name, shape in shapes.items():
@@ -51,7 +51,7 @@ def write_shard(path: Path, shapes: Shapes) -> int:
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end := end + size]}
     told = json.dumps(header).encode()
     told += b" " * (-len(told) % 8)
-    rng = np.random.default_rng(end)
+    rng = np.random.default_rng(seed)
     with path.open("wb") as file:
         file.write(len(told).to_bytes(8, "little") + told)
         for shape in shapes.values():
@@ -70,7 +70,7 @@ def checkpoint(folder: Path, shrink: int) -> None:
     for block in range(MEASURED):
         shard = f"model-{block + 1:05}-of-{MEASURED:05}.safetensors"
         shapes = block_shapes(block, shrink)
-        total += write_shard(folder / shard, shapes)
+        total += write_shard(folder / shard, shapes, block)
         places |= dict.fromkeys(shapes, shard)
     told = {"metadata": {"total_size": total}, "weight_map": places}
     (folder / "model.safetensors.index.json").write_text(json.dumps(told))

@@ -75,8 +75,21 @@ def peak_memory_mb(code: str) -> float:
 
     The child reads its own high-water mark: ru_maxrss would begin at the parent's size on Linux.
     """
-    result = subprocess.run([sys.executable, "-c", code + PEAK], check=True, stdout=subprocess.PIPE, text=True)
-    return int(result.stdout.split("peak")[-1]) / 1e6
+    return process_cost(code)[1]
+
+
+def process_cost(code: str, talks: bool = True) -> tuple[float, float]:
+    """Processor seconds of a fresh Python process that runs `code`, its threads' too, and its peak as above.
+
+    Its stderr is this one's where it `talks`.
+    """
+    before = os.times()
+    stderr = None if talks else subprocess.DEVNULL
+    command = [sys.executable, "-c", code + PEAK]
+    result = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=stderr)
+    after = os.times()
+    taken = after.children_user + after.children_system - before.children_user - before.children_system
+    return taken, int(result.stdout.split("peak")[-1]) / 1e6
 
 
 def print_ratio(
