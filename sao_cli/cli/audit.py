@@ -79,7 +79,7 @@ HEADINGS = {
     "--fast",
     is_flag=True,
     help="Estimate the singular values of matrices of more than 1024 rows and columns: sigma_max from below, and their "
-    "density with its error; a sixth of the time.",
+    "density with its error; an eighth of the time, and less where they are larger.",
 )
 @click.option(
     "--device",

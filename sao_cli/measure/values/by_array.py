@@ -121,12 +121,15 @@ def _estimated(dense: NDArray[Any], products: int, single: bool, seed: int, prog
 class DenseGram:
     """x -> A x, with A = W W^T or W^T W, whichever is smaller, for 2^-exponent times a dense (m, n) array.
 
-    A SizedOperator: each application reads the array once, and both products are taken of a piece while it is in the
-    cache, in `dtype` whatever the array is stored in; sums of pieces are float64's.
+    A SizedOperator, in `dtype` whatever the array is stored in; sums of pieces are float64's. An application reads a
+    tall array once, and both products are taken of some rows while they are in the cache. A wide one it reads twice,
+    by rows again: once by columns, which lie apart in memory, takes more than twice as long.
     """
 
     def __init__(self, dense: NDArray[Any], dtype: type[np.floating[Any]] = np.float64) -> None:
-        self._dense = dense if dense.shape[0] >= dense.shape[1] else dense.T
+        tall = dense if dense.shape[0] >= dense.shape[1] else dense.T
+        self._by_columns = tall.T.flags.c_contiguous and not tall.flags.c_contiguous
+        self._dense = tall.T if self._by_columns else tall
         self._dtype = dtype
         self.size = min(dense.shape)
         peak = max(float(dense.max()), -float(dense.min()))
@@ -135,13 +138,20 @@ class DenseGram:
         self.exponent = 0 if safe else exponent
 
     def apply(self, x: Vector) -> Vector:
-        image, given = np.zeros(self.size), x.astype(self._dtype, copy=False)
-        for piece in _pieces(self._dense, _VECTOR_ENTRIES, self._dtype):
-            scaled = np.ldexp(piece, -self.exponent) if self.exponent else piece
-            image += (scaled @ given) @ scaled
-        return image
+        given = x.astype(self._dtype, copy=False)
+        if not self._by_columns:
+            return sum(((piece @ given) @ piece for piece in self._scaled()), np.zeros(self.size))
+        between, start = np.zeros(self._dense.shape[1]), 0
+        for piece in self._scaled():
+            between += given[start : (start := start + len(piece))] @ piece
+        between = between.astype(self._dtype, copy=False)
+        return np.concatenate([piece @ between for piece in self._scaled()]).astype(np.float64, copy=False)
 
     def project_(self, x: Vector) -> None: ...
+
+    def _scaled(self) -> Iterator[NDArray[Any]]:
+        for piece in _pieces(self._dense, _VECTOR_ENTRIES, self._dtype):
+            yield np.ldexp(piece, -self.exponent) if self.exponent else piece
 
 
 def _pieces(dense: NDArray[Any], entries: int, dtype: type[np.floating[Any]] = np.float64) -> Iterator[NDArray[Any]]:

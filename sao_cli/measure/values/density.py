@@ -26,6 +26,7 @@ from sao_cli.reports.report import ESTIMATE
 
 PRODUCTS = 1280  # our choice: the goal's budget at n = 1e5
 FEWEST_PRODUCTS = 128
+_PILOT = 16  # applications that the first probe has at least, for the largest singular value
 _USED_UP = 1e-12  # of the norm: a beta of that size is what rounding leaves of 0
 _HALVINGS = 4  # choices of the number of steps: 1/4 to 1/32 of the applications
 _SUPREMUM = 2.72  # of a Brownian bridge: its 95 % quantile 1.358, in standard deviations 1/2 at the middle
@@ -175,10 +176,9 @@ def operator_density(
     """The distribution of the `gram.size` singular values of W, known by `gram` alone, which applies W W^T or W^T W.
 
     All by quadrature, as spectral_density tells. `zeros`, called where the values near 0 may be an atom, gives the
-    share of zeros that is known by other means. Each application counts as two products. Raises SaoError for fewer
-    than 128 products.
+    share of zeros that is known by other means. Each application counts as two products; 32 products are what the
+    first probe takes alone.
     """
-    check_products(products)
     runs = _runs(gram, products // 2, rng, progress)
     rules = [run.rule() for run in runs]
     known = zeros() if _may_have_zeros(rules) else 0.0
@@ -263,9 +263,9 @@ def _together(parts: WeightComponents, chosen: Numbers) -> tuple[Mask, Values | 
 
 
 def _runs(gram: SizedOperator, applications: int, rng: np.random.Generator, progress: Progress) -> list[_Run]:
-    """A pilot that takes a quarter of the applications of A, and as many more runs as the rest allows."""
+    """A pilot that takes a quarter of the applications of A, or 16, and as many more runs as the rest allows."""
     progress("spectral density", 0, applications)
-    longest = min(applications // 4, gram.size)
+    longest = min(max(applications // 4, _PILOT), gram.size)
     runs = [_run(gram, longest, rng)]
     steps = longest if runs[0].betas[-1] == 0 else _best_steps(runs[0], gram.size, applications)
     spent = len(runs[0].alphas)

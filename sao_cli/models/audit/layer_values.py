@@ -37,6 +37,7 @@ Facts = dict[str, Any]
 
 SPARSE = 0.125  # density below which a sparse product is sooner done than a dense one; our choice
 FAST_SIDE = 1024  # up to which exact values take no longer than estimates do
+FAST_PRODUCTS = 64  # of a dense matrix: two probes; four would halve the variance and take twice as long
 EXACT_COST = 2.0**34  # of a kernel's map, in convolution_values' measure: seconds, as a network has many; our choice
 
 
@@ -63,7 +64,8 @@ class Setting:
     @property
     def of_arrays(self) -> Facts:
         """What those of a dense array are found with."""
-        return self.of_values | {"single": self.fast, "solver": self.solver}
+        fewer: Facts = {"products": FAST_PRODUCTS} if self.fast else {}
+        return self.of_values | fewer | {"single": self.fast, "solver": self.solver}
 
 
 def matrix_facts(layer: Layer, setting: Setting, graph: Facts, reasons: list[str]) -> Facts:

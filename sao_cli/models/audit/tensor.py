@@ -72,8 +72,10 @@ class Layer:
         return Kernel.from_dense(self.stored(), self.provenance, dtype=fine)
 
     def digest(self) -> str:
-        """16 hexadecimal digits of the numbers (and, of a sparse matrix, their places) as float64s; of a product those
-        of its factors.
+        """16 hexadecimal digits of the numbers (and, of a sparse matrix, their places), whatever dtype they are in; of
+        a product those of its factors.
+
+        Pieces whose numbers all are float32s count as such, others as float64s.
         """
         found = hashlib.blake2b(repr(self.shape).encode(), digest_size=8)
         if self.matrix is not None:
@@ -81,7 +83,7 @@ class Layer:
                 found.update(places.astype(np.int64).data)
         for numbers in self._numbers():
             for piece in pieces(numbers):
-                found.update((piece.astype(np.float64, order="C") + 0.0).data)  # 0.0: no zero is negative
+                found.update((_narrowest(piece) + 0).data)  # no zero is negative
         return found.hexdigest()
 
     def _numbers(self) -> Iterator[NDArray[Any]]:
@@ -225,6 +227,13 @@ def _of_sparse(weight: Matrix, threshold: float) -> Layer:
         near_zero=(before - weight.mask.nnz) / (weight.mask.m * weight.mask.n),
         provenance=provenance,
     )
+
+
+def _narrowest(numbers: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    """The numbers in C order, as float32s where those have them exactly, else as float64s."""
+    with np.errstate(over="ignore"):
+        single = numbers.astype(np.float32, order="C")
+    return single if numbers.dtype.itemsize < 8 or (single == numbers).all() else numbers.astype(np.float64, order="C")
 
 
 def _checked(dense: NDArray[Any]) -> float:
