@@ -25,7 +25,7 @@ from sao_cli.measure.values.two_stages import add_gram, mirror, symmetric_eigenv
 Values = NDArray[np.float64]
 Solver = Callable[[NDArray[Any]], Values]  # from a dense array to its singular values, descending
 
-_GRAM_ENTRIES = 2**21  # of one piece in float64, 16 MB: enough for BLAS to run at full speed
+_GRAM_ENTRIES = 2**20  # of one piece in float64, 8 MB: enough for BLAS to run at full speed
 _SAFE = 40  # bits from 1 within which numbers can be squared and summed in float32
 _VECTOR_ENTRIES = 2**18  # the same for products with vectors: a megabyte of float32, which stays in the cache
 

@@ -11,7 +11,7 @@ Values = NDArray[np.float64]
 
 LARGE = 3000  # rows from which two stages are sooner done, and scipy's import does not show
 _WIDTH = 48  # of the band: wider ones cost more in the second stage than the first one gains
-_TOGETHER = 4 * _WIDTH  # columns whose updates are made at once
+_TOGETHER = 2 * _WIDTH  # columns whose updates are made at once
 _ROWS = 256  # of one block that is mirrored while it is in the cache
 
 

@@ -88,8 +88,8 @@ def audit_weight(
       `sigma_min`, `rank` and `condition` are None, `frobenius_norm` and `scale` exact, from the numbers, and
       `sigma_max` the largest Ritz value or norm of a row or column, a lower bound;
     - `error_kind`: "estimate", which both of these errors are;
-    - with `fast` a matrix of more than FAST_SIDE rows and columns is always estimated, within 64 products, in float32 where
-      its numbers are no finer: at 4096 in an eighth of the time; so are kernels from a sixteenth of EXACT_COST on;
+    - with `fast` a matrix of more than FAST_SIDE rows and columns is always estimated, within 64 products, in float32
+      where its numbers are no finer: in an eighth of the time at 4096; kernels are from a sixteenth of EXACT_COST on;
     - with `heavy_tail` what models.audit.heavy_tail tells;
     - a `solver` finds the exact values of dense matrices, and of reshaped kernels, as sao_cli.nets.DeviceSolver does on
       a GPU; sparse ones, maps of images and estimates are found here all the same.
