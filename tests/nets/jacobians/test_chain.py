@@ -158,6 +158,18 @@ def test_a_chain_in_memory_of_its_own_is_automatic_differentiations(dtype):
         np.testing.assert_allclose(10**values, exact, **tolerance)
 
 
+@pytest.mark.parametrize(("method", "told"), [("sao", {"d": 4}), ("rg-n", {"d": 4}), ("lmp", {"sparsity": 0.5})])
+def test_in_torch_a_chain_is_what_it_is_in_numpy(method, told):
+    """As on a GPU: a CPU that is told by its number is torch's."""
+    stack = weight_stack([32] * 13, method=method, gain=1.2, **told)
+    asked = {"inputs": 2, "depths": [3, 12], "sigma_b": 0.1}
+    ours, theirs = (list(network_jacobian(stack, "tanh", device=name, **asked)) for name in ("cpu", "cpu:0"))
+    for one, two in zip(ours, theirs, strict=True):
+        assert (one.device, two.device) == ("cpu", "cpu:0")
+        assert one.rank == two.rank
+        np.testing.assert_allclose(one.log10_values, two.log10_values, atol=1e-7)
+
+
 def test_facts_are_of_the_values():
     [row] = network_jacobian(weight_stack([20] * 4, method="rg-n", d=4), "relu", depths=[3], inputs=5)
     sigma = 10.0**row.log10_values
