@@ -146,13 +146,13 @@ def packed_qr(matrices: Array) -> tuple[Array, Array]:
 
 
 def reflected_basis(reflectors: Array, factors: Array) -> Array:
-    """(B, m, k) orthonormal columns of as many `reflectors` below the diagonal, consumed, as rows beside each other."""
+    """(B, m, k) orthonormal columns of as many `reflectors` below the diagonal, consumed; LAPACK's orgqr."""
     if not isinstance(reflectors, np.ndarray):
-        return namespace(reflectors).linalg.householder_product(reflectors, factors).contiguous()
+        return namespace(reflectors).linalg.householder_product(reflectors, factors)
     packed, orgqr = by_columns(reflectors), _lapack("orgqr", reflectors)
     for one, scales in zip(packed, factors, strict=True):
         orgqr(one, scales, lwork=WORKSPACE * one.shape[1], overwrite_a=1)
-    return contiguous(packed)
+    return packed
 
 
 def triangle_solved(triangles: Array, right: Array, *, upper: bool) -> Array:

@@ -105,8 +105,8 @@ def orthogonalised(
 
 
 def _in_place(left: Array, places: Array | None) -> Array:
-    """The rows of `left` where they were before they were sorted."""
-    return left if places is None else rows_sorted(left, namespace(left).argsort(places, axis=-1))
+    """The rows of `left`, consumed, where they were before they were sorted, each with its numbers side by side."""
+    return contiguous(left if places is None else rows_sorted(left, namespace(left).argsort(places, axis=-1)))
 
 
 def _told(triangle: Array, sizes: Array, floor: Array, fresh: Array) -> tuple[float, Array]:

@@ -112,7 +112,6 @@ def test_what_numpy_does_within_the_memory_of_its_arrays(shape):
     assert np.shares_memory(packed, square) == (m == n or m == 1)
     upper = np.triu(packed)[:, :least]
     left = reflected_basis(packed[:, :, :least], factors)
-    assert left.flags.c_contiguous
     np.testing.assert_allclose(left @ upper, given, atol=100 * EPSILON)
     np.testing.assert_allclose(left.mT @ left, np.broadcast_to(np.eye(least), (chains, least, least)), atol=1e-13)
     orders = [np.stack([rng.permutation(size) for _ in range(chains)]) for size in (m, n)]
