@@ -5,13 +5,16 @@ With --step an epoch of 1000 layers on the digits, as SAO's blocks and as masked
 python tests/benchmarks/bench_train.py [FOLDER]                      depths 50 and 200, three seeds (half an hour)
 python tests/benchmarks/bench_train.py FOLDER --depth 50 --seeds 1   a part of it; runs that are there are not repeated
 python tests/benchmarks/bench_train.py --step                        an epoch of 1000 layers, blocks against masked
+python tests/benchmarks/bench_train.py --start                       the first epoch's end against `import torch`
 """
 
 import side_by_side as bench  # before torch: it sets the thread counts
 
 # isort: split
 import argparse
+import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +23,7 @@ from pathlib import Path
 
 METHODS = ("dense", "sao", "rg-n", "gmp-s", "lmp-s")
 DEPTHS = (50, 200)
+STARTS = 5
 
 
 def run(folder: Path, depth: int, method: str, seed: int) -> list[dict]:
@@ -70,6 +74,26 @@ def step(folder: Path) -> None:
     bench.print_ratio("an epoch of 1000 layers on digits, blocks / masked", seconds["blocks"], seconds["masked"])
 
 
+def start(folder: Path) -> None:
+    """Processor seconds of whole processes: `sao train` to the end of its first epoch, and `import torch`."""
+    asked = ["train", "--data", "digits", "--epochs", "1", "--jacobian-at", "none", "-q", "-o"]
+    taken = []
+    for _ in range(STARTS + 1):
+        times = [_of_children()]
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            for run in (["-m", "sao_cli", *asked, f"{made}/start"], ["-c", "import torch"]):
+                subprocess.run([sys.executable, *run], check=True, stdout=subprocess.DEVNULL)
+                times.append(_of_children())
+        taken.append([after - before for before, after in itertools.pairwise(times)])
+    ours, torch = (statistics.median(side) for side in zip(*taken[1:], strict=True))
+    bench.print_ratio("sao train, digits, to the end of its first epoch, against import torch", ours, torch, 2.0)
+
+
+def _of_children() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path, nargs="?")
@@ -77,12 +101,15 @@ def main() -> None:
     parser.add_argument("--method", action="append")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--step", action="store_true")
+    parser.add_argument("--start", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as aside:
         folder = asked.folder or Path(aside)
         folder.mkdir(parents=True, exist_ok=True)
         if asked.step:
             step(folder)
+        elif asked.start:
+            start(folder)
         else:
             table(folder, asked.depth or list(DEPTHS), asked.method or list(METHODS), asked.seeds)
 

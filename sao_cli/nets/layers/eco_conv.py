@@ -205,10 +205,13 @@ def orthonormal_moved(base: Tensor, weight: Tensor) -> Tensor:
     return torch.linalg.solve(system, doubled, left=False) - base
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _transform(grid: Sides, size: Sides) -> tuple[Tensor, ...]:
     """_waves as tensors; torch.compile takes them for constants of the sides, and does not look inside."""
     return tuple(torch.tensor(part) for part in _waves(grid, size))
+
+
+# What torch.compiler.assume_constant_result does; but that loads the compiler, a second, and most compile nothing.
+_transform._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=16)
