@@ -55,7 +55,7 @@ def against_dense(width: int, degree: int, forward_goal: float, step_goal: float
         for layer, goal in zip((ours, two_stage), goals, strict=True):
             name = f"{type(layer).__name__} n={width}, d={degree}, batch {BATCH}, {job}"
             times = side_by_side.processor_seconds([run(layer, x), run(dense, x)], repeats)
-            side_by_side.print_ratio(name, *times, goal)
+            side_by_side.print_ratio(name, *times, goal, instead="torch.nn.Linear")
 
 
 def merged_against_not(width: int, degree: int, repeats: int) -> None:

@@ -24,7 +24,11 @@ from recording import SLOWING
 
 HERE = Path(__file__).parent
 EXPERIMENTS = ("edge_of_chaos", "experiments", "pruning", "transfer")  # which measure what networks learn, for hours
-PARTS = {"jacobian": ("", "--train"), "train": ("--step",), "big": ()}  # options, where there is not one run without
+PARTS = {
+    "jacobian": ("", "--train"),
+    "train": ("--start", "--step"),
+    "big": (),
+}  # options, where there is not one run without
 LONG = {"audit": ("--memory",), "growth": ("--long",), "verify": ("--fast",), "jobs": ("--smaller",), "big": ("",)}
 LIMIT = 3600  # seconds
 
