@@ -22,7 +22,7 @@ from sao_cli.measure.convolution.geometry import Axis, Geometry
 from sao_cli.measure.convolution.operator import ConvolutionGram, PartOperator
 from sao_cli.measure.convolution.parts import Part, channel_parts
 from sao_cli.measure.graph.certificates import overlap, upper_bound
-from sao_cli.measure.graph.component_edges import EXACT_SIDE
+from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.krylov.lanczos import Lanczos, Ritz, iterate, random_direction
 from sao_cli.measure.values.density import operator_density
 from sao_cli.measure.values.singular_values import SingularValues

@@ -4,62 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sao_cli.base.errors import SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.threads import one_thread
-from sao_cli.data.mask import Groups
 from sao_cli.measure.graph.certificates import gram_matrix
 from sao_cli.measure.graph.components import Components
-from sao_cli.measure.graph.exact_ties import TIE_SIDE, is_tie
-from sao_cli.measure.graph.large_component import (
+from sao_cli.measure.graph.edge import (
     EPSILON,
+    EXACT_SIDE,
     FAILS,
     HOLDS,
     UNDECIDED,
-    LargeComponent,
+    Edge,
+    Numbers,
     Question,
+    Values,
     root,
     roots,
 )
+from sao_cli.measure.graph.exact_ties import TIE_SIDE, is_tie
+from sao_cli.measure.graph.large_component import LargeComponent
 from sao_cli.measure.krylov.lanczos import Gram
-from sao_cli.reports.report import BOUND, ESTIMATE
+from sao_cli.reports.report import ESTIMATE
 
 DENSE_ENTRIES = 2**18  # height * width up to which a component gets a dense SVD: 512 x 512 takes about 0.1 s
 GRAM_SIDE = 512  # shorter side up to which one with more entries than that has its Gram matrix formed, exactly
-EXACT_SIDE = 4096  # shorter side up to which all singular values are computed: about a minute
-
-Values = NDArray[np.float64]
-Numbers = NDArray[np.int64]
-
-
-@dataclass(eq=False)
-class Edge:
-    """The two largest singular values of each live component (0 where there is no second), and their errors.
-
-    `verdict` says for each component whether the second is within the bound: HOLDS, FAILS or UNDECIDED.
-    `routes` names the ways by which they were found; `failure_probability` is that of all verdicts together, and
-    `error_kind` what the errors are: BOUND, or ESTIMATE where one of them is.
-    """
-
-    first: Values
-    second: Values
-    first_error: Values
-    second_error: Values
-    verdict: NDArray[np.int8]
-    routes: dict[str, None] = field(default_factory=dict)  # an ordered set
-    failure_probability: float = 0.0
-    error_kind: str = BOUND
-
-    @classmethod
-    def of(cls, count: int) -> Edge:
-        """`count` components whose second value is 0, which is within every bound."""
-        first, second, first_error, second_error = np.zeros((4, count))
-        return cls(first, second, first_error, second_error, np.full(count, HOLDS, dtype=np.int8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,23 +64,6 @@ class Kinds:
         short = np.minimum(components.heights, components.widths) <= GRAM_SIDE
         kinds = (complete, cycle, path, other & small, other & ~small & short, other & ~small & ~short)
         return cls(*map(np.flatnonzero, kinds))
-
-
-def group_sizes(groups: Groups) -> tuple[Numbers, Numbers]:
-    """(count,) heights and widths of the groups. O(m + n)."""
-    heights, widths = (
-        np.bincount(labels if labels.min() >= 0 else labels[labels >= 0], minlength=groups.count)
-        for labels in (groups.rows, groups.columns)
-    )
-    return heights, widths
-
-
-def edge_of_groups(heights: Numbers, widths: Numbers) -> Edge:
-    """The edge of disjoint complete bipartite graphs K_{a,b}: sqrt(a b) and 0 each."""
-    edge = Edge.of(len(heights))
-    edge.first, edge.first_error = roots(heights * widths)
-    edge.routes["closed form"] = None
-    return edge
 
 
 def edge_of_components(components: Components, question: Question) -> Edge:

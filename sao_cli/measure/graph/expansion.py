@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +17,13 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.catalog import CRITERIA
 from sao_cli.data.mask import Groups, Indices, Mask, MaskLike
 from sao_cli.data.nm_pattern import NMPattern
-from sao_cli.measure.graph.component_edges import (
-    Edge,
-    edge_of_components,
-    edge_of_groups,
-    group_sizes,
-    singular_values_of_components,
-)
-from sao_cli.measure.graph.components import Components, find_components
+from sao_cli.measure.graph.edge import FAILS, UNDECIDED, Edge, Question, edge_of_groups, group_sizes
 from sao_cli.measure.graph.exact_ties import TIE_SIDE, Bound
-from sao_cli.measure.graph.large_component import FAILS, UNDECIDED, Question
 from sao_cli.measure.graph.nm_groups import has_pattern, most_by_group, nm_facts
 from sao_cli.reports.masks import Expansion
+
+if TYPE_CHECKING:
+    from sao_cli.measure.graph.components import Components
 
 
 def expansion(
@@ -154,6 +150,9 @@ def mask_singular_values(mask: MaskLike) -> NDArray[np.float64]:
         heights, widths = group_sizes(mask.groups)
         parts = [np.sqrt((heights * widths).astype(np.float64))]
     else:
+        from sao_cli.measure.graph.component_edges import singular_values_of_components
+        from sao_cli.measure.graph.components import find_components
+
         parts = list(singular_values_of_components(find_components(mask)))
     values = np.zeros(min(mask.shape))
     found = np.sort(np.concatenate(parts))[::-1]  # no more than these: each component has its shorter side's
@@ -212,12 +211,20 @@ class _Graph:
     def edge(self, question: Question) -> Edge:
         """The two largest singular values of each component; the closed form where all are complete."""
         parts = self._parts
-        return edge_of_groups(*self._sizes) if isinstance(parts, Groups) else edge_of_components(parts, question)
+        if isinstance(parts, Groups):
+            return edge_of_groups(*self._sizes)
+        from sao_cli.measure.graph.component_edges import edge_of_components
+
+        return edge_of_components(parts, question)
 
     @cached_property
     def _parts(self) -> Groups | Components:
         groups = self.mask.groups
-        return find_components(self.mask) if groups is None else groups
+        if groups is not None:
+            return groups
+        from sao_cli.measure.graph.components import find_components
+
+        return find_components(self.mask)
 
     def _column_range(self) -> tuple[int, int]:
         if not isinstance(self._parts, Groups) or self.mask.nnz == 0:

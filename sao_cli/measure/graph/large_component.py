@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.memory import available_memory
-from sao_cli.base.progress import Progress
 from sao_cli.base.rng import generator
 from sao_cli.base.threads import one_thread
 from sao_cli.data.mask import Mask
@@ -21,35 +19,12 @@ from sao_cli.measure.graph.certificates import (
     overlap,
     upper_bound,
 )
-from sao_cli.measure.graph.exact_ties import Bound
+from sao_cli.measure.graph.edge import EPSILON, FAILS, HOLDS, UNDECIDED, Question, root
 from sao_cli.measure.krylov.grid_lanczos import GridGram, GridLanczos
 from sao_cli.measure.krylov.lanczos import Gram, Pace, Ritz, iterate, perron_pair, random_direction, ritz_vector
 
 CHOLESKY_SIDE = 4096  # shorter side up to which a dense factorisation is affordable: about a second
 TOLERANCE = 1e-8  # relative, of lambda_2^2, at which a Lanczos process may stop; our choice
-EPSILON = float(np.finfo(np.float64).eps)
-
-HOLDS, FAILS, UNDECIDED = 1, 0, -1
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a component's second singular value is compared with, and how sure the answer must be.
-
-    `bound` is None where no comparison is wanted. `degrees` is (c, d) for a biregular mask, whose
-    largest singular value is then known to be sqrt(c d). `verdict_only`: lambda_2 need not be accurate.
-    """
-
-    bound: Bound | None
-    degrees: tuple[int, int] | None
-    failure_probability: float
-    seed: int
-    progress: Progress
-    verdict_only: bool = False
-
-    @property
-    def bound_squared(self) -> float | None:
-        return None if self.bound is None else self.bound.squared
 
 
 class LargeComponent:
@@ -213,17 +188,3 @@ class LargeComponent:
         basis = np.stack((trivial, ritz_vector(self._start(), ritz.vector)), axis=1)
         values = eigh(basis.T @ (entries @ basis), basis.T @ basis, eigvals_only=True)
         return float(values[0]) - 4 * EPSILON * size * self._gram.row_sum
-
-
-def roots(squares: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """sqrt of whole numbers, and half a unit in the last place where it is not exact."""
-    values = np.sqrt(squares.astype(np.float64))
-    exact = np.rint(values).astype(np.int64) ** 2 == squares
-    return values, np.where(exact, 0.0, np.spacing(values) / 2)
-
-
-def root(square: float, error: float) -> tuple[float, float]:
-    """sqrt(square), and how far off it is where square is known to `error`."""
-    value = math.sqrt(max(square, 0.0))
-    up, down = math.sqrt(max(square + error, 0.0)) - value, value - math.sqrt(max(square - error, 0.0))
-    return value, max(up, down) + EPSILON * value

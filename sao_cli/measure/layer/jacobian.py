@@ -11,7 +11,7 @@ from sao_cli.base.errors import FormatError, SaoError
 from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import REFERENCE, generator
 from sao_cli.data.matrix import Matrix, MatrixLike
-from sao_cli.measure.graph.component_edges import EXACT_SIDE
+from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.layer.activations import ActivationFunction, activation_derivative
 
 Vector = NDArray[np.float64]

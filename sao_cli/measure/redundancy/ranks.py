@@ -15,7 +15,7 @@ from sao_cli.base.progress import Progress, silent
 from sao_cli.base.threads import one_thread
 from sao_cli.data.matrix import FINITE, Matrix
 from sao_cli.data.precision import PRECISIONS, precision_of
-from sao_cli.measure.graph.component_edges import EXACT_SIDE
+from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.redundancy.pivoted import WIDE, pivoted_columns
 from sao_cli.measure.values.by_array import dense_singular_values, gram_matrix, roots_of_gram
 from sao_cli.measure.values.by_component import EXACT_ENTRIES, WeightComponents

@@ -14,7 +14,7 @@ from sao_cli.base.memory import require_memory
 from sao_cli.base.progress import Progress, silent
 from sao_cli.base.rng import PROBES, generator
 from sao_cli.base.threads import one_thread
-from sao_cli.measure.graph.component_edges import EXACT_SIDE
+from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.krylov.lanczos import Vector
 from sao_cli.measure.values.by_component import EXACT_ENTRIES, block_singular_values
 from sao_cli.measure.values.density import PRODUCTS, operator_density

@@ -14,8 +14,9 @@ from sao_cli.base.memory import require_memory
 from sao_cli.base.rng import PROBES, generator
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import FINITE, Matrix
-from sao_cli.measure.graph.component_edges import EXACT_SIDE, Kinds, singular_values_of_components
+from sao_cli.measure.graph.component_edges import Kinds, singular_values_of_components
 from sao_cli.measure.graph.components import Components, find_components
+from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.krylov.lanczos import Lanczos, Vector
 from sao_cli.measure.values.two_stages import add_gram, symmetric_eigenvalues
 

@@ -17,7 +17,7 @@ from sao_cli.base.rng import PROBES, generator
 from sao_cli.base.threads import one_thread
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix, MatrixLike
-from sao_cli.measure.graph.component_edges import EXACT_SIDE
+from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.graph.matching import matched_rows
 from sao_cli.measure.krylov.lanczos import Gram, Lanczos, SizedOperator, largest_ritz, random_direction
 from sao_cli.measure.krylov.quadrature import Distribution, Rule, mean_distribution, quadrature_rule, resolution

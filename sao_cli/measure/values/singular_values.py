@@ -11,7 +11,7 @@ from sao_cli.base.errors import SaoError
 from sao_cli.base.progress import Progress, silent
 from sao_cli.data.mask import Mask
 from sao_cli.data.matrix import Matrix, MatrixLike
-from sao_cli.measure.graph.component_edges import EXACT_SIDE
+from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.values.by_component import EXACT_ENTRIES, WeightComponents, exceeds, labelled
 from sao_cli.measure.values.density import PRODUCTS, SpectralDensity, spectral_density
 from sao_cli.measure.values.norms import longest_line, matrix_norm

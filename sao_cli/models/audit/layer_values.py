@@ -13,7 +13,7 @@ from sao_cli.base.progress import Progress
 from sao_cli.data.matrix import Matrix
 from sao_cli.data.precision import PRECISIONS
 from sao_cli.measure.convolution.kernel_spectrum import EPSILON, kernel_spectrum
-from sao_cli.measure.graph.component_edges import EXACT_SIDE
+from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.values.by_array import Solver, dense_singular_values
 from sao_cli.measure.values.by_component import EXACT_ENTRIES
 from sao_cli.measure.values.by_factors import product_singular_values

@@ -18,7 +18,7 @@ from sao_cli.base.rng import PROBES, generator
 from sao_cli.base.threads import one_thread
 from sao_cli.data.matrix import FINITE
 from sao_cli.data.precision import PRECISIONS
-from sao_cli.measure.graph.component_edges import EXACT_SIDE
+from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.values.density import PRODUCTS, SpectralDensity, check_products, operator_density
 from sao_cli.measure.values.singular_values import SingularValues
 from sao_cli.nets.devices import computed_dtype, find_device, full_precision
