@@ -56,9 +56,15 @@ def runs(folder: Path = RESULTS) -> list[Run]:
     found = []
     for path in folder.glob("*.jsonl"):
         told, machine, *rows = map(json.loads, path.read_text().splitlines())
-        found.append(Run(told, machine, rows))
-    found.sort(key=lambda run: (run.benchmark != FIRST, run.benchmark, run.told["command"]))
+        found.append(Run(told, machine, [named_with(row, machine["environment"]) for row in rows]))
+    found.sort(key=lambda run: (run.benchmark != FIRST, run.benchmark, run.told["command"], run.machine["environment"]))
     return list(without_repetitions(found))
+
+
+def named_with(row: dict[str, Any], variables: Sequence[str]) -> dict[str, Any]:
+    """The row, whose name says which variables that change times were set."""
+    told = f", with {' and '.join(variables)} set" if variables else ""
+    return row | {key: row[key] + told for key in ("job", "name", "title") if key in row}
 
 
 def without_repetitions(found: Iterable[Run]) -> Iterator[Run]:
@@ -192,7 +198,8 @@ def paragraphs(docstring: str) -> Iterator[str]:
 def command_line(run: Run) -> str:
     """How it is run again, how long it took and how busy the cores were before."""
     told = run.told
-    slowed = "".join(f", with {name} set" for name in run.machine["environment"])
+    variables = " and ".join(run.machine["environment"])
+    slowed = f", with {variables} set" if variables else ""
     busy = f", beside other work (load {told['load']:g})" if told["load"] > run.machine["cores"] + 1 else ""
     return f"- `{told['command']}`: {quantity(told['seconds'], 's')} on {told['date']}{busy}{slowed}"
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,11 +28,14 @@ bench.print_growth("verify", "n", [(1, 1.0, 8.0), (10, 10.0, 8.0), (100, 1000.0,
 def run(tmp_path):
     """Runs a benchmark of these lines, and gives its exit status and what it recorded."""
 
-    def made(lines, *options):
+    unset = ("PYTHONDONTWRITEBYTECODE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+    def made(lines, *options, **told):
         script = tmp_path / "bench_trial.py"
         script.write_text(f"import sys\nsys.path.insert(0, {str(BENCHMARKS)!r})\n{lines}")
         command = [sys.executable, script, *options, f"--record={tmp_path}"]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        environment = {name: value for name, value in os.environ.items() if name not in unset} | told
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
         lines_of = {path.name: path.read_text().splitlines() for path in tmp_path.glob("*.jsonl")}
         return done, {name: list(map(json.loads, told)) for name, told in lines_of.items()}
 
@@ -92,3 +96,11 @@ def test_all_that_measures_speed_is_run():
     listed = {line.split()[0] for line in told.stdout.splitlines()}
     left = {path.name for path in BENCHMARKS.glob("bench_*.py")} - listed
     assert left == {f"bench_{name}.py" for name in ("edge_of_chaos", "experiments", "pruning", "transfer")}
+
+
+def test_what_is_measured_with_a_slower_environment_stands_beside_the_rest(run, tmp_path):
+    run("import side_by_side as bench\nbench.print_ratio('this / that', 1, 2)")
+    _, files = run("import side_by_side as bench\nbench.print_ratio('this / that', 1, 1)", OPENBLAS_L2_SIZE="524288")
+    assert set(files) == {"trial.jsonl", "trial-OPENBLAS_L2_SIZE.jsonl"}
+    rows = [row for one in benchmarks_page.runs(tmp_path) for row in one.of("ratio")]
+    assert [(row["job"], row["ratio"]) for row in rows] == [("this", 0.5), ("this, with OPENBLAS_L2_SIZE set", 1.0)]

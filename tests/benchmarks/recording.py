@@ -48,8 +48,13 @@ def machine() -> dict[str, Any]:
         **{name: _version(name) for name in PACKAGES},
         "blas": _blas(),
         "gpu": _gpu(),
-        "environment": sorted(name for name in SLOWING if os.environ.get(name)),
+        "environment": slowing(),
     }
+
+
+def slowing() -> list[str]:
+    """What is set of the environment that changes times."""
+    return [name for name in SLOWING if os.environ.get(name)]
 
 
 def _told_in(file: str, key: str) -> str | None:
@@ -95,7 +100,8 @@ def _begin() -> None:
         "date": datetime.date.today().isoformat(),
         "load": round(os.getloadavg()[0], 1),
     }
-    name = "-".join(re.sub(r"\W+", "", one) for one in (script.stem.removeprefix("bench_"), *options))
+    parts = (script.stem.removeprefix("bench_"), *options, *slowing())
+    name = "-".join(re.sub(r"\W+", "", one) for one in parts)
     atexit.register(_end, folder / f"{name}.jsonl", run, time.perf_counter())
 
 

@@ -4,6 +4,8 @@ python tests/benchmarks/run_all.py             all in their default sizes
 python tests/benchmarks/run_all.py --long      the parts that take many minutes each too
 python tests/benchmarks/run_all.py reach io    these alone
 python tests/benchmarks/run_all.py --list      what would be run
+python tests/benchmarks/run_all.py --as-set start audit     with what the environment sets of PYTHONDONTWRITEBYTECODE,
+                                               OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE, beside what is measured without
 
 A benchmark that fails or takes longer than an hour keeps its old record, and so do those that are not run.
 `python tests/benchmarks_page.py` makes docs/benchmarks.md of what is recorded.
@@ -17,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recording import SLOWING
@@ -43,9 +45,9 @@ def commands(names: list[str], long: bool) -> list[list[str]]:
     ]
 
 
-def run(command: list[str]) -> bool:
-    """Whether a benchmark ends well within the limit, nothing of the environment making it slower."""
-    environment = {name: value for name, value in os.environ.items() if name not in SLOWING}
+def run(command: list[str], left_out: Sequence[str]) -> bool:
+    """Whether a benchmark ends well within the limit, without these variables of the environment."""
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
     told = [sys.executable, *command, "--record"]
     process = subprocess.Popen(told, env=environment, start_new_session=True)
     try:
@@ -62,23 +64,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--long", action="store_true")
+    parser.add_argument("--as-set", action="store_true")
     parser.add_argument("--list", action="store_true")
     asked = parser.parse_args()
     named = {" ".join([Path(one[0]).name, *one[1:]]): one for one in commands(asked.names, asked.long)}
     if asked.list:
         print(*named, sep="\n")
     else:
-        sys.exit(not all(list(run_in_turn(named))))
+        sys.exit(not all(list(run_in_turn(named, () if asked.as_set else SLOWING))))
 
 
-def run_in_turn(named: dict[str, list[str]]) -> Iterator[bool]:
+def run_in_turn(named: dict[str, list[str]], left_out: Sequence[str]) -> Iterator[bool]:
     """Whether each ends well; when all have, or it is interrupted, a line for each says so, with its time."""
     lines = []
     try:
         for name, command in named.items():
             print(f"\n== {name}", flush=True)
             start = time.perf_counter()
-            well = run(command)
+            well = run(command, left_out)
             lines.append(f"{time.perf_counter() - start:6.0f} s   {name}{'' if well else '   FAILED'}")
             yield well
     finally:
