@@ -65,8 +65,8 @@ def network_jacobian(
     `by_layer` gives the singular values of each D_l W_l alone instead (layerwise dynamical isometry).
 
     `stack` holds Matrix objects, or what Matrix.of takes, first layer first, or is a file's path; gains are in the
-    weights. `device` is "auto" (CUDA where there is one), or torch's name of one; `dtype` float64, or float32 with its
-    own resolution.
+    weights. `device` is "auto" (CUDA where there is one), or torch's name of one; on "cpu" numpy computes, and torch is
+    not loaded. `dtype` is float64, or float32 with its own resolution.
     Where all layers are square, mean-field predictions stand beside the measured ones, which know of weights and biases
     their mean squares and the spread of singular values (measure.layer.mean_field).
 
