@@ -18,6 +18,7 @@ from sao_cli.data.matrix import Matrix
 from sao_cli.masks.degrees import check_target
 from sao_cli.masks.sao import sao_mask
 from sao_cli.nets.layers.activation import Erf, ThresholdActivation
+from sao_cli.nets.layers.blank import blank
 from sao_cli.nets.layers.feature_order import Features
 from sao_cli.weights.haar import haar_blocks
 
@@ -60,9 +61,7 @@ class SparseLinear(nn.Module):  # type: ignore[misc]
         columns, values = (part.detach() for part in self.entries())
         weight = self._scattered(columns, values)
         factory = {"device": weight.device, "dtype": weight.dtype}
-        linear = nn.utils.skip_init(
-            nn.Linear, self.in_features, self.out_features, bias=self.bias is not None, **factory
-        )
+        linear = blank(nn.Linear, self.in_features, self.out_features, bias=self.bias is not None, **factory)
         with torch.no_grad():
             linear.weight.copy_(weight)
             if self.bias is not None:

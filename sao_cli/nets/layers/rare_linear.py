@@ -14,6 +14,7 @@ from torch.nn.functional import linear as product
 from sao_cli.base.errors import SaoError
 from sao_cli.data.matrix import Matrix
 from sao_cli.measure.redundancy.fusing import COLUMNS, ROWS, Fused
+from sao_cli.nets.layers.blank import blank
 from sao_cli.nets.layers.linear import current_tensor
 
 FACTORS = ("row_index", "row_scale", "col_index", "col_scale")
@@ -184,7 +185,7 @@ class RareLinear(nn.Module):  # type: ignore[misc]
     def to_linear(self) -> nn.Linear:
         """The same layer as an nn.Linear, a copy. O(m n)."""
         place = {"device": self.weight.device, "dtype": self.weight.dtype}
-        made = nn.utils.skip_init(nn.Linear, self.in_features, self.out_features, bias=self.bias is not None, **place)
+        made = blank(nn.Linear, self.in_features, self.out_features, bias=self.bias is not None, **place)
         with torch.no_grad():
             made.weight.copy_(self.to_dense())
             if self.bias is not None:

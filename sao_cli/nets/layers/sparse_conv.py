@@ -15,6 +15,7 @@ from sao_cli.data.kernel import Kernel
 from sao_cli.data.mask import Mask
 from sao_cli.nets.initialise.kernels import random_taps
 from sao_cli.nets.initialise.matrices import dtype_name
+from sao_cli.nets.layers.blank import blank
 from sao_cli.nets.layers.frame import Frame, Sizes
 from sao_cli.nets.layers.linear import current_tensor
 
@@ -191,7 +192,7 @@ class SparseConv2d(nn.Module):  # type: ignore[misc]
         `prune.remove` makes the zeros permanent. Raises as to_dense does. O(c_out c_in k^2).
         """
         weight = self.to_dense().detach()
-        conv = nn.utils.skip_init(
+        conv = blank(
             nn.Conv2d,
             self.in_channels,
             self.out_channels,

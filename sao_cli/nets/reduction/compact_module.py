@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sao_cli.base.errors import SaoError
 from sao_cli.nets.initialise.matrix_parts import is_pruned
 from sao_cli.nets.initialise.sparsify import effective_weight
+from sao_cli.nets.layers.blank import blank
 from sao_cli.nets.layers.csr_linear import CSRLinear
 from sao_cli.nets.layers.linear import SAOLinear
 from sao_cli.reports.networks import CompactedLayer
@@ -122,7 +123,7 @@ def _candidates(layer: nn.Linear) -> list[nn.Module]:
 
 def _permanent(layer: nn.Linear) -> nn.Linear:
     """A copy whose zeros are written into its weight, as prune.remove leaves it: what else a user would run."""
-    plain = nn.utils.skip_init(nn.Linear, layer.in_features, layer.out_features, bias=layer.bias is not None)
+    plain = blank(nn.Linear, layer.in_features, layer.out_features, bias=layer.bias is not None)
     plain.to(device=layer.weight.device, dtype=layer.weight.dtype)
     with torch.no_grad():
         plain.weight.copy_(effective_weight(layer))

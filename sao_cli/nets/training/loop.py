@@ -33,6 +33,7 @@ from sao_cli.nets.training.rank_reducer import RankReducer
 from sao_cli.nets.training.resume import MASK, TrainingState, restore_, state_tensors
 from sao_cli.nets.training.schedule import learning_rate
 from sao_cli.nets.training.settings import TrainingSettings
+from sao_cli.nets.training.sgd import SGD
 from sao_cli.pruning.keep import warn_of_death
 from sao_cli.reports.fusions import RankReduction
 from sao_cli.reports.networks import EpochRow, HiddenSignals, InputOutputJacobian
@@ -183,7 +184,7 @@ class Training:
         told: dict[str, Any] = {"lr": self.settings.learning_rate, "weight_decay": self.settings.weight_decay}
         if self.settings.optimizer == "adam":
             return torch.optim.Adam(self.model.parameters(), **told)
-        return torch.optim.SGD(self.model.parameters(), momentum=self.settings.momentum, **told)
+        return SGD(self.model.parameters(), momentum=self.settings.momentum, **told)
 
     def _row(self, epoch: int) -> EpochRow:
         """Train one epoch, or none for epoch 0, and measure."""
@@ -304,14 +305,19 @@ class Training:
     def _arithmetic(self) -> Iterator[None]:
         """float32 products that are float32's, threads that pay, and deterministic algorithms where they are wanted."""
         side = self.settings.sizes[1] if not ARCHITECTURES[self.settings.arch].image else SMALL + 1
-        before = torch.are_deterministic_algorithms_enabled()
-        if self._deterministic:
-            torch.use_deterministic_algorithms(True)
-        try:
-            with full_precision(side):
-                yield
-        finally:
-            torch.use_deterministic_algorithms(before)
+        with full_precision(side), _deterministic() if self._deterministic else contextlib.nullcontext():
+            yield
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    """torch's deterministic algorithms alone; the switch loads torch's compiler, so it is not touched without need."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 class _Tally:
