@@ -21,7 +21,14 @@ def benchmark(monkeypatch):
 
 def test_every_path_has_a_time_and_two_floors(benchmark):
     jobs, *numbers = zip(*benchmark.table(benchmark.Device("cpu", 64), benchmark.SMALL), strict=True)
-    assert {job.split(",")[0] for job in jobs} >= {"SAOLinear", "SAOConv2d", "a training step", "chain"}
+    assert {job.split(",")[0] for job in jobs} >= {
+        "SAOLinear",
+        "SAOConv2d",
+        "a training step",
+        "chain",
+        "snip",
+        "singular values",
+    }
     assert all(number > 0 for column in numbers for number in column)
 
 

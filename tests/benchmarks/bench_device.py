@@ -22,9 +22,11 @@ from torch import nn
 
 from sao_cli.measure.layer.activations import ActivationFunction
 from sao_cli.nets import FNN, SAOConv2d, SAOLinear
+from sao_cli.nets.device_solver import DeviceSolver
 from sao_cli.nets.jacobians.chain import _Chain, _Layer
 from sao_cli.nets.jacobians.module import jacobian_spectrum
 from sao_cli.nets.jacobians.operators import layer_blocks
+from sao_cli.nets.scores import grasp, snip
 from sao_cli.weights.build_weights import weight_stack
 
 DEGREE, GAIN = 4, 1.1
@@ -43,9 +45,11 @@ class Sizes(NamedTuple):
     image: tuple[int, int, int, int] = (256, 4, 32, 64)  # channels, degree, side, batch
     network: tuple[int, int, int] = (1000, 256, 64)  # layers, width, batch
     module: tuple[int, int] = (50, 1024)  # layers, width
+    scored: tuple[int, int, int] = (20, 2048, 4096)  # layers, width, samples
+    audited: tuple[int, int] = (4096, 11008)  # sides of two square float32 weights, and of one between them
 
 
-SMALL = Sizes(64, (16, 32), 20, (64, 8, 4), (8, 4, 4, 2), (4, 16, 4), (3, 16))
+SMALL = Sizes(64, (16, 32), 20, (64, 8, 4), (8, 4, 4, 2), (4, 16, 4), (3, 16), (2, 16, 8), (8, 16))
 
 
 class Device:
@@ -160,10 +164,41 @@ def module_row(device: Device, sizes: Sizes) -> list[Any]:
     return device.row(job, seconds, DOUBLE, depth * width**2 * DEGREE, 2 * depth * width**2)
 
 
+def score_rows(device: Device, sizes: Sizes) -> Iterator[list[Any]]:
+    """SNIP and GraSP of a dense network: one forward and one backward pass, and a double backward pass for GraSP."""
+    layers, width, samples = sizes.scored
+    model = nn.Sequential(*[part for _ in range(layers) for part in (nn.Linear(width, width), nn.Tanh())])
+    model.to(device.name)
+    x = torch.randn(samples, width, device=device.name)
+    y = torch.randint(width, (samples,), device=device.name)
+    weights = layers * width**2
+    for name, score, products in (("snip", snip, 3), ("grasp", grasp, 9)):
+        seconds = device.seconds(lambda score=score: score(model, [(x, y)]), 2)
+        multiplications, moved = products * samples * weights, products * weights
+        job = f"{name}, {layers} layers of {width}, {samples} samples"
+        yield device.row(job, seconds, FLOAT, multiplications, moved)
+
+
+def audit_rows(device: Device, sizes: Sizes) -> Iterator[list[Any]]:
+    """Singular values of one float32 weight as `sao audit --device` has them: from the Gram matrix, in float64.
+
+    The floor is of the Gram matrix, m n^2 multiplications, and of a reduction to three diagonals, 2/3 n^3.
+    """
+    small, large = sizes.audited
+    rng = np.random.default_rng(0)
+    for m, n in ((small, small), (large, small), (large, large)):
+        weight = rng.standard_normal((m, n), dtype=np.float32)
+        multiplications = m * n**2 + 2 / 3 * n**3
+        seconds = device.seconds(lambda weight=weight: DeviceSolver(device.name)(weight), 1)
+        yield device.row(f"singular values, {m} x {n}, float32 in float64", seconds, DOUBLE, multiplications, m * n)
+
+
 def table(device: Device, sizes: Sizes) -> Iterator[list[Any]]:
     yield from layer_rows(device, sizes)
     yield training_row(device, sizes)
     yield module_row(device, sizes)
+    yield from score_rows(device, sizes)
+    yield from audit_rows(device, sizes)
     yield from chain_rows(device, sizes)
 
 
