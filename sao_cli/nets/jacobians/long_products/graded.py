@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError, SaoError, SaoWarning
 from sao_cli.base.memory import require_memory
-from sao_cli.nets.jacobians.long_products.arithmetic import Array, contiguous, namespace, on_host, picked, quietly
+from sao_cli.nets.jacobians.long_products.arithmetic import (
+    Array,
+    contiguous,
+    namespace,
+    on_host,
+    picked,
+    quietly,
+    set_diagonal_,
+)
 from sao_cli.nets.jacobians.long_products.graded_values import SVD_ERROR, graded_log2_singular_values
 from sao_cli.nets.jacobians.long_products.noise import Noise, row_noise, row_peaks
 from sao_cli.nets.jacobians.long_products.orthogonalisation import no_better_than_larger, orthogonalised
@@ -255,7 +263,8 @@ class GradedProduct:
                 return contiguous(xp.tile(factor, (chains if factor.ndim == 2 else 1, 1, 1)))
             return factor @ before
         if before is None:
-            before = xp.tile(xp.eye(self._shape[0], dtype=self._dtype, device=self._device), (chains, 1, 1))
+            before = xp.zeros((chains, self._shape[0], self._shape[0]), dtype=self._dtype, device=self._device)
+            set_diagonal_(before, xp.ones_like(before[:, 0]))
         given = tuple(before.shape)
         product = factor(before if self._batch is not None else before[0])
         product = product if self._batch is not None else product[None]
