@@ -29,6 +29,7 @@ def single_threaded() -> Iterator[None]:
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch is not None else 1
+    _let_anyone_set()
     try:
         with threadpool_limits(1):
             if torch is not None:
@@ -76,6 +77,7 @@ class _Inside:
             self._threads = {one.filepath: one.num_threads for one in libraries}
             self._environment = {name: os.environ.get(name) for name in _OF_BLAS}
             os.environ.update(dict.fromkeys(_OF_BLAS, "1"))  # for what is loaded inside
+            _let_anyone_set()
             for one in libraries:
                 one.set_num_threads(1)
 
@@ -85,11 +87,22 @@ class _Inside:
             if self._count:
                 return
             _put_back(self._environment)
+            _let_anyone_set()
             for one in _libraries():
                 one.set_num_threads(self._threads.get(one.filepath, max(self._threads.values(), default=1)))
+            _let_anyone_set()
 
 
 _inside = _Inside()
+
+
+def _let_anyone_set() -> None:
+    """Have the thread that asks next be heard: from 3.7 on threadpoolctl heeds for OpenBLAS, whose threads are all
+    threads', only the first that asked, while it lives, and lets the others ask in vain."""
+    from threadpoolctl import OpenBLASController
+
+    if hasattr(OpenBLASController, "clear_controlling_thread"):
+        OpenBLASController.clear_controlling_thread(force=True)
 
 
 def _put_back(variables: dict[str, str | None]) -> None:

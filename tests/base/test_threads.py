@@ -69,3 +69,40 @@ def test_of_several_threads_inside_the_last_to_leave_gives_back():
         second.__exit__(None, None, None)
         assert set(counts()) == {2}
     assert dict(os.environ) == environment
+
+
+ASKED_ELSEWHERE = """
+import threading, numpy, threadpoolctl
+from sao_cli.base.threads import one_thread, single_threaded
+
+def counts():
+    return {one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"}
+
+def elsewhere():
+    with CONTEXT():
+        assert counts() == {1}, counts()
+    done.set()
+    ended.wait()
+
+threadpoolctl.threadpool_limits(2)
+done, ended = threading.Event(), threading.Event()
+thread = threading.Thread(target=elsewhere)
+thread.start()
+assert done.wait(60)
+try:
+    assert counts() == {2}, counts()
+    with CONTEXT():
+        assert counts() == {1}, counts()
+    assert counts() == {2}, counts()
+    with threadpoolctl.threadpool_limits(1):
+        assert counts() == {1}, counts()
+finally:
+    ended.set()
+"""
+
+
+@pytest.mark.parametrize("context", ["one_thread", "single_threaded"])
+def test_a_thread_that_asked_before_and_lives_takes_it_from_no_other(context):
+    code = ASKED_ELSEWHERE.replace("CONTEXT", context)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
