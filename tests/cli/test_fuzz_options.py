@@ -74,7 +74,15 @@ SMALL = {  # that what an option set does is done in milliseconds; often, and no
 ALWAYS = {"train": 1, "jacobian": 0.95}  # whose default networks take seconds
 OF_OTHERS = {"sweep"}  # whose runs are other commands
 QUICK = ("sao/table1", "sao/table2", "sao/table3", "nothing")  # items of papers that train nothing
-SHARE = {"train": 0.25, "audit": 2, "prune": 2, "explain": 0.3, "doctor": 0.2}  # of the sets; others have 1
+SHARE = {
+    "train": 0.25,
+    "audit": 2,
+    "prune": 2,
+    "compare": 2,
+    "reduce": 2,
+    "explain": 0.3,
+    "doctor": 0.2,
+}  # of the sets; others have 1
 
 
 def generate(command, rng):
