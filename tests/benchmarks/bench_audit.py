@@ -31,6 +31,16 @@ LARGE = {  # name: shape, and the goal for the peak of memory in MB
     "bfloat16": ((11008, 4096), 420.0),
 }
 
+NOTES = """
+A large matrix is one Gram matrix and its eigenvalues, n^2 m and 4/3 n^3 multiplications and additions, in float64,
+since singular values are told to float64's digits of the largest. Both stages run at nearly the rate of BLAS's products
+(symmetric ones of 48 columns at four fifths of it); the second, from a band of 48 to three diagonals, is 6 n^2 48
+operations that wait for memory. Wider bands cost more there than they gain before, and narrower ones the other way
+round. At the rate of products alone Gram matrix and reduction would come to about half of LAPACK's whole time, before
+the file is read and hashed and the process has started, which is why half of the whole process is not reached.
+`--fast` takes 64 products with the matrix, each a pass over it, as much as reading and hashing the file.
+"""
+
 AUDIT = [sys.executable, "-m", "sao_cli", "audit"]
 PEAK = """
 from sao_cli.cli import main

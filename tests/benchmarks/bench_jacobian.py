@@ -62,10 +62,12 @@ open("/proc/self/clear_refs", "w").write("5")  # the peak begins here, with the 
 """
 
 NOTES = """
-At width 256 a layer's gather and small products take about half of the chain's time when they run alone; the rest is
-checked ranges, the allocator, which gives each product's memory back and takes it anew, and the forward pass. Tried
-without gain: scipy's CSR, as fast, since it needs no gather; buffers that are reused; the forward pass through many
-layers before their products; and going through several layers a few columns at a time, whose groups are too short.
+Chains on a processor run on numpy and LAPACK, so that `sao jacobian` loads no torch; what is left of the whole process
+is mostly Python, numpy and scipy's linear algebra. At width 256 a layer's gather and small products take about half of
+the chain's time when they run alone; the rest is the allocator, which gives each product's memory back and takes it
+anew, and the forward pass. Tried without gain: scipy's CSR, as fast, since it needs no gather; buffers that are reused;
+the forward pass through many layers before their products; and going through several layers a few columns at a time,
+whose groups are too short.
 """
 
 

@@ -21,6 +21,12 @@ LAYERS = [  # the goals are for SAOLinear, forward and forward + backward
 DEPTH = 10
 
 
+NOTES = """
+Without gradients the groups of an SAOLinear are taken in turns of a megabyte, so that only the result is as large as
+the batch: fresh pages for whole copies of it took longer than the products. With gradients the copies are kept.
+"""
+
+
 def evaluated(layer: nn.Module, x: Tensor) -> Callable[[], object]:
     def forward() -> None:
         with torch.no_grad():

@@ -56,6 +56,12 @@ JOBS = (  # what is ours, our command, theirs, and the goal
 )
 
 
+NOTES = """
+`sao mask` cannot be sooner than numpy, its random generators and click, a quarter more than numpy alone. In the pipe
+`sao verify` starts beside `sao mask`, and reads what that one writes when it is done.
+"""
+
+
 def main() -> None:
     module = f"{sys.executable} -m sao_cli"
     kernel = os.environ.get("OPENBLAS_CORETYPE") or (
