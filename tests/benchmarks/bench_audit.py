@@ -138,13 +138,14 @@ def large(folder: Path) -> None:
                 if name != "weightwatcher" or turn < 2:
                     runs[name].append(bench.process_cost(code, talks=name != "weightwatcher"))
         seconds, peaks = ({name: statistics.median(one) for name, one in side.items()} for side in _sides(runs))
-        print(f"one {shape[0]} x {shape[1]} in {dtype}, whole processes, processor seconds, medians of {REPEATS}")
+        job = f"sao audit of one {shape[0]} x {shape[1]} {dtype}, whole process"
         for other, goal in (("with numpy's eigvalsh", LARGE_GOAL), ("weightwatcher", WEIGHTWATCHER_GOAL)):
             if other in seconds:
-                bench.print_ratio(f"  audit / {other}", seconds["audit"], seconds[other], goal)
-        bench.print_ratio("  audit --fast / audit", seconds["--fast"], seconds["audit"], FAST_GOAL)
-        bench.print_ratio("  peak memory / goal", peaks["audit"], memory_goal, 1, unit="MB")
-        print(f"  peaks: {', '.join(f'{name} {peak:.0f} MB' for name, peak in peaks.items())}", flush=True)
+                bench.print_ratio(job, seconds["audit"], seconds[other], goal, instead=other)
+        bench.print_ratio(f"{job}, --fast", seconds["--fast"], seconds["audit"], FAST_GOAL, instead="without --fast")
+        bench.print_value(f"{job}, peak", peaks["audit"], "MB", memory_goal)
+        for name in [name for name in peaks if name != "audit"]:
+            bench.print_value(f"{job}, peak {name}", peaks[name], "MB")
 
 
 def _sides(runs: dict[str, list[tuple[float, float]]]) -> list[dict[str, list[float]]]:

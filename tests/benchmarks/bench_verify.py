@@ -32,10 +32,10 @@ A random mask takes some hundreds of steps of two sparse products each, several 
 is what a three-term recurrence without restarts gives. `svds` gives no verdict, and bounds lambda_2 from below only: a
 mask that holds needs half as many steps again as lambda_2 alone, until the certificate's chance of being wrong is below
 the asked-for one. A step is two gathers, which wait for random reads, from L2 at n = 1e5 and from memory at 1e6, and
-two passes over the vectors; with the extra `fast` they are compiled, and the bits are the same. Tried without gain: several
-starts side by side, which need fewer steps and cost more each; software prefetch; vectors in float32, whose rounding is
-above what the certificate allows; nodes relabelled along matchings, whose reads share more cache lines, for a tenth of
-a gather less and as much for the ordering.
+two passes over the vectors; with the extra `fast` they are compiled, and the bits are the same. Tried without gain:
+several starts side by side, which need fewer steps and cost more each; software prefetch; vectors in float32, whose
+rounding is above what the certificate allows; nodes relabelled along matchings, whose reads share more cache lines, for
+a tenth of a gather less and as much for the ordering.
 """
 
 

@@ -27,6 +27,7 @@ from recording import SLOWING
 HERE = Path(__file__).parent
 EXPERIMENTS = ("edge_of_chaos", "experiments", "pruning", "transfer")  # which measure what networks learn, for hours
 PARTS = {
+    "audit": ("", "--large"),
     "jacobian": ("", "--train"),
     "train": ("--start", "--step"),
     "big": (),
