@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Numbers = NDArray[Any]
 
-SWEEPS = 8
-MARGIN = 64 * np.finfo(np.float64).eps
-ROUNDING = (np.finfo(np.float64).eps / 4) ** 2
-NOTHING = 1e-38
-SAFE = 1e-70
-CHUNK = 2048
-FEW = 1 / 100
+CHUNK = 2048  # matrices at once, whose numbers stay in a processor's second cache
+SWEEPS = 8  # a singular value takes three to five; what takes more is left to LAPACK
+FEW = 1 / 64  # LAPACK has these at less than the price of another sweep of all
+SAFE = 1e-70  # of the squared norm: its fourth power times NOTHING squared does not underflow, nor overflow
+
+_EPSILON = float(np.finfo(np.float64).eps)
+_NEGLIGIBLE = (_EPSILON / 2) ** 2
+_NOTHING = 1e-38  # (1e-3 eps)^2: what it moves squared values by moves none by more than 1e-3 eps of the norm
 
 
 def small_singular_values(stack: Numbers) -> Values:
@@ -34,104 +36,117 @@ def small_singular_values(stack: Numbers) -> Values:
     return values
 
 
-def _by_qd(stack: Numbers):
-    squares = _bidiagonal_squares(np.array(stack.transpose(1, 2, 0), order="C"))
-    total = sum(squares[1:], squares[0])
-    floor = NOTHING * total
+def _by_qd(stack: Numbers) -> tuple[Values, Flags]:
+    q, e = _bidiagonal(np.array(stack.transpose(1, 2, 0), order="C"))
+    k = len(q)
+    total = q.sum(axis=0) + e.sum(axis=0)
     sure = (total > SAFE) & (total < 1 / SAFE)
-    q = [np.maximum(one, floor) for one in squares[::2]]
-    e = squares[1::2]
-    tolerance = ROUNDING * total
+    floor = _NOTHING * total
+    np.maximum(q, floor, out=q)
+    negligible = _NEGLIGIBLE * total
     shifted = np.zeros_like(total)
-    enough = len(total) * (1 - FEW)
-    eigenvalues = []
-    while len(q) > 2:
-        done = _is_negligible(q, e, shifted, tolerance)
-        for _ in range(SWEEPS):
-            if np.count_nonzero(done) >= enough:
-                break
-            shift = _laguerre_shift(q, e)
-            low = _sweep(q, e, shift, floor)
-            shifted += shift
-            sure &= low >= -MARGIN * shift
-            done = _is_negligible(q, e, shifted, tolerance) | ~sure
-        sure &= done
-        eigenvalues.append(shifted + q.pop())
-        e.pop()
-    if len(q) == 2:
-        trace = q[0] + e[0] + q[1]
-        difference = q[0] + e[0] - q[1]
-        larger = (trace + np.sqrt(difference * difference + 4 * e[0] * q[1])) / 2
-        eigenvalues += [shifted + q[0] * q[1] / larger, shifted + larger]
+    squares = np.empty((len(total), k))
+    for n in range(k, 2, -1):
+        sure &= _converged(q[:n], e[: n - 1], shifted, negligible, floor, sure)
+        squares[:, n - 1] = shifted + q[n - 1]
+    if k == 1:
+        squares[:, 0] = q[0]
     else:
-        eigenvalues.append(q[0])
-    values = np.sqrt(np.stack(eigenvalues, axis=1))
+        larger = _larger_of_two(q[0], e[0], q[1])
+        squares[:, 0] = shifted + larger
+        squares[:, 1] = shifted + q[0] * q[1] / larger
+    values = np.sqrt(squares, out=squares)
     values.sort(axis=1)
     return values[:, ::-1], sure
 
 
-def _is_negligible(q, e, shifted, tolerance):
-    return np.maximum(q[-1], e[-1]) * e[-1] <= tolerance * (shifted + q[-1])
+def _larger_of_two(q, e, last):
+    difference = q + e - last
+    return (q + e + last + np.sqrt(difference * difference + 4 * e * last)) / 2
 
 
-def _laguerre_shift(q, e):
+def _converged(q, e, shifted, negligible, floor, sure):
+    enough = (1 - FEW) * len(shifted)
+    for sweep in range(SWEEPS + 1):
+        done = np.maximum(q[-1], e[-1]) * e[-1] <= negligible * (shifted + q[-1])
+        if np.count_nonzero(done) >= enough or sweep == SWEEPS:
+            break
+        shift = _laguerre_shift(q, e)
+        sure &= _sweep(q, e, shift, floor) >= -2 * _EPSILON * shift
+        shifted += shift
+    return done & sure
+
+
+def _laguerre_shift(q: Values, e: Values) -> Values:
     n = len(q)
-    inverse = 1 / q[0]
-    sum_1, sum_2, below = inverse, inverse * inverse, 0.0
-    diagonal, square = inverse, sum_2
+    diagonal = 1 / q
+    ratio = e * diagonal[1:]
+    step = np.empty_like(ratio[0])
     for i in range(1, n):
-        inverse = 1 / q[i]
-        ratio = e[i - 1] * inverse
-        below = ratio * (below + square)
-        diagonal = inverse + ratio * diagonal
-        square = diagonal * diagonal
-        sum_1 = sum_1 + diagonal
-        sum_2 = sum_2 + (square + 2 * below)
-    radicand = n * sum_2 - (1 - MARGIN) * sum_1 * sum_1
-    return n / (sum_1 + np.sqrt((n - 1) * np.maximum(radicand, 0)))
+        diagonal[i] += np.multiply(ratio[i - 1], diagonal[i - 1], out=step)
+    trace = diagonal.sum(axis=0)
+    diagonal *= diagonal
+    below = diagonal[0] * ratio[0]
+    squares = diagonal.sum(axis=0)
+    for i in range(1, n):
+        squares += np.multiply(below, 2, out=step)
+        if i < n - 1:
+            below += diagonal[i]
+            below *= ratio[i]
+    radicand = (n * (n - 1)) * squares
+    np.multiply(trace, trace, out=step)
+    step *= (n - 1) * (1 - 16 * _EPSILON)
+    radicand -= step
+    np.maximum(radicand, 0, out=radicand)
+    trace += np.sqrt(radicand, out=radicand)
+    return np.divide(n, trace, out=trace)
 
 
-def _sweep(q, e, shift, floor):
+def _sweep(q: Values, e: Values, shift: Values, floor: Values) -> Values:
     d = q[0] - shift
-    low = d
+    least = d.copy()
+    ratio = np.empty_like(d)
     for i in range(len(e)):
-        d = np.maximum(d, floor)
-        q[i] = d + e[i]
-        ratio = q[i + 1] / q[i]
-        e[i] = e[i] * ratio
-        d = d * ratio
+        np.maximum(d, floor, out=d)
+        np.add(d, e[i], out=q[i])
+        np.divide(q[i + 1], q[i], out=ratio)
+        e[i] *= ratio
+        d *= ratio
         d -= shift
-        low = np.minimum(low, d)
-    q[-1] = np.maximum(d, floor)
-    return low
+        np.minimum(least, d, out=least)
+    np.maximum(d, floor, out=q[-1])
+    return least
 
 
-def _bidiagonal_squares(matrices):
-    total = _squared_norms(matrices.reshape(-1, matrices.shape[2]))
-    squares = []
-    while len(matrices):
+def _bidiagonal(matrices: Numbers) -> tuple[Values, Values]:
+    height, width, count = matrices.shape
+    squares = np.zeros((2 * width, count))
+    work = np.empty_like(matrices).reshape(-1)
+    small = _NOTHING * _squared_norms(matrices.reshape(height * width, count), work)
+    for square in squares:
+        if not len(matrices):
+            break
         first, others = matrices[:, 0], matrices[:, 1:]
-        squares.append(_squared_norms(first))
-        if len(first) > 1 and others.shape[1]:
-            others = _reflected(first, squares[-1], others, NOTHING * total)
+        square[:] = _squared_norms(first, work)
+        if len(first) > 1 and others.size:
+            _reflect(first, square, others, small, work)
         matrices = others.swapaxes(0, 1)
-    return squares
+    return squares[::2], squares[1:-1:2]
 
 
-def _squared_norms(vectors):
-    if vectors.dtype.kind == "c":
-        return (vectors.real**2 + vectors.imag**2).sum(axis=0)
-    return (vectors * vectors).sum(axis=0)
+def _squared_norms(vectors, work):
+    parts = work[: vectors.size].reshape(vectors.shape)
+    np.multiply(vectors, vectors.conj() if vectors.dtype.kind == 'c' else vectors, out=parts)
+    return parts.real.sum(axis=0)
 
 
-def _reflected(vector, square, others, floor):
+def _reflect(vector, square, others, small, work) -> None:
     norm = np.sqrt(square)
-    first = _squared_norms(vector[:1])
+    first = _squared_norms(vector[:1], work)
     size = np.sqrt(first)
-    normal = vector.copy()
-    normal[0] = np.where(first > NOTHING * square, vector[0] * (1 + norm / size), norm)
-    factor = np.where(square > floor, 1 / (norm * (norm + size)), 0)
-    products = (normal.conj()[:, None] * others).sum(axis=0)
+    vector[0] = np.where(first > _NOTHING * square, vector[0] * (1 + norm / size), norm)
+    factor = np.where(square > small, 1 / (norm * (norm + size)), 0)
+    terms = work[: others.size].reshape(others.shape)
+    products = np.multiply(vector.conj()[:, None], others, out=terms).sum(axis=0)
     products *= factor
-    others -= normal[:, None] * products
-    return others
+    others -= np.multiply(vector[:, None], products, out=terms)
