@@ -17,6 +17,7 @@ from sao_cli.measure.convolution.geometry import Geometry, Places
 from sao_cli.measure.convolution.parts import Part
 from sao_cli.measure.convolution.patterns import AxisPattern, patterns
 from sao_cli.measure.values.by_component import EXACT_ENTRIES, block_singular_values
+from sao_cli.measure.values.small_singular_values import small_singular_values
 
 CHUNK_BYTES = 2**25  # of the blocks that share a LAPACK call: a few of the largest, all of the smallest
 
@@ -151,8 +152,4 @@ def _singular_values(blocks: NDArray[Any]) -> Values:
     """(batch, min(height, width)) the singular values of each block."""
     if min(blocks.shape[1:]) == 1:
         blocks = np.abs(blocks)  # whose norm is the same, and real
-    if blocks.dtype.kind != "c":
-        return block_singular_values(blocks)
-    if blocks.shape[1] < blocks.shape[2]:
-        blocks = blocks.swapaxes(1, 2)  # as block_singular_values does, and why
-    return np.linalg.svd(blocks, compute_uv=False).astype(np.float64, copy=False)
+    return small_singular_values(blocks) if blocks.dtype.kind == "c" else block_singular_values(blocks)

@@ -18,6 +18,7 @@ from sao_cli.measure.graph.component_edges import Kinds, singular_values_of_comp
 from sao_cli.measure.graph.components import Components, find_components
 from sao_cli.measure.graph.edge import EXACT_SIDE
 from sao_cli.measure.krylov.lanczos import Lanczos, Vector
+from sao_cli.measure.values.small_singular_values import small_singular_values
 from sao_cli.measure.values.two_stages import add_gram, symmetric_eigenvalues
 
 EXACT_ENTRIES = 2**27  # height * width up to which a component is made dense: 1 GB, and a minute or two
@@ -116,7 +117,7 @@ def block_singular_values(blocks: Values) -> Values:
         by_gram = _by_gram_matrix(blocks[0])
         if by_gram is not None:
             return by_gram[None]
-    return np.linalg.svd(blocks, compute_uv=False).astype(np.float64, copy=False)
+    return small_singular_values(blocks)
 
 
 def _norms(rows: Values) -> Values:

@@ -11,73 +11,123 @@ Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Numbers = NDArray[Any]
 
-CHUNK = 2048  # matrices at once, whose numbers stay in a processor's second cache
-SWEEPS = 8  # a singular value takes three to five; what takes more is left to LAPACK
-FEW = 1 / 64  # LAPACK has these at less than the price of another sweep of all
-SAFE = 1e-70  # of the squared norm: its fourth power times NOTHING squared does not underflow, nor overflow
+MOST_COLUMNS, MOST_TALL = 8, 4  # columns, and rows a column, of the matrices for which this pays
+FEWEST = 128  # matrices for each of their columns from which on it does
+CHUNK_BYTES = 2**21  # of matrices at once: fewer would cost more calls, more would leave the processor's caches
+SWEEPS = 8  # for one singular value, which takes three to five; LAPACK has what takes more
+FEW = 1 / 64  # of the matrices: LAPACK has the last of them sooner than another sweep of all has
+SAFE = 1e-70  # the least squared norm, and the inverse of the largest, whose squares neither under- nor overflow
 
 _EPSILON = float(np.finfo(np.float64).eps)
-_NEGLIGIBLE = (_EPSILON / 2) ** 2
-_NOTHING = 1e-38  # (1e-3 eps)^2: what it moves squared values by moves none by more than 1e-3 eps of the norm
+_NOTHING = 1e-38  # of the squared norm: to move an eigenvalue so far moves no singular value by 1e-3 eps of the norm
+_TINY = 1e-200  # a squared norm, of part of a matrix whose own is past SAFE, that may as well be 0
 
 
 def small_singular_values(stack: Numbers) -> Values:
+    """(batch, min(height, width)) the singular values, descending, of (batch, height, width) numbers.
+
+    Large batches of small matrices are brought to bidiagonal form by Householder reflections, and have their values
+    by the qd algorithm with differences and shifts (dqds: Fernando and Parlett, Numer. Math. 67, 1994), each step for
+    all matrices at once. The shift is Laguerre's, which never passes an eigenvalue, from the traces of the inverse and
+    of its square (von Matt, SIAM J. Sci. Comput. 18, 1997, has it for qd), and the last two values a closed form. Any
+    matrix that is not done after SWEEPS, whose shift passed its least eigenvalue by rounding, that is 0, not finite,
+    or whose norm is not within SAFE has LAPACK's SVD, as have
+    small batches, large matrices, and numbers of other types than float64 and complex128.
+
+    Errors are a few eps sigma_max, as LAPACK's. O(batch height width min(height, width)), at a fifth of LAPACK's time
+    for thousands of complex 4 x 4, and memory for CHUNK_BYTES four times besides the values.
+
+    >>> small_singular_values(np.array([[[3.0, 0.0], [4.0, 5.0]]])).round(6).tolist()
+    [[6.708204, 2.236068]]
+    """
+    if stack.shape[1] < stack.shape[2]:
+        stack = stack.swapaxes(1, 2)  # LAPACK's QR first, for tall ones, takes half the time of its LQ
     count, height, width = stack.shape
-    if height < width:
-        stack = stack.swapaxes(1, 2)
-    values = np.empty((count, min(height, width)))
-    for start in range(0, count, CHUNK):
-        part = slice(start, start + CHUNK)
+    pays = 2 <= width <= MOST_COLUMNS and height <= MOST_TALL * width and count >= FEWEST * width
+    if not pays or stack.dtype.char not in "dD":
+        return np.linalg.svd(stack, compute_uv=False).astype(np.float64, copy=False)
+    area = height * width
+    chunk = min(count, CHUNK_BYTES // (area * stack.itemsize))
+    values = np.empty((count, width))
+    buffers = np.empty((3, chunk * area), dtype=stack.dtype)
+    for start in range(0, count, chunk):
+        part = slice(start, start + chunk)
         with np.errstate(all="ignore"):
-            values[part], sure = _by_qd(stack[part])
-        if not sure.all():
-            rest = start + np.flatnonzero(~sure)
-            values[rest] = np.linalg.svd(stack[rest], compute_uv=False)
+            values[part], good = _by_qd(*_bidiagonal(stack[part], buffers))
+        rest = start + np.flatnonzero(~good)
+        values[rest] = np.linalg.svd(stack[rest], compute_uv=False)
     return values
 
 
-def _by_qd(stack: Numbers) -> tuple[Values, Flags]:
-    q, e = _bidiagonal(np.array(stack.transpose(1, 2, 0), order="C"))
-    k = len(q)
+def _bidiagonal(stack: Numbers, buffers: Numbers) -> tuple[Values, Values]:
+    """(k, batch) and (k - 1, batch) the squares of the diagonals of an upper bidiagonal form of each matrix.
+
+    A column is reflected onto its first entry, and then, of what is left, a row, which transposed is a column again.
+    """
+    count, height, width = stack.shape
+    matrices, terms, conjugates = buffers[:, : stack.size]
+    matrices = matrices.reshape(height, width, count)
+    matrices[...] = stack.transpose(1, 2, 0)
+    squares = np.zeros((2 * width - 1, count))
+    for square in squares:
+        column, others = matrices[:, 0], matrices[:, 1:]
+        row = np.conjugate(column, out=conjugates[: column.size].reshape(column.shape))
+        parts = np.multiply(column, row, out=terms[: column.size].reshape(column.shape)).real
+        parts.sum(axis=0, out=square)
+        if len(column) > 1 and others.size:
+            norm, size = np.sqrt(square), np.sqrt(parts[0])
+            column[0] = np.where(parts[0] > _NOTHING * square, column[0] * (1 + norm / size), norm)
+            np.conjugate(column[0], out=row[0])
+            space = terms[: others.size].reshape(others.shape)
+            products = np.multiply(row[:, None], others, out=space).sum(axis=0)
+            products *= np.where(square > _TINY, 1 / (norm * (norm + size)), 0)
+            others -= np.multiply(column[:, None], products, out=space)
+        matrices = others.swapaxes(0, 1)
+    return squares[::2], squares[1::2]
+
+
+def _by_qd(q: Values, e: Values) -> tuple[Values, Flags]:
+    """(batch, k) the singular values of the bidiagonal matrices, descending, and which of them are to be trusted."""
     total = q.sum(axis=0) + e.sum(axis=0)
-    sure = (total > SAFE) & (total < 1 / SAFE)
+    good = (total > SAFE) & (total < 1 / SAFE)
     floor = _NOTHING * total
     np.maximum(q, floor, out=q)
-    negligible = _NEGLIGIBLE * total
     shifted = np.zeros_like(total)
-    squares = np.empty((len(total), k))
-    for n in range(k, 2, -1):
-        sure &= _converged(q[:n], e[: n - 1], shifted, negligible, floor, sure)
-        squares[:, n - 1] = shifted + q[n - 1]
-    if k == 1:
-        squares[:, 0] = q[0]
-    else:
-        larger = _larger_of_two(q[0], e[0], q[1])
-        squares[:, 0] = shifted + larger
-        squares[:, 1] = shifted + q[0] * q[1] / larger
+    squares = np.empty((len(total), len(q)))
+    for last in range(len(q) - 1, 1, -1):
+        good &= _converge(q[: last + 1], e[:last], shifted, floor, (_EPSILON / 2) ** 2 * total)
+        squares[:, last] = shifted + q[last]
+    trace, difference = q[0] + e[0] + q[1], q[0] + e[0] - q[1]
+    larger = (trace + np.sqrt(difference * difference + 4 * e[0] * q[1])) / 2
+    squares[:, 0] = shifted + larger
+    squares[:, 1] = shifted + q[0] * q[1] / larger
     values = np.sqrt(squares, out=squares)
     values.sort(axis=1)
-    return values[:, ::-1], sure
+    return values[:, ::-1], good
 
 
-def _larger_of_two(q, e, last):
-    difference = q + e - last
-    return (q + e + last + np.sqrt(difference * difference + 4 * e * last)) / 2
+def _converge(q: Values, e: Values, shifted: Values, floor: Values, negligible: Values) -> Flags:
+    """Sweep until the last value stands alone for all but a FEW, and tell for which it does.
 
-
-def _converged(q, e, shifted, negligible, floor, sure):
-    enough = (1 - FEW) * len(shifted)
+    Without the last of `e` the matrix differs by e and sqrt(q e), and so its eigenvalues by no more.
+    """
+    good = np.ones(len(shifted), dtype=np.bool_)
     for sweep in range(SWEEPS + 1):
         done = np.maximum(q[-1], e[-1]) * e[-1] <= negligible * (shifted + q[-1])
-        if np.count_nonzero(done) >= enough or sweep == SWEEPS:
+        if sweep == SWEEPS or np.count_nonzero(done) >= (1 - FEW) * len(done):
             break
         shift = _laguerre_shift(q, e)
-        sure &= _sweep(q, e, shift, floor) >= -2 * _EPSILON * shift
+        good &= _sweep(q, e, shift, floor) >= -2 * _EPSILON * shift
         shifted += shift
-    return done & sure
+    return np.asarray(good & done)
 
 
 def _laguerre_shift(q: Values, e: Values) -> Values:
+    """A lower bound on the least eigenvalue of B B^T, without differences but one, which is rounded down.
+
+    The diagonal of its inverse is f_j = (1 + e_{j-1} f_{j-1}) / q_j, and the squares above it in column j sum to
+    g_j = (e_{j-1} / q_j) (g_{j-1} + f_{j-1}^2).
+    """
     n = len(q)
     diagonal = 1 / q
     ratio = e * diagonal[1:]
@@ -86,26 +136,20 @@ def _laguerre_shift(q: Values, e: Values) -> Values:
         diagonal[i] += np.multiply(ratio[i - 1], diagonal[i - 1], out=step)
     trace = diagonal.sum(axis=0)
     diagonal *= diagonal
-    below = diagonal[0] * ratio[0]
     squares = diagonal.sum(axis=0)
+    above = np.zeros_like(step)
     for i in range(1, n):
-        squares += np.multiply(below, 2, out=step)
-        if i < n - 1:
-            below += diagonal[i]
-            below *= ratio[i]
-    radicand = (n * (n - 1)) * squares
-    np.multiply(trace, trace, out=step)
-    step *= (n - 1) * (1 - 16 * _EPSILON)
-    radicand -= step
-    np.maximum(radicand, 0, out=radicand)
-    trace += np.sqrt(radicand, out=radicand)
-    return np.divide(n, trace, out=trace)
+        above += diagonal[i - 1]
+        above *= ratio[i - 1]
+        squares += np.multiply(2, above, out=step)
+    spread = n * (n - 1) * squares - (n - 1) * (1 - 16 * _EPSILON) * trace * trace
+    return np.asarray(n / (trace + np.sqrt(np.maximum(spread, 0))))
 
 
 def _sweep(q: Values, e: Values, shift: Values, floor: Values) -> Values:
+    """One step of dqds in place; the least of its d, which rounding alone makes negative."""
     d = q[0] - shift
-    least = d.copy()
-    ratio = np.empty_like(d)
+    least, ratio = d.copy(), np.empty_like(d)
     for i in range(len(e)):
         np.maximum(d, floor, out=d)
         np.add(d, e[i], out=q[i])
@@ -115,38 +159,4 @@ def _sweep(q: Values, e: Values, shift: Values, floor: Values) -> Values:
         d -= shift
         np.minimum(least, d, out=least)
     np.maximum(d, floor, out=q[-1])
-    return least
-
-
-def _bidiagonal(matrices: Numbers) -> tuple[Values, Values]:
-    height, width, count = matrices.shape
-    squares = np.zeros((2 * width, count))
-    work = np.empty_like(matrices).reshape(-1)
-    small = _NOTHING * _squared_norms(matrices.reshape(height * width, count), work)
-    for square in squares:
-        if not len(matrices):
-            break
-        first, others = matrices[:, 0], matrices[:, 1:]
-        square[:] = _squared_norms(first, work)
-        if len(first) > 1 and others.size:
-            _reflect(first, square, others, small, work)
-        matrices = others.swapaxes(0, 1)
-    return squares[::2], squares[1:-1:2]
-
-
-def _squared_norms(vectors, work):
-    parts = work[: vectors.size].reshape(vectors.shape)
-    np.multiply(vectors, vectors.conj() if vectors.dtype.kind == 'c' else vectors, out=parts)
-    return parts.real.sum(axis=0)
-
-
-def _reflect(vector, square, others, small, work) -> None:
-    norm = np.sqrt(square)
-    first = _squared_norms(vector[:1], work)
-    size = np.sqrt(first)
-    vector[0] = np.where(first > _NOTHING * square, vector[0] * (1 + norm / size), norm)
-    factor = np.where(square > small, 1 / (norm * (norm + size)), 0)
-    terms = work[: others.size].reshape(others.shape)
-    products = np.multiply(vector.conj()[:, None], others, out=terms).sum(axis=0)
-    products *= factor
-    others -= np.multiply(vector[:, None], products, out=terms)
+    return np.asarray(least)
