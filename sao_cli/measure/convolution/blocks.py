@@ -68,10 +68,11 @@ class Blocks:
         Of frequencies that are each other's conjugates one is computed and counted twice, and those that are their
         own conjugates are real. The cost stated above, and memory for some blocks at once.
         """
+        entries = math.prod(self.sides)
+        bytes_each = 4.0 * (16 if self.is_complex else 8) * entries
+        require_memory(bytes_each, f"the dense SVD of a block of {self.sides[0]} x {self.sides[1]}")
         for chosen, counts, real in self._frequencies():
-            number_type = np.dtype(np.float64 if real else np.complex128)
-            area = number_type.itemsize * math.prod(self.sides)
-            require_memory(4.0 * area, f"the dense SVD of a block of {self.sides[0]} x {self.sides[1]}")
+            area = (8 if real else 16) * entries
             few = max(1, CHUNK_BYTES // area)
             components = max(1, few // len(chosen))
             parts = max(1, few // components)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sao_cli.base.errors import FormatError, SaoError
-from sao_cli.base.memory import require_memory
 from sao_cli.base.names import check
 from sao_cli.catalog import PADDINGS
 
@@ -70,7 +69,6 @@ class Axis:
 
     def reads(self, taps: Sequence[int]) -> Places:
         """(outputs, len(taps)) the place of the image that each output reads by each tap, -1 for a zero."""
-        require_memory(32 * self.outputs * len(taps), f"the reads of {self.outputs} outputs")
         starts = self.stride * np.arange(self.outputs, dtype=np.int64)
         return self.sources(starts[:, None] + self.dilation * np.asarray(taps, dtype=np.int64))
 

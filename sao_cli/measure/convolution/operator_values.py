@@ -61,11 +61,11 @@ def convolution_values(
     - any other axis into stretches that share no input, equal ones once; where one tap alone is live (delta kernels),
       into single places. Delta kernels have the values of their channel matrix, for every padding.
 
-    What is left are small matrices, whose SVDs LAPACK computes in batches. They are exact to rounding, a modest
-    multiple of eps sigma_max. Where the sides of a block are past `exact_side`, or all of a part's SVDs would take more
-    than `exact_cost` multiplications times a constant, the cheapest parts first, `exact` is False: the others' largest
-    value is found by Lanczos, and the rest are quantiles of measure.values.density, whose `error` is that of their
-    distribution function.
+    What is left are small matrices, whose singular values are computed in batches (`small_singular_values`). They are
+    exact to rounding, a modest multiple of eps sigma_max. Where the sides of a block are past `exact_side`, or all of a
+    part's SVDs would take more than `exact_cost` multiplications times a constant, the cheapest parts first, `exact` is
+    False: the others' largest value is found by Lanczos, and the rest are quantiles of measure.values.density, whose
+    `error` is that of their distribution function.
 
     Raises SaoError and FormatError as Geometry does, for groups that do not divide and values that are not finite,
     and MemoryLimitError. Cost: for c channels, circular, n^D c^3; SAO kernels of degree d n^D c d^2; delta kernels
@@ -77,7 +77,8 @@ def convolution_values(
     kernel = checked_kernel(kernel, groups)
     geometry = Geometry(image, kernel.size, padding, stride, dilation)
     size = min(geometry.sides(kernel.shape[0], kernel.shape[1] * groups))
-    require_memory(40.0 * size, f"{size} singular values of a convolution", "choose a smaller image")
+    read = sum(max(axis.side, axis.outputs) * axis.size for axis in geometry.axes)  # places or frequencies, by taps
+    require_memory(40.0 * (size + read), f"{size} singular values of a convolution", "choose a smaller image")
     exact, rest = _split(
         [_Piece(part, blocks_of(part, geometry)) for part in channel_parts(kernel, groups)],
         exact_side,

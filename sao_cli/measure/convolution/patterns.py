@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sao_cli.base.memory import require_memory
 from sao_cli.data.mask import Mask
 from sao_cli.measure.convolution.geometry import Axis, Places
 from sao_cli.measure.values.by_component import labelled
@@ -82,7 +81,6 @@ def _frequencies(axis: Axis, taps: Sequence[int]) -> AxisPattern:
               for offset in offsets]  # fmt: skip
     common = math.gcd(length, *shifts)
     count = length // common
-    require_memory(40.0 * count * len(taps), f"{count} frequencies of {len(taps)} taps", "choose a smaller image")
     turns = np.array([shift // common % count for shift in shifts], dtype=np.int64)
     frequencies = np.arange(count, dtype=np.int64)
     numbers = {residue: number for number, residue in enumerate(first)}

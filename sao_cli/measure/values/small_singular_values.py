@@ -14,8 +14,8 @@ Numbers = NDArray[Any]
 MOST_COLUMNS, MOST_TALL = 8, 4  # columns, and rows a column, of the matrices for which this pays
 FEWEST = 128  # matrices for each of their columns from which on it does
 CHUNK_BYTES = 2**21  # of matrices at once: fewer would cost more calls, more would leave the processor's caches
-SWEEPS = 8  # for one singular value, which takes three to five; LAPACK has what takes more
-FEW = 1 / 64  # of the matrices: LAPACK has the last of them sooner than another sweep of all has
+SWEEPS = 6  # for one singular value, which takes three to five; LAPACK has what takes more
+FEW = 1 / 32  # of the matrices: LAPACK has the last of them sooner than another sweep of all has
 SAFE = 1e-70  # the least squared norm, and the inverse of the largest, whose squares neither under- nor overflow
 
 _EPSILON = float(np.finfo(np.float64).eps)
