@@ -78,9 +78,11 @@ def _bidiagonal(stack: Numbers, buffers: Numbers) -> tuple[Values, Values]:
             norm, size = np.sqrt(square), np.sqrt(parts[0])
             column[0] = np.where(parts[0] > _NOTHING * square, column[0] * (1 + norm / size), norm)
             np.conjugate(column[0], out=row[0])
+            reflected = (column[0] * row[0]).real + parts[1:].sum(axis=0)  # as rounded: it stays unitary
+            factor = np.where(square > _TINY, 2 / reflected, 0)
             space = terms[: others.size].reshape(others.shape)
             products = np.multiply(row[:, None], others, out=space).sum(axis=0)
-            products *= np.where(square > _TINY, 1 / (norm * (norm + size)), 0)
+            products *= factor
             others -= np.multiply(column[:, None], products, out=space)
         matrices = others.swapaxes(0, 1)
     return squares[::2], squares[1::2]
