@@ -78,8 +78,8 @@ class GradedProduct:
 
     Where sorted columns don't give a bounded D^-1 R, or depend on each other, the columns are pivoted in panels with
     the exponents at hand, and a column of which at most 8 max(m, n) eps of its own norm is left is set to zero: its
-    direction is no part of the rank. Nor is one, where U has fewer columns than rows, of which no more is left than 32
-    times the error that it had before. (LAPACK's geqp3 takes the noise of a large column before a small direction.)
+    direction is no part of the rank. (LAPACK's geqp3 compares scaled columns alone, and takes the noise that is left
+    of a large dependent column before a small independent one.)
 
     Nothing is lost by scale alone. A column of M that leaves 2^-40 to 2^40 hands its power of two to e, and is looked
     at before it can leave float64. A factor whose rows span more than a quarter of a number's bits ends its group, and
@@ -130,7 +130,7 @@ class GradedProduct:
         self._rows: Values | None = None  # scales of the last factor's rows
         self._full = False  # whether the group is to end: what is in M spans decades
         self._exact = False  # whether M's columns were only scaled
-        self._largest, self._height = 0, columns  # rows of U; with fewer columns, their errors leave their span
+        self._largest = 0
         self._exponents = xp.zeros((batch or 1, columns), dtype=xp.int64, device=device)
         self._errors = xp.zeros((batch or 1, columns), dtype=xp.float64, device=device)  # of the directions
         self._overtaking = Overtaking()
@@ -316,12 +316,12 @@ class GradedProduct:
         if not self._pending:
             return
         if not math.isfinite(float(peaks(self._product, axis=-1).max())):
-            what = f"factors up to {self.depth} make numbers that are not finite"
-            raise FormatError(f"{what}; every value must be finite")
+            raise FormatError(
+                f"factors up to {self.depth} make numbers that are not finite; every value must be finite"
+            )
         noise = self._normalise_()
-        live = is_live(self._exponents).sum(axis=-1)
-        errors = self._errors * (live < self._height)[:, None]
-        found = orthogonalised(self._taken(), self._exponents, self._right, self._eps, noise, errors)
+        rank = is_live(self._exponents).sum(axis=-1).clip(max=self._shape[0])
+        found = orthogonalised(self._taken(), self._exponents, self._right, self._eps, noise)
         self._product, self._exponents, self._right, order, blocks, condition, amplified = found
         del found
         # Rows of T drift otherwise, each by up to a factor 2 a group, and then D is not the scale to sort by.
@@ -330,8 +330,7 @@ class GradedProduct:
         self._errors = no_better_than_larger(self._errors, self._exponents)
         self._overtaking.add(self._exponents, order, blocks)
         self._rows, self._unseen, self._start, self._exact = None, 0.0, self._exponents, False
-        self._height, lost = self._shape[0], is_live(self._exponents).sum(axis=-1) < live.clip(max=self._shape[0])
-        self._learn(condition, float(amplified.max()), bool(lost.any()))
+        self._learn(condition, float(amplified.max()), bool((is_live(self._exponents).sum(axis=-1) < rank).any()))
 
     def _normalise_(self) -> Noise:
         """Give M's columns norm 1; what they are right to: as large as a row is, or was made, rounding may be in it."""

@@ -30,7 +30,6 @@ from sao_cli.nets.jacobians.long_products.scales import DEAD, binary_exponents, 
 GROWTH = 64.0  # of a row of D^-1 R over its diagonal, past which columns sorted by norm are no substitute for pivoting
 SCALED = 2**14  # numbers of R scaled at a time, so that their exponents need no Jacobian of memory
 COLUMNS = 128  # of T multiplied at a time, at least
-MARGIN = 32.0  # of what past rounding may leave, over its estimate; our choice
 WORST = 2.0**100  # a condition number of which nothing is known but that it is large
 
 
@@ -52,26 +51,20 @@ class Orthogonalised(NamedTuple):
 
 
 def orthogonalised(
-    product: Array,
-    exponents: Array,
-    right: Array | None,
-    eps: float,
-    noise: Noise | None = None,
-    errors: Array | None = None,
+    product: Array, exponents: Array, right: Array | None, eps: float, noise: Noise | None = None
 ) -> Orthogonalised:
     """U, new exponents and a new T of product diag(2^exponents) T, whose `product` has columns of norm 1, or 0.
 
-    `noise` tells what the product's numbers are right to; None is eps in all of them. `errors` (B, n) are those that
-    columns already had relative to their norms, where these may have left their span. Its rows are sorted where they
+    `noise` tells what the product's numbers are right to; None is eps in all of them. Its rows are sorted where they
     span decades, and where the product falls apart into blocks every block's columns get rows of its own: then
     Householder's QR, with an error of a few eps of each row (Cox and Higham, SIAM J. Matrix Anal. Appl. 20, 1998, 303),
     leaves all of its zeros.
     """
     xp = namespace(product)
+    tolerance = 8 * max(product.shape[-2:]) * eps
     order = descending(exponents + xp.log2(column_norms(product)).clip(min=-1))
     scales = picked(exponents, order)
     noise = (noise or even_noise(product)).taken(order)
-    tolerance = _tolerance(8 * max(product.shape[-2:]) * eps, noise, None if errors is None else picked(errors, order))
     # `product` is the only reference to it, and goes before R comes: so there are never more than three Jacobians.
     product = columns_sorted(product, order)
     places, blocks, possible = row_places(product, noise)
@@ -81,7 +74,7 @@ def orthogonalised(
     del product
     least = min(packed.shape[-2:])
     diagonal, live = xp.diagonal(packed, 0, -2, -1), is_live(scales[:, :least])
-    if bool((live <= (xp.abs(diagonal) * noise.sizes[:, :least] > tolerance[:, :least] * noise.rows[:, :least])).all()):
+    if bool((live <= (xp.abs(diagonal) * noise.sizes[:, :least] > tolerance * noise.rows[:, :least])).all()):
         fresh, growth = _scales(packed[:, :least], scales)
         if growth <= GROWTH:
             # zero columns: neither reflectors nor the rest of R know of them
@@ -109,17 +102,6 @@ def orthogonalised(
     return Orthogonalised(
         _in_place(left, places), fresh, right, order[:, : fresh.shape[1]], blocks, condition, amplified
     )
-
-
-def _tolerance(rounding: float, noise: Noise, errors: Array | None) -> Array:
-    """(B, n) what may be left of a column that depends on others, in units of its noise.
-
-    `rounding` of this step, or the errors (B, n) of its direction, which may point anywhere and count as no larger
-    beside the column than they were: what then cancels leaves them alone.
-    """
-    xp = namespace(noise.sizes)
-    shares = (noise.sizes / xp.amax(noise.rows, axis=-1, keepdims=True)).clip(max=1.0)
-    return (xp.zeros_like(shares) if errors is None else MARGIN * errors * shares).clip(min=rounding)
 
 
 def _in_place(left: Array, places: Array | None) -> Array:

@@ -26,7 +26,7 @@ PANEL = 32  # columns that are pivoted among each other
 
 
 def pivoted_columns(
-    product: Array, scales: Array, tolerance: Array, noise: Noise
+    product: Array, scales: Array, tolerance: float, noise: Noise
 ) -> tuple[Array, Array, Array, Array, Array]:
     """(order, Q, R, floor, lost): `product` (overwritten) in that order = Q R, without what depends on earlier columns.
 
