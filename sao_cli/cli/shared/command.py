@@ -73,7 +73,7 @@ class SaoCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command once numpy is there, which all but a few need, while the garbage collector rests."""
         if ctx.info_name not in LIGHT:
-            import numpy.random  # noqa: F401
+            import numpy  # noqa: F401
         collector.wake()
         return super().invoke(ctx)
 

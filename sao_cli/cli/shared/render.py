@@ -1,7 +1,6 @@
 """A report's faces: JSON lines and CSV for programs, tables for people."""
 
 import contextlib
-import csv
 import io
 import itertools
 import json
@@ -127,6 +126,8 @@ def _csv_lines(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[str]:
 
 
 def _csv_line(cells: Sequence[str]) -> str:
+    import csv
+
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerow(cells)
     return file.getvalue()

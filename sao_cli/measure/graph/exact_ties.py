@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 Values = NDArray[np.float64]
 
@@ -26,12 +29,17 @@ class Bound:
     The square c + d - 2 + 2 sqrt((c-1)(d-1)) is (a + sqrt(b)) / scale in whole numbers; `root` is sqrt(b) where that is
     one too, else None.
 
-    >>> Bound(Fraction(5), Fraction(5)).value, Bound(Fraction(5), Fraction(2)).root
+    >>> Bound(5, 5).value, Bound(5, 2).root
     (4.0, 4)
     """
 
-    c: Fraction
-    d: Fraction
+    c: Fraction | int
+    d: Fraction | int
+
+    @classmethod
+    def of(cls, ones: int, m: int, n: int) -> Bound | None:
+        """That of an (m, n) mask with so many ones; None where a mean degree is below 1."""
+        return cls(_quotient(ones, n), _quotient(ones, m)) if ones >= max(m, n) else None
 
     @property
     def value(self) -> float:
@@ -59,6 +67,15 @@ class Bound:
         return root if root * root == self.b else None
 
 
+def _quotient(number: int, divisor: int) -> Fraction | int:
+    """Exactly: whole where it is, as the degrees of a biregular mask are, for which fractions need not be loaded."""
+    if number % divisor == 0:
+        return number // divisor
+    from fractions import Fraction
+
+    return Fraction(number, divisor)
+
+
 def is_tie(gram: Values, bound: Bound) -> bool:
     """Whether the second eigenvalue of `gram` is the squared bound exactly, so that it is within it.
 
@@ -74,7 +91,7 @@ def is_tie(gram: Values, bound: Bound) -> bool:
     all at N = 250 and degree 5, and 4 s at 500; one prime's where there is no tie.
 
     >>> complete = np.ones((4, 4)) - np.eye(4)  # of eigenvalues 3 and -1
-    >>> is_tie(complete @ complete, Bound(Fraction(2), Fraction(1)))
+    >>> is_tie(complete @ complete, Bound(2, 1))
     True
     """
     size = len(gram)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -205,8 +204,7 @@ class _Graph:
 
     @cached_property
     def exact_bound(self) -> Bound | None:
-        c, d = (Fraction(self.mask.nnz, size) for size in (self.mask.n, self.mask.m))
-        return Bound(c, d) if min(c, d) >= 1 else None
+        return Bound.of(self.mask.nnz, self.mask.m, self.mask.n)
 
     def edge(self, question: Question) -> Edge:
         """The two largest singular values of each component; the closed form where all are complete."""
