@@ -188,6 +188,8 @@ def _linear_algebra() -> Iterator[Finding]:
     told: dict[str, Any] = {"topic": "linear algebra"}
     yield Finding(**told, name="cores", status=FINE, found=f"{cores} that this process may use")
     for one in threadpool_info():
+        if one["user_api"] not in ("blas", "openmp"):  # as scipy's reader of Matrix Market, whose version is a function
+            continue
         threads = one["num_threads"]
         found = ", ".join(filter(None, (one["version"], f"{threads} threads", one["filepath"])))
         many = f"--threads {cores}; more threads than cores wait for each other" if threads > cores else None

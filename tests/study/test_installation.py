@@ -108,6 +108,11 @@ def test_an_extra(version, told, status):
     assert one.remedy == ("pip install 'sao-cli[heavy-tail]'" if status == "missing" else None)
 
 
+def test_libraries_that_are_none_of_linear_algebra_are_left_out():
+    pytest.importorskip("scipy.io._fast_matrix_market")._fmm_core  # noqa: B018  # registers itself with threadpoolctl
+    assert all(one.status != "broken" for one in doctor())
+
+
 def test_wrong_linear_algebra_is_broken(monkeypatch):
     right = np.linalg.svd
     monkeypatch.setattr(np.linalg, "svd", lambda *told, **more: 2 * right(*told, **more))
