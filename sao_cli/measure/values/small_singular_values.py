@@ -31,8 +31,8 @@ def small_singular_values(stack: Numbers) -> Values:
     all matrices at once. The shift is Laguerre's, which never passes an eigenvalue, from the traces of the inverse and
     of its square (von Matt, SIAM J. Sci. Comput. 18, 1997, has it for qd), and the last two values a closed form. Any
     matrix that is not done after SWEEPS, whose shift passed its least eigenvalue by rounding, that is 0, not finite,
-    or whose norm is not within SAFE has LAPACK's SVD, as have
-    small batches, large matrices, and numbers of other types than float64 and complex128.
+    or whose norm is not within SAFE has LAPACK's SVD, as have small batches, large matrices, and numbers of other types
+    than float64 and complex128.
 
     Errors are a few eps sigma_max, as LAPACK's. O(batch height width min(height, width)), at a fifth of LAPACK's time
     for thousands of complex 4 x 4, and memory for CHUNK_BYTES four times besides the values.
